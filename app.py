@@ -1,0 +1,36 @@
+"""The CDK app, as a table of contents: environments, models, stacks in the order data flows.
+
+``cdk deploy --all -c env=local|dev|prod``. The environment is read here and nowhere below.
+"""
+
+from pathlib import Path
+
+from stacks.api_stack import ApiStack
+from stacks.base import Deployment
+from stacks.endpoint_stack import EndpointStack
+from stacks.registry_stack import RegistryStack
+from stacks.retraining_stack import RetrainingStack
+
+from aws_cdk import App  # isort: skip - stacks/__init__.py chooses the Node that this import starts
+
+from modelyard.environments import choose_environment, load_environments
+from modelyard.spec import load_models
+
+
+def build_app(app: App, project: Path) -> App:
+    """Add every stack of one environment to ``app``."""
+    environments, models = load_environments(project), load_models(project / "models")
+    name = str(app.node.try_get_context("env") or "local")
+    deployment = Deployment(project=project, name=name, settings=choose_environment(environments, name))
+
+    registry = RegistryStack(app, deployment=deployment)
+    api = ApiStack(app, deployment=deployment, registry=registry, models=models)
+    for model in models:
+        EndpointStack(app, deployment=deployment, model=model, registry=registry, api=api)
+        if model.spec.training is not None:
+            RetrainingStack(app, deployment=deployment, model=model, registry=registry)
+    return app
+
+
+if __name__ == "__main__":
+    build_app(App(), Path(__file__).parent).synth()

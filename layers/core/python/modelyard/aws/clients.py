@@ -1,0 +1,77 @@
+"""Where boto3 clients are made, with one region, one endpoint and one idea of retrying.
+
+Clients are made when they are first used: importing boto3 costs a third of a second, and a command that fails on its
+arguments should not pay it. Functions make one ``Clients`` per process.
+"""
+
+import os
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from modelyard.aws.failures import aws_errors
+
+if TYPE_CHECKING:
+    import boto3
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_s3 import S3Client
+
+CONNECT_TIMEOUT_S = 5
+READ_TIMEOUT_S = 30
+ATTEMPTS = 5
+
+
+class Clients:
+    """AWS clients of one account and region.
+
+    Args:
+        region: The region; None takes AWS_REGION or the profile's.
+        endpoint_url: Where AWS is; None takes AWS_ENDPOINT_URL, or AWS itself.
+        profile: A profile of the AWS configuration; None takes AWS_PROFILE.
+    """
+
+    def __init__(
+        self, *, region: str | None = None, endpoint_url: str | None = None, profile: str | None = None
+    ) -> None:
+        self.region = region or os.environ.get("AWS_REGION")
+        self.endpoint_url = endpoint_url or os.environ.get("AWS_ENDPOINT_URL") or None
+        self._profile = profile
+
+    @cached_property
+    def session(self) -> "boto3.Session":
+        """The boto3 session behind the clients."""
+        import boto3
+
+        with aws_errors("use AWS"):
+            return boto3.Session(region_name=self.region, profile_name=self._profile)
+
+    @cached_property
+    def dynamodb(self) -> "DynamoDBClient":
+        """DynamoDB, for ``modelyard.aws.table``."""
+        made: DynamoDBClient = self.client("dynamodb")
+        return made
+
+    @cached_property
+    def s3(self) -> "S3Client":
+        """S3, for ``modelyard.aws.bucket``."""
+        made: S3Client = self.client("s3")
+        return made
+
+    def client(self, service: str) -> Any:
+        """A new client of ``service``, as boto3 names it.
+
+        Raises:
+            UsageError: When no region is known.
+            CredentialsError: When the profile does not exist.
+        """
+        from botocore.config import Config
+
+        config = Config(
+            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+            connect_timeout=CONNECT_TIMEOUT_S,
+            read_timeout=READ_TIMEOUT_S,
+            # A local endpoint has no host name for each bucket.
+            s3={"addressing_style": "path"} if self.endpoint_url else None,
+        )
+        with aws_errors(f"use {service}"):
+            # boto3's overloads know services by literal name; this one is a variable.
+            return self.session.client(service, endpoint_url=self.endpoint_url, config=config)  # type: ignore[call-overload]

@@ -1,0 +1,117 @@
+"""S3 for the endpoint, through obstore: two reads, whole and if changed.
+
+The rule: this is the one AWS client of the hot path, so it imports neither boto3 nor asyncio, bounds every wait, and
+turns whatever goes wrong into `modelyard.errors`. Credentials are those that Lambda puts into the environment.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import obstore
+from obstore.exceptions import BaseError, NotModifiedError, PermissionDeniedError, UnauthenticatedError
+from obstore.store import S3Store
+
+from modelyard.errors import AWSError, CredentialsError, ModelyardError, NotFoundError
+
+CONNECT_TIMEOUT_S = 2
+READ_TIMEOUT_S = 5
+RETRIES = 3
+RETRY_FOR_S = 10
+
+
+class Objects:
+    """The objects of one bucket.
+
+    Args:
+        store: An obstore store; `open_bucket` makes the one for S3.
+        name: The bucket's, for messages.
+    """
+
+    __slots__ = ("_store", "name")
+
+    def __init__(self, store: Any, name: str) -> None:
+        self._store = store
+        self.name = name
+
+    def get(self, key: str) -> tuple[bytes, str]:
+        """The bytes of an object and its ETag.
+
+        Raises:
+            NotFoundError: When there is no such object (code ``object_not_found``). S3 says so only to who may list the
+                bucket; to others it is a `CredentialsError`.
+            CredentialsError: When AWS refuses the credentials or the access (code ``access_denied``).
+            AWSError: When S3 does not answer, or with something else.
+        """
+        return self._get(key, None)
+
+    def get_if_changed(self, key: str, etag: str) -> tuple[bytes, str] | None:
+        """The same, or ``None`` while the object still has this ETag.
+
+        Raises:
+            ModelyardError: As `get` does.
+        """
+        try:
+            return self._get(key, {"if_none_match": etag})
+        except NotModifiedError:
+            return None
+
+    def _get(self, key: str, options: Any) -> tuple[bytes, str]:
+        try:
+            found = obstore.get(self._store, key, options=options)
+            return found.bytes().to_bytes(), found.meta["e_tag"] or ""
+        except NotModifiedError:
+            raise
+        except (BaseError, OSError) as error:
+            raise self._translated(error, key) from error
+
+    def _translated(self, error: Exception, key: str) -> ModelyardError:
+        where = f"{self.name}/{key}"
+        if isinstance(error, FileNotFoundError):
+            return NotFoundError(f"there is no object {where}", code="object_not_found")
+        if isinstance(error, PermissionDeniedError | UnauthenticatedError):
+            return CredentialsError(
+                f"AWS refuses to read {where}",
+                code="access_denied",
+                next_step="Check that the function's role may read and list the artifact bucket.",
+            )
+        return AWSError(
+            f"reading {where} failed: {str(error)[:300]}", next_step="It is tried again; see the status of S3."
+        )
+
+
+def open_bucket(bucket: str, environ: Mapping[str, str]) -> Objects:
+    """The bucket's objects, with region, endpoint and credentials from the environment.
+
+    Args:
+        bucket: Name of the bucket.
+        environ: ``AWS_REGION``, ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``, ``AWS_SESSION_TOKEN``, and
+            ``AWS_ENDPOINT_URL`` where AWS is an emulator; over plain http only if that URL says so.
+    """
+    config: dict[str, Any] = {}
+    for key, variable in (
+        ("region", "AWS_REGION"),
+        ("access_key_id", "AWS_ACCESS_KEY_ID"),
+        ("secret_access_key", "AWS_SECRET_ACCESS_KEY"),
+        ("session_token", "AWS_SESSION_TOKEN"),
+    ):
+        if environ.get(variable):
+            config[key] = environ[variable]
+    client_options: dict[str, Any] = {
+        "connect_timeout": f"{CONNECT_TIMEOUT_S}s",
+        # Per read, not for the whole: a large model may take long, a stalled connection may not.
+        "read_timeout": f"{READ_TIMEOUT_S}s",
+        "timeout": "300s",
+    }
+    endpoint = environ.get("AWS_ENDPOINT_URL")
+    if endpoint:
+        config["endpoint"] = endpoint
+        config["virtual_hosted_style_request"] = False
+        client_options["allow_http"] = endpoint.startswith("http://")
+    store = S3Store(
+        bucket,
+        config=config,  # type: ignore[arg-type]  # obstore types it as a TypedDict that exists in its stubs only
+        client_options=client_options,  # type: ignore[arg-type]
+        retry_config={"max_retries": RETRIES, "retry_timeout": timedelta(seconds=RETRY_FOR_S)},
+    )
+    return Objects(store, bucket)

@@ -1,0 +1,1 @@
+"""The command line: it parses, calls the library, and shows. It runs on a person's machine and is in no layer."""

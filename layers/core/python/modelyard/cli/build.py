@@ -1,0 +1,13 @@
+"""``modelyard build``: the layers, before synth. ``cdk.json`` runs it, so that ``cdk deploy`` is all a user types."""
+
+import typer
+
+from modelyard.cli.session import Session
+
+
+def build(context: typer.Context) -> None:
+    """Build the layers that changed: for MODELYARD_ENV, or for every environment."""
+    from modelyard.packaging import build as build_layers
+
+    session: Session = context.obj
+    build_layers(session.project)

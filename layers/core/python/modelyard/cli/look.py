@@ -1,0 +1,143 @@
+"""Commands that look and change nothing: status, logs, doctor."""
+
+import time
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from modelyard import stack_names
+from modelyard.cli.session import Session
+from modelyard.cli.show import out, print_json, table
+from modelyard.errors import ModelyardError, UsageError
+
+
+def status(
+    context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False
+) -> None:
+    """Show every model: what is live, since when, by whom, and its endpoint."""
+    session: Session = context.obj
+    rows = [_model_row(session, model.name) for model in session.models]
+    if as_json:
+        print_json(rows)
+        return
+    table(
+        f"{session.name} ({session.settings.account}, {session.settings.region})",
+        ["model", "live", "newest", "since", "by", "last run", "endpoint"],
+        [list(row.values()) for row in rows],
+    )
+
+
+def _model_row(session: Session, name: str) -> dict[str, Any]:
+    row: dict[str, Any] = dict.fromkeys(("model", "live", "newest", "since", "by", "last_run", "url"))
+    row["model"] = name
+    stack = stack_names.endpoint_stack(session.name, name)
+    if not session.is_deployed(stack):
+        return {**row, "live": "not deployed"}
+    row["url"] = session.predict_url(name)
+    deployment = session.registry.deployment(name)
+    newest = session.registry.versions(name, limit=1).items
+    runs = sorted(session.registry.runs(name, limit=200).items, key=lambda run: run.started_at)
+    row["newest"] = newest[0].number if newest else None
+    row["last_run"] = runs[-1].status if runs else None
+    if deployment is not None:
+        row.update(
+            live=deployment.champion, since=deployment.changed_at[:19], by=deployment.changed_by.rsplit("/", 1)[-1]
+        )
+    return row
+
+
+def logs(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="The model's name, or 'control' for the control plane.")],
+    step: Annotated[
+        str, typer.Option("--step", help="predict, or a step of retraining: claim, validate, train, …; or all.")
+    ] = "predict",
+    since_minutes: Annotated[int, typer.Option("--since", min=1, help="Minutes to look back.")] = 60,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10000, help="At most this many lines.")] = 200,
+) -> None:
+    """Show what a model's functions logged, oldest first."""
+    from modelyard.aws.failures import aws_errors
+
+    session: Session = context.obj
+    groups = _log_groups(session, name)
+    wanted = groups if step == "all" else {step: groups[step]} if step in groups else None
+    if wanted is None:
+        raise UsageError(f"{name} has no step {step!r}; there are {', '.join(groups)} and all", code="unknown_step")
+    client = session.clients.client("logs")
+    start = int((time.time() - since_minutes * 60) * 1000)
+    lines: list[tuple[int, str, str]] = []
+    for title, group in wanted.items():
+        with aws_errors(f"read the logs of {name}"):
+            pages = client.get_paginator("filter_log_events").paginate(
+                logGroupName=group, startTime=start, PaginationConfig={"MaxItems": limit}
+            )
+            for page in pages:
+                lines += [(event["timestamp"], title, event["message"].rstrip()) for event in page["events"]]
+    for moment, title, message in sorted(lines)[-limit:]:
+        clock = time.strftime("%H:%M:%S", time.localtime(moment / 1000))
+        out.print(f"[dim]{clock} {title}[/] {escape(message)}", soft_wrap=True)
+    if not lines:
+        out.print(f"no lines in the last {since_minutes} minutes")
+
+
+def _log_groups(session: Session, name: str) -> dict[str, str]:
+    """Log groups by step, from the outputs of the stacks."""
+    if name == "control":
+        stacks = [stack_names.api_stack(session.name)]
+    else:
+        model = session.model(name)
+        stacks = [stack_names.endpoint_stack(session.name, name)]
+        if model.spec.training is not None:
+            stacks.append(stack_names.retraining_stack(session.name, name))
+    prefix = stack_names.LOGS
+    return {
+        key.removeprefix(prefix).lower(): value
+        for stack in stacks
+        for key, value in session.outputs(stack).items()
+        if key.startswith(prefix)
+    }
+
+
+def doctor(context: typer.Context) -> None:
+    """Check, from the ground up, that this environment can work; say what to do where it cannot."""
+    session: Session = context.obj
+    checks: list[tuple[str, Callable[[], str]]] = [
+        ("project", lambda: str(session.project)),
+        ("environment", lambda: f"{session.name}: {session.settings.account}, {session.settings.region}"),
+        ("models", lambda: ", ".join(model.name for model in session.models) or "none yet: 'modelyard init'"),
+        ("credentials", lambda: session.actor),
+        ("registry stack", lambda: session.outputs(stack_names.registry_stack(session.name))[stack_names.TABLE]),
+        ("API stack", lambda: session.outputs(stack_names.api_stack(session.name))[stack_names.API_URL]),
+    ]
+    failed: ModelyardError | None = None
+    for title, check in checks:
+        failed = _run_check(title, check)
+        if failed is not None:
+            break
+    else:
+        for model in session.models:
+            failed = _run_check(model.name, lambda name=model.name: _check_model(session, name)) or failed  # type: ignore[misc]
+    if failed is not None:
+        raise failed
+    out.print("[green]everything is in order[/]")
+
+
+def _run_check(title: str, check: Callable[[], str]) -> ModelyardError | None:
+    try:
+        out.print(f"[green]✓[/] {title:<16} {escape(check())}", soft_wrap=True)
+    except ModelyardError as error:
+        out.print(f"[red]✗[/] {title:<16} {escape(error.message)}", soft_wrap=True)
+        return error
+    return None
+
+
+def _check_model(session: Session, name: str) -> str:
+    """The pointer that the endpoint reads agrees with the table; mended where a writer died in between."""
+    url = session.predict_url(name)
+    deployment = session.registry.deployment(name)
+    if deployment is None:
+        return f"deployed, nothing live yet ({url})"
+    session.registry.publish_pointer(name)
+    return f"version {deployment.champion} live (revision {deployment.revision})"

@@ -1,0 +1,104 @@
+"""The ``modelyard`` command: global options, the list of commands, and how errors end.
+
+Exit codes: 0 done, 1 a defect of ours, 2 usage, 3 credentials, 4 conflict, 5 AWS, 130 Ctrl-C. An error is one line of
+cause and one line of what to run next; a traceback only with ``--debug``.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import click
+import typer
+from rich.markup import escape
+
+from modelyard import __version__
+from modelyard.cli import build, initialise, look, models, up
+from modelyard.cli.session import Session
+from modelyard.cli.show import errors
+from modelyard.errors import ModelyardError, SpecError
+
+app = typer.Typer(
+    name="modelyard",
+    help="From an ONNX file or a CSV to a governed HTTPS endpoint: versioned, reversible, retrained on new data.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    env: Annotated[
+        str, typer.Option("--env", "-e", envvar="MODELYARD_ENV", help="Environment of environments.toml.")
+    ] = "local",
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """Choose the environment; every command works the same in each."""
+    context.obj = Session(env, start=Path.cwd())
+    context.meta["debug"] = debug
+
+
+@app.command()
+def version() -> None:
+    """Print the version of Modelyard."""
+    sys.stdout.write(f"modelyard {__version__}\n")
+
+
+for command in (up.up, up.down, look.status, initialise.init):
+    app.command()(command)
+for command in (
+    models.register,
+    models.upload,
+    models.predict,
+    models.versions,
+    models.history,
+    models.promote,
+    models.rollback,
+):
+    app.command()(command)
+for command in (look.logs, look.doctor, build.build):
+    app.command()(command)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command and exit with its code."""
+    debug = "--debug" in (arguments if arguments is not None else sys.argv)
+    try:
+        code = app(args=arguments, standalone_mode=False)
+    except click.exceptions.Exit as ended:
+        code = ended.exit_code
+    except click.ClickException as wrong:
+        wrong.show()
+        code = 2
+    except (KeyboardInterrupt, click.Abort):
+        errors.print("[red]stopped[/]: nothing half-done is left behind; run the command again to go on")
+        code = 130
+    except ModelyardError as error:
+        if debug:
+            raise
+        show_error(error)
+        code = error.exit_code
+    except OSError as error:
+        if debug:
+            raise
+        place = f" ({error.filename})" if error.filename else ""
+        errors.print(f"[red]modelyard:[/] {escape(error.strerror or str(error))}{escape(str(place))}")
+        errors.print("  next: check the disk and the permissions, then run the command again; --debug shows more")
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def show_error(error: ModelyardError) -> None:
+    """One line of cause (or one for each finding), one line of what to do next."""
+    lines = error.findings if isinstance(error, SpecError) and error.findings else (error.message,)
+    for line in lines:
+        errors.print(f"[red]modelyard:[/] {escape(line)}", soft_wrap=True)
+    if error.next_step:
+        errors.print(f"  [dim]next:[/] {escape(error.next_step)}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,324 @@
+"""Commands about one model: register, upload, predict, versions, history, promote, rollback."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+from modelyard.cli.bring import register_artifact
+from modelyard.cli.runs import wait_for_run
+from modelyard.cli.session import Session
+from modelyard.cli.show import errors, out, print_json, table
+from modelyard.errors import ConflictError, ModelyardError, UsageError
+
+Name = Annotated[str, typer.Argument(help="The model's name.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Reason = Annotated[str, typer.Option("--reason", "-m", help="Why, for the ledger.")]
+
+
+def register(
+    context: typer.Context,
+    name: Name,
+    artifact: Annotated[
+        Path | None, typer.Argument(help="An ONNX file; default: the one that model.toml names.")
+    ] = None,
+    promote: Annotated[bool, typer.Option("--promote", help="Make it the champion as well.")] = False,
+    reason: Reason = "",
+    note: Annotated[str, typer.Option("--note", help="One sentence about this version.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Register a finished ONNX file as the next version; the same file again is the same version."""
+    session: Session = context.obj
+    model = session.model(name)
+    if promote:
+        _check_reason(session, reason)
+    registered = register_artifact(session, model, artifact=artifact, note=note)
+    version = registered.version
+    if promote:
+        session.registry.promote(name, version.number, reason=reason or "registered with --promote")
+    if as_json:
+        print_json({"model": name, "version": version.number, "created": registered.created, "promoted": promote})
+        return
+    what = "registered" if registered.created else "was registered before, as"
+    out.print(f"{escape(name)}: {what} version [bold]{version.number}[/] (sha256 {version.manifest.digest[:12]}…)")
+    if promote:
+        out.print(f"version {version.number} is the champion")
+    else:
+        out.print(f"  next: modelyard promote {escape(name)} {version.number} --reason '…'")
+
+
+def upload(
+    context: typer.Context,
+    name: Name,
+    file: Annotated[Path, typer.Argument(help="A CSV file with new training rows.")],
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the run that the file starts.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Upload training data; its arrival starts the retraining workflow."""
+    session: Session = context.obj
+    model = session.model(name)
+    if model.spec.training is None:
+        raise UsageError(
+            f"model {name!r} is not trained here; it is brought as {model.spec.model.artifact!r}",
+            code="not_trained",
+            next_step=f"Run 'modelyard register {name}' for a new version of the file.",
+        )
+    version_id = send_file(session, name, model.spec.upload_prefix, file)
+    if not wait:
+        if as_json:
+            print_json({"model": name, "key": f"{model.spec.upload_prefix}{file.name}", "version_id": version_id})
+        return
+    run = wait_for_run(session, name, version_id)
+    if as_json:
+        print_json(
+            {"model": name, "run_id": run.run_id, "status": run.status, "reason": run.reason, "version": run.version}
+        )
+    else:
+        out.print(f"{escape(name)}: run {run.run_id} [bold]{run.status}[/]: {escape(run.reason)}")
+    if run.status == "failed":
+        raise ModelyardError(
+            f"the retraining run failed: {run.reason}", next_step=f"Run 'modelyard logs {name} --step all'."
+        )
+
+
+def send_file(session: Session, name: str, prefix: str, file: Path) -> str:
+    """Check a training file and put it into the data bucket; return the object's version id."""
+    from modelyard.spec import training_plan
+    from modelyard.training.plan import decode_plan
+    from modelyard.training.table import check_upload
+
+    if not file.is_file():
+        raise UsageError(f"{file} is not a file", code="no_file", next_step="Give the path of a CSV file.")
+    content = file.read_bytes()
+    # A look at the file before the first AWS call: what is wrong with it alone is said here, at once.
+    found = check_upload(decode_plan(training_plan(session.model(name).spec)), content, name=file.name)
+    if not found.rows:
+        raise UsageError(
+            f"{file.name} was not uploaded:\n  " + "\n  ".join(found.findings),
+            code="invalid_data",
+            next_step="Correct the file and upload it again.",
+        )
+    for remark in (*found.findings, *found.remarks):
+        errors.print(f"[yellow]note:[/] {escape(remark)}", soft_wrap=True)
+    digest = hashlib.sha256(content).hexdigest()
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
+        console=errors, transient=True, disable=not errors.is_terminal,
+    ) as progress:  # fmt: skip
+        task = progress.add_task(f"upload {file.name}", total=len(content))
+        return session.uploads.put(
+            f"{prefix}{file.name}", file, sha256=digest, progress=lambda sent: progress.update(task, advance=sent)
+        )
+
+
+def predict(
+    context: typer.Context,
+    name: Name,
+    instances: Annotated[
+        str | None, typer.Argument(help="JSON instances, or @FILE; default: the example that model.toml names.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Send one signed request to a model's endpoint and show the answer."""
+    from modelyard.aws.signed import call
+
+    session: Session = context.obj
+    body = _instances(session, name, instances)
+    answer = call(session.clients, "POST", session.predict_url(name), body)
+    if answer.status != 200:
+        raise refusal(answer.status, answer.body)
+    if as_json:
+        print_json(answer.body)
+        return
+    out.print(f"{escape(name)} version [bold]{answer.body['version']}[/]  prediction {answer.body['prediction_id']}")
+    for instance, prediction in zip(body["instances"], answer.body["predictions"], strict=True):
+        out.print(f"  {escape(brief(instance))} → [bold]{escape(brief(prediction))}[/]", soft_wrap=True)
+
+
+def refusal(status: int, body: Any) -> ModelyardError:
+    """An endpoint's problem JSON as an error of the command line."""
+    problem = body if isinstance(body, dict) else {}
+    said = problem.get("detail") or problem.get("message") or problem.get("title") or str(body)[:300]
+    kind = ConflictError if status == 409 else UsageError if status < 500 else ModelyardError
+    if status in (401, 403):
+        from modelyard.errors import CredentialsError
+
+        return CredentialsError(f"{status}: {said}", next_step="Use credentials that may call this model.")
+    return kind(f"the endpoint answered {status}: {said}", code=problem.get("code"), next_step=problem.get("next_step"))
+
+
+def brief(value: Any) -> str:
+    """A value on one line, cut where it gets long."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 100 else f"{text[:97]}…"
+
+
+def _instances(session: Session, name: str, instances: str | None) -> dict[str, Any]:
+    if instances is None:
+        model = session.model(name)
+        if model.spec.model.example is None:
+            raise UsageError(
+                f"models/{name}/model.toml names no example", code="no_example", next_step="Give instances as JSON."
+            )
+        text = (model.folder / model.spec.model.example).read_text(encoding="utf-8")
+    elif instances.startswith("@"):
+        text = Path(instances[1:]).read_text(encoding="utf-8")
+    else:
+        text = instances
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise UsageError(f"the instances are not JSON: {error}", code="invalid_json") from error
+    if isinstance(document, list):
+        document = {"instances": document}
+    if not isinstance(document, dict) or not isinstance(document.get("instances"), list):
+        raise UsageError('give a JSON list of instances, or {"instances": [...]}', code="invalid_json")
+    return document
+
+
+def versions(
+    context: typer.Context,
+    name: Name,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="At most this many.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List a model's versions, newest first."""
+    import msgspec
+
+    session: Session = context.obj
+    session.registry.model(name)
+    page = session.registry.versions(name, limit=limit)
+    deployment = session.registry.deployment(name)
+    if as_json:
+        print_json([msgspec.to_builtins(version) for version in page.items])
+        return
+    champion = deployment.champion if deployment else None
+    table(
+        f"{name}: versions",
+        ["version", "", "made", "by", "from", "metrics", "sha256"],
+        [
+            [
+                version.number,
+                "champion" if version.number == champion else "",
+                version.created_at[:19],
+                version.author.rsplit("/", 1)[-1],
+                _origin(version),
+                " ".join(f"{metric} {value:.4g}" for metric, value in version.manifest.metrics.items()),
+                version.manifest.digest[:12],
+            ]
+            for version in page.items
+        ],
+    )
+    if page.next:
+        out.print(f"  there are more: --limit {limit * 2}")
+
+
+def _origin(version: Any) -> str:
+    lineage = version.manifest.lineage
+    if lineage.source == "brought":
+        return "brought"
+    return "trained on " + ", ".join(found.key.rsplit("/", 1)[-1] for found in lineage.objects)
+
+
+def history(
+    context: typer.Context,
+    name: Name,
+    at: Annotated[str | None, typer.Option("--at", help="What was live at a time, like 2026-03-01T12:00:00Z.")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="At most this many.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Show who changed what, when and why; or what was live at a time."""
+    import msgspec
+
+    session: Session = context.obj
+    session.registry.model(name)
+    if at is not None:
+        deployment = session.registry.deployment_at(name, at)
+        if as_json:
+            print_json(msgspec.to_builtins(deployment))
+        elif deployment is None:
+            out.print(f"{escape(name)}: nothing was live at {escape(at)}")
+        else:
+            out.print(
+                f"{escape(name)} at {escape(at)}: version [bold]{deployment.champion}[/] "
+                f"(revision {deployment.revision}, since {deployment.changed_at[:19]}, by {deployment.changed_by})"
+            )
+        return
+    page = session.registry.history(name, limit=limit)
+    if as_json:
+        print_json([msgspec.to_builtins(entry) for entry in page.items])
+        return
+    table(
+        f"{name}: history",
+        ["when", "what", "version", "by", "why"],
+        [
+            [
+                entry.at[:19],
+                entry.kind.replace("_", " "),
+                entry.version,
+                entry.actor.rsplit("/", 1)[-1],
+                entry.reason,
+            ]
+            for entry in page.items
+        ],
+    )
+
+
+def promote(
+    context: typer.Context,
+    name: Name,
+    version: Annotated[int, typer.Argument(min=1, help="The version's number.")],
+    reason: Reason = "",
+    expected_revision: Annotated[
+        int | None, typer.Option("--expected-revision", min=0, help="Refuse if the deployment changed meanwhile.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a version the champion; endpoints follow within their refresh time."""
+    session: Session = context.obj
+    _check_reason(session, reason)
+    deployment = session.registry.promote(name, version, reason=reason, expected_revision=expected_revision)
+    _show_deployment(session, deployment, as_json)
+
+
+def rollback(
+    context: typer.Context,
+    name: Name,
+    to: Annotated[int | None, typer.Option("--to", min=1, help="An earlier champion; default: the one before.")] = None,
+    reason: Reason = "",
+    expected_revision: Annotated[
+        int | None, typer.Option("--expected-revision", min=0, help="Refuse if the deployment changed meanwhile.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put the previous champion back; endpoints follow within their refresh time."""
+    session: Session = context.obj
+    _check_reason(session, reason)
+    deployment = session.registry.rollback(name, to=to, reason=reason, expected_revision=expected_revision)
+    _show_deployment(session, deployment, as_json)
+
+
+def _show_deployment(session: Session, deployment: Any, as_json: bool) -> None:
+    import msgspec
+
+    if as_json:
+        print_json(msgspec.to_builtins(deployment))
+        return
+    refresh = next((model.spec.endpoint.refresh_s for model in session.models if model.name == deployment.model), None)
+    within = f"; endpoints follow within {refresh} s" if refresh else ""
+    out.print(
+        f"{escape(deployment.model)}: version [bold]{deployment.champion}[/] is live "
+        f"(revision {deployment.revision}){within}"
+    )
+
+
+def _check_reason(session: Session, reason: str) -> None:
+    """Before any AWS call: an environment may ask why."""
+    if session.settings.require_reason and not reason.strip():
+        raise UsageError(
+            f"environment {session.name!r} asks for a reason", code="reason_required", next_step="Add --reason '…'."
+        )

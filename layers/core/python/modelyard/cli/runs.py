@@ -1,0 +1,80 @@
+"""Follow a retraining run: which state it is in, and how it ended."""
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from modelyard import stack_names
+from modelyard.cli.session import Session
+from modelyard.cli.show import Step
+from modelyard.errors import AWSError
+
+if TYPE_CHECKING:
+    from modelyard.registry import Run
+
+START_TIMEOUT_S = 60.0
+"""How long an upload may take to start its run; EventBridge usually needs a second or two."""
+POLL_S = 0.5
+
+
+class RunNotStartedError(AWSError):
+    """No run began for an upload within ``START_TIMEOUT_S``."""
+
+    code = "run_not_started"
+
+
+def wait_for_run(
+    session: Session, model: str, version_id: str, *, title: str | None = None, start_timeout_s: float = START_TIMEOUT_S
+) -> "Run":
+    """Wait for the end of the run that an uploaded object version started, showing its states.
+
+    Raises:
+        RunNotStartedError: When no run starts.
+        AWSError: When it takes longer than the workflow's own limit.
+    """
+    plan = session.model(model).spec.training
+    limit = 1200 + (plan.timeout_s if plan else 0)
+    began = time.monotonic()
+    with Step(title or f"Retrain {model}") as step:
+        while True:
+            run = _run_of(session, model, version_id)
+            waited = time.monotonic() - began
+            if run is None and waited > start_timeout_s:
+                raise RunNotStartedError(
+                    f"no run started within {start_timeout_s:.0f} s of the upload",
+                    next_step="Run 'modelyard doctor'; 'modelyard status' shows runs that started later.",
+                )
+            if run is not None and run.status != "running":
+                number = f" version {run.version}" if run.version else ""
+                step.outcome = f"{run.status}{number}: {run.reason}"
+                return run
+            if waited > limit:
+                raise AWSError(
+                    f"the run did not end within {limit} s", code="run_timeout", next_step="Look at 'modelyard status'."
+                )
+            step.doing(_state(session, model, run.run_id) if run else "waiting for the event")
+            time.sleep(POLL_S)
+
+
+def _run_of(session: Session, model: str, version_id: str) -> "Run | None":
+    for run in session.registry.runs(model, limit=50).items:
+        if run.object is not None and run.object.get("version_id") == version_id:
+            return run
+    return None
+
+
+def _state(session: Session, model: str, run_id: str) -> str:
+    """The state that an execution is in; only for show, so what goes wrong here is not an error."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    workflow = session.outputs(stack_names.retraining_stack(session.name, model))[stack_names.WORKFLOW]
+    execution = workflow.replace(":stateMachine:", ":execution:") + f":{run_id}"
+    try:
+        client: Any = session.clients.client("stepfunctions")
+        events = client.get_execution_history(executionArn=execution, reverseOrder=True, maxResults=20)["events"]
+    except (ClientError, BotoCoreError):
+        return "running"
+    for event in events:
+        details = event.get("stateEnteredEventDetails")
+        if details:
+            return str(details["name"])
+    return "starting"

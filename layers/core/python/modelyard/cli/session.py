@@ -1,0 +1,224 @@
+"""What a command works on: a project, one of its environments, and AWS as that environment's caller.
+
+Local and cloud differ in three things only, all of them here: where AWS is, whose credentials are used, and nothing
+else. The caller's own credentials never reach the local AWS and the local ones never leave this machine.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelyard import stack_names
+from modelyard.environments import ENVIRONMENTS_FILE, Environment, choose_environment, load_environments
+from modelyard.errors import AWSError, CredentialsError, NotFoundError, UsageError
+from modelyard.spec import SPEC_FILE, Model, load_model, load_models
+
+if TYPE_CHECKING:
+    from modelyard.aws.clients import Clients
+    from modelyard.aws.uploads import Uploads
+    from modelyard.local.emulator import LocalAws
+    from modelyard.registry import Registry
+
+HOME_VARIABLE = "MODELYARD_HOME"
+CREDENTIALS_FILE = "credentials.json"
+
+
+def find_project(start: Path) -> Path:
+    """The nearest folder at or above ``start`` that has an ``environments.toml``.
+
+    Raises:
+        UsageError: When there is none.
+    """
+    for folder in (start, *start.parents):
+        if (folder / ENVIRONMENTS_FILE).is_file():
+            return folder
+    raise UsageError(
+        f"no {ENVIRONMENTS_FILE} in {start} or above it",
+        code="no_project",
+        next_step="Go to the project's folder and run the command again.",
+    )
+
+
+class Session:
+    """One command's view of the world; everything in it is made when it is first asked for."""
+
+    def __init__(self, environment: str, *, start: Path, environ: Mapping[str, str] = os.environ) -> None:
+        self.name = environment
+        self._start, self._environ = start, environ
+
+    @cached_property
+    def project(self) -> Path:
+        """The project's folder."""
+        return find_project(self._start.resolve())
+
+    @cached_property
+    def home(self) -> Path:
+        """Where the local AWS keeps its state and credentials; git-ignored."""
+        named = self._environ.get(HOME_VARIABLE)
+        return Path(named).resolve() if named else self.project / ".modelyard"
+
+    @cached_property
+    def settings(self) -> Environment:
+        """The environment's settings."""
+        return choose_environment(load_environments(self.project, self._environ), self.name)
+
+    @cached_property
+    def models(self) -> list[Model]:
+        """Every model of the project."""
+        return load_models(self.project / "models")
+
+    def model(self, name: str) -> Model:
+        """One model of the project.
+
+        Raises:
+            NotFoundError: When there is no such folder, with the models there are.
+        """
+        folder = self.project / "models" / name
+        if not (folder / SPEC_FILE).is_file():
+            known = sorted(path.parent.name for path in (self.project / "models").glob(f"*/{SPEC_FILE}"))
+            raise NotFoundError(
+                f"model {name!a} has no models/{name}/{SPEC_FILE}; there are {', '.join(known) or 'none'}",
+                code="unknown_model",
+                next_step="Run 'modelyard init' to add one.",
+            )
+        return load_model(folder)
+
+    @cached_property
+    def local_aws(self) -> "LocalAws":
+        """The local AWS of this project."""
+        from modelyard.local.emulator import LocalAws
+
+        port = self.settings.port
+        if port is None:
+            raise UsageError(f"environment {self.name!r} is in the cloud; the local AWS belongs to 'local'")
+        python = self.project / ".modelyard" / "ministack" / "bin" / "python"
+        return LocalAws(home=self.home / "aws", port=port, python=python)
+
+    @cached_property
+    def clients(self) -> "Clients":
+        """AWS clients as this environment's caller.
+
+        Raises:
+            CredentialsError: When the credentials belong to another account than the environment's.
+            AWSError: When the local AWS does not run.
+        """
+        from modelyard.aws.clients import Clients
+
+        if self.settings.is_local:
+            if not self.local_aws.is_running():
+                raise AWSError("the local AWS is not running", code="not_running", next_step="Run 'make up'.")
+            access_key, secret_key = self.local_credentials()
+            return Clients(
+                region=self.settings.region,
+                endpoint_url=self.local_aws.endpoint,
+                access_key=access_key,
+                secret_key=secret_key,
+            )
+        clients = Clients(region=self.settings.region)
+        account = self._identity(clients)["Account"]
+        if account != self.settings.account:
+            raise CredentialsError(
+                f"these credentials belong to account {account}; environment {self.name!r} is account "
+                f"{self.settings.account}",
+                code="wrong_account",
+                next_step=f"Set AWS_PROFILE to a profile of {self.settings.account}, or correct {ENVIRONMENTS_FILE}.",
+            )
+        return clients
+
+    def local_credentials(self) -> tuple[str, str]:
+        """Access key and secret of the local developer, an IAM user that ``modelyard up`` makes.
+
+        Raises:
+            AWSError: When it has not been made.
+        """
+        try:
+            keys = json.loads((self.home / "aws" / CREDENTIALS_FILE).read_text())
+            return keys["access_key"], keys["secret_key"]
+        except (OSError, ValueError, KeyError):
+            raise AWSError(
+                "the local AWS has no developer credentials yet", code="not_deployed", next_step="Run 'make up'."
+            ) from None
+
+    @cached_property
+    def actor(self) -> str:
+        """The IAM identity of the caller, for the ledger."""
+        return str(self._identity(self.clients)["Arn"])
+
+    def outputs(self, stack: str) -> dict[str, str]:
+        """Outputs of a deployed stack by name.
+
+        Raises:
+            AWSError: When the stack is not deployed.
+        """
+        if stack not in self._outputs:
+            found = self._describe(stack)
+            if found is None:
+                raise AWSError(
+                    f"stack {stack} is not deployed in account {self.settings.account}, {self.settings.region}",
+                    code="not_deployed",
+                    next_step="Run 'make up'."
+                    if self.settings.is_local
+                    else f"Run 'cdk deploy --all -c env={self.name}'.",
+                )
+            self._outputs[stack] = found
+        return self._outputs[stack]
+
+    @cached_property
+    def _outputs(self) -> dict[str, dict[str, str]]:
+        return {}
+
+    def is_deployed(self, stack: str) -> bool:
+        """Whether the stack exists."""
+        return self._describe(stack) is not None
+
+    def _describe(self, stack: str) -> dict[str, str] | None:
+        from botocore.exceptions import ClientError
+
+        from modelyard.aws.failures import aws_errors
+
+        with aws_errors(f"describe stack {stack}"):
+            try:
+                answer = self._cloudformation.describe_stacks(StackName=stack)
+            except ClientError as error:
+                if "does not exist" in str(error):
+                    return None
+                raise
+        return {output["OutputKey"]: output["OutputValue"] for output in answer["Stacks"][0].get("Outputs", [])}
+
+    @cached_property
+    def _cloudformation(self) -> Any:
+        return self.clients.client("cloudformation")
+
+    @cached_property
+    def registry(self) -> "Registry":
+        """The environment's registry, as the caller."""
+        from modelyard.aws.bucket import S3Artifacts
+        from modelyard.aws.table import DynamoDBRecords
+        from modelyard.registry import Registry
+
+        outputs = self.outputs(stack_names.registry_stack(self.name))
+        records = DynamoDBRecords(self.clients.dynamodb, outputs[stack_names.TABLE])
+        artifacts = S3Artifacts(self.clients.s3, outputs[stack_names.ARTIFACT_BUCKET])
+        return Registry(records, artifacts, actor=self.actor)
+
+    @cached_property
+    def uploads(self) -> "Uploads":
+        """The environment's data bucket."""
+        from modelyard.aws.uploads import Uploads
+
+        outputs = self.outputs(stack_names.registry_stack(self.name))
+        return Uploads(self.clients.s3, outputs[stack_names.DATA_BUCKET])
+
+    def predict_url(self, model: str) -> str:
+        """Where to POST instances for a model."""
+        return self.outputs(stack_names.endpoint_stack(self.name, model))[stack_names.PREDICT_URL]
+
+    def _identity(self, clients: "Clients") -> dict[str, Any]:
+        from modelyard.aws.failures import aws_errors
+
+        with aws_errors("find out who you are"):
+            identity: dict[str, Any] = clients.client("sts").get_caller_identity()
+        return identity

@@ -1,0 +1,240 @@
+"""``modelyard up`` and ``down``: the whole system on this machine, and its first models.
+
+After the deployment, everything goes through the deployed system as an IAM user without administrator rights, just as
+a user in the cloud would: upload, register, promote, signed calls. Each step looks at what is there first, so running
+it again changes nothing that is up to date, and running it after a crash goes on where it stopped.
+"""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from modelyard import stack_names
+from modelyard.cli.bring import register_artifact
+from modelyard.cli.models import brief, refusal, send_file
+from modelyard.cli.runs import RunNotStartedError, wait_for_run
+from modelyard.cli.session import CREDENTIALS_FILE, Session
+from modelyard.cli.show import Step, errors, out, table
+from modelyard.errors import ModelyardError, UsageError
+from modelyard.spec import Model
+
+if TYPE_CHECKING:
+    from modelyard.aws.clients import Clients
+
+DEVELOPER = "developer"
+BOOTSTRAP_STACK = "CDKToolkit"
+FOUND = {
+    "running": "running already",
+    "started": "started with the state of the last time",
+    "fresh": "started for the first time",
+    "restored": "was killed; back to the last saved state",
+    "rebuilt": "was killed before it saved anything; starts again from nothing",
+}
+
+
+def up(context: typer.Context) -> None:
+    """Start the local AWS, deploy the app to it, and bring every model to its first answer."""
+    session: Session = context.obj
+    if not session.settings.is_local:
+        raise UsageError(
+            f"'up' is for the local environment; {session.name!r} is in the cloud",
+            next_step=f"Run 'cdk deploy --all -c env={session.name}'.",
+        )
+    models = session.models  # a broken spec ends it here, before anything starts
+    with Step("Local AWS") as step:
+        found = session.local_aws.start()
+        step.outcome = f"{FOUND[found]} at {session.local_aws.endpoint}"
+    changed = _deploy(session)
+    _make_developer(session)
+    for model in models:
+        changed |= _bring_to_life(session, model)
+    rows = [_ask(session, model) for model in models]
+    if changed:
+        with Step("Save the local AWS") as step:
+            # It saves when it ends, and a kill loses what was not saved.
+            session.local_aws.stop()
+            session.local_aws.start()
+            step.outcome = "stopped and started: a kill from now on loses nothing of this"
+    out.print()
+    table("Models", ["model", "live", "versions", "prediction", "endpoint"], rows)
+    _show_next(session, models)
+
+
+def down(
+    context: typer.Context,
+    forget: Annotated[bool, typer.Option("--forget", help="Delete everything that the local AWS holds.")] = False,
+) -> None:
+    """Stop the local AWS; its state is kept for the next 'up' unless --forget."""
+    session: Session = context.obj
+    with Step("Stop the local AWS") as step:
+        if forget:
+            session.local_aws.forget()
+            step.outcome = "stopped; its state is deleted"
+        else:
+            step.outcome = "stopped; its state is saved" if session.local_aws.stop() else "was not running"
+
+
+def _root(session: Session) -> "Clients":
+    from modelyard.aws.clients import Clients
+    from modelyard.local.emulator import ROOT_ACCESS_KEY, ROOT_SECRET_KEY
+
+    return Clients(
+        region=session.settings.region,
+        endpoint_url=session.local_aws.endpoint,
+        access_key=ROOT_ACCESS_KEY,
+        secret_key=ROOT_SECRET_KEY,
+    )
+
+
+def _deploy(session: Session) -> bool:
+    """Bootstrap if needed, then the real ``cdk deploy``; whether any stack changed."""
+    from modelyard.local.cdk import Cdk
+
+    cloudformation = _root(session).client("cloudformation")
+    cdk = Cdk(
+        project=session.project,
+        endpoint=session.local_aws.endpoint,
+        region=session.settings.region,
+        port=session.local_aws.port,
+        output=session.home / "cdk.out",
+    )
+    before = _stacks(cloudformation)
+    if BOOTSTRAP_STACK not in before:
+        with Step("cdk bootstrap") as step:
+            cdk.bootstrap(step.doing)
+    with Step("cdk deploy --all") as step:
+        cdk.deploy(step.doing)
+        after = _stacks(cloudformation)
+        changed = sorted(name for name, state in after.items() if before.get(name) != state and name != BOOTSTRAP_STACK)
+        step.outcome = f"{len(changed)} of {len(after) - 1} stacks changed" if changed else "nothing changed"
+    return bool(changed)
+
+
+def _stacks(cloudformation: Any) -> dict[str, str]:
+    """Stacks that exist, with what changes when they are deployed."""
+    pages = cloudformation.get_paginator("describe_stacks").paginate()
+    return {
+        stack["StackName"]: f"{stack['StackId']} {stack.get('LastUpdatedTime', '')}"
+        for page in pages
+        for stack in page["Stacks"]
+    }
+
+
+def _make_developer(session: Session) -> None:
+    """An IAM user with the two policies that a developer in the cloud would have, and keys in the state folder."""
+    iam = _root(session).client("iam")
+    path = session.home / "aws" / CREDENTIALS_FILE
+    outputs = [_outputs(session, name) for name in (stack_names.registry_stack, stack_names.api_stack)]
+    policies = [outputs[0][stack_names.OPERATOR_POLICY], outputs[1][stack_names.INVOKE_POLICY]]
+    if not any(user["UserName"] == DEVELOPER for user in iam.list_users()["Users"]):
+        iam.create_user(UserName=DEVELOPER)
+    attached = iam.list_attached_user_policies(UserName=DEVELOPER)["AttachedPolicies"]
+    for policy in policies:
+        if policy not in [found["PolicyArn"] for found in attached]:
+            iam.attach_user_policy(UserName=DEVELOPER, PolicyArn=policy)
+    known = [key["AccessKeyId"] for key in iam.list_access_keys(UserName=DEVELOPER)["AccessKeyMetadata"]]
+    try:
+        if session.local_credentials()[0] in known:
+            return
+    except ModelyardError:
+        pass
+    for access_key in known:  # keys whose secret is lost
+        iam.delete_access_key(UserName=DEVELOPER, AccessKeyId=access_key)
+    key = iam.create_access_key(UserName=DEVELOPER)["AccessKey"]
+    _write_private(path, json.dumps({"access_key": key["AccessKeyId"], "secret_key": key["SecretAccessKey"]}))
+    # For `curl -K`: the secret stays out of the shell's history and of the process list.
+    _write_private(path.with_name("curl"), f'user = "{key["AccessKeyId"]}:{key["SecretAccessKey"]}"\n')
+
+
+def _outputs(session: Session, stack: Any) -> dict[str, str]:
+    answer = _root(session).client("cloudformation").describe_stacks(StackName=stack(session.name))
+    return {output["OutputKey"]: output["OutputValue"] for output in answer["Stacks"][0].get("Outputs", [])}
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(text)
+
+
+def _bring_to_life(session: Session, model: Model) -> bool:
+    """A first version for a model that has none live; whether anything was done."""
+    registry = session.registry
+    deployment = registry.deployment(model.name)
+    if model.spec.training is None:
+        with Step(f"Register {model.name}") as step:
+            registered = register_artifact(session, model)
+            number = registered.version.number
+            if deployment is None:
+                registry.promote(model.name, number, reason="first version")
+                step.outcome = f"version {number} registered and made champion"
+            else:
+                step.outcome = f"version {number} {'registered' if registered.created else 'is up to date'}"
+            return registered.created or deployment is None
+    if deployment is not None:
+        return False
+    files = model.training_files()
+    if not files:
+        errors.print(f"[yellow]note:[/] {model.name} has no training file in {model.spec.training.data}/ yet")
+        return False
+    version_id = send_file(session, model.name, model.spec.upload_prefix, files[0])
+    title = f"Train {model.name} on {files[0].name}"
+    try:
+        wait_for_run(session, model.name, version_id, title=title)
+    except RunNotStartedError:
+        # An event that was on its way when the emulator was killed is gone; the next upload sends another.
+        version_id = send_file(session, model.name, model.spec.upload_prefix, files[0])
+        wait_for_run(session, model.name, version_id, title=title)
+    return True
+
+
+def _ask(session: Session, model: Model) -> list[Any]:
+    """One signed request with the model's example, and a row of the closing table."""
+    from modelyard.aws.signed import call
+
+    registry, name = session.registry, model.name
+    deployment, url = registry.deployment(name), session.predict_url(name)
+    newest = registry.versions(name, limit=1).items if deployment is not None else ()
+    if deployment is None or model.spec.model.example is None:
+        return [name, deployment.champion if deployment else "none", len(newest), "", url]
+    body = json.loads((model.folder / model.spec.model.example).read_text(encoding="utf-8"))
+    with Step(f"Ask {name}") as step:
+        answer = call(session.clients, "POST", url, body)
+        if answer.status != 200:
+            raise refusal(answer.status, answer.body)
+        first = brief(answer.body["predictions"][0])
+        step.outcome = f"version {answer.body['version']} says {first}"
+    return [name, answer.body["version"], newest[0].number, first, url]
+
+
+def _show_next(session: Session, models: list[Model]) -> None:
+    trained = next((model for model in models if len(model.training_files()) > 1), None)
+    asked = next((model for model in models if model.spec.model.example), None)
+    out.print("\n[bold]Try next[/]  (put .venv/bin on PATH, or write .venv/bin/modelyard)")
+    if trained is not None:
+        out.print(f"  modelyard upload {trained.name} {_shown(trained.training_files()[1])}")
+        out.print(f"  modelyard history {trained.name}")
+        out.print(f"  modelyard rollback {trained.name} --reason 'trying it out'")
+    if asked is not None:
+        example = _shown(asked.folder / str(asked.spec.model.example))
+        keys = _shown(session.home / "aws" / "curl")
+        out.print(f"  modelyard predict {asked.name}")
+        out.print(
+            escape(
+                f"  curl -K {keys} --aws-sigv4 aws:amz:{session.settings.region}:execute-api "
+                f"-H content-type:application/json -d @{example} {session.predict_url(asked.name)}"
+            ),
+            soft_wrap=True,
+        )
+    out.print("  modelyard status")
+
+
+def _shown(path: Path) -> str:
+    """A path as short as it can be for somebody who stands where the command was run."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

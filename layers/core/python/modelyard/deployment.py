@@ -1,0 +1,163 @@
+"""What is live, and how it may change: pure transitions over frozen structs.
+
+    (nothing) ──promote──► revision 1 ──promote/rollback──► revision 2 ──► …
+
+Every transition takes the deployment as it is and gives the next one, with ``revision`` one higher and ``changed_at``
+strictly later, so that the order of revisions is the order of times and "what was live at T" has one answer. The
+registry applies a transition by compare-and-set on the revision; nothing here reads, writes or looks at a clock.
+"""
+
+import datetime as dt
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal
+
+import msgspec
+
+from modelyard.errors import ConflictError
+from modelyard.times import stamp_after
+
+Mode = Literal["live", "shadow", "canary"]
+Kind = Literal["registered", "promoted", "rolled_back", "rejected", "failed"]
+
+
+class Deployment(msgspec.Struct, frozen=True, kw_only=True):
+    """Which versions answer. ``split`` is the challenger's share of requests in percent, in mode ``canary``."""
+
+    model: str
+    champion: int
+    challenger: int | None = None
+    mode: Mode = "live"
+    split: int = 0
+    revision: int
+    changed_at: str
+    changed_by: str
+    reason: str = ""
+
+
+class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a model's history; never changed once written.
+
+    ``previous`` is the champion before the change, ``revision`` the deployment's revision after it, ``steps`` how many
+    promotions a rollback undid. ``run_id`` names the retraining run, ``details`` holds what its kind adds (findings,
+    metrics, the report's key).
+    """
+
+    model: str
+    at: str
+    operation: str
+    kind: Kind
+    actor: str
+    reason: str = ""
+    version: int | None = None
+    previous: int | None = None
+    revision: int | None = None
+    steps: int = 0
+    run_id: str | None = None
+    details: dict[str, Any] = {}
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """Who changes a deployment, when and why."""
+
+    model: str
+    at: dt.datetime
+    by: str
+    reason: str = ""
+
+
+def promote(current: Deployment | None, version: int, change: Change) -> Deployment:
+    """The deployment with ``version`` as the champion; a challenger's trial ends with it.
+
+    Raises:
+        ConflictError: With code ``already_live`` when it is the champion now.
+    """
+    _refuse_champion(current, version)
+    return _next(current, version, change)
+
+
+def _next(current: Deployment | None, version: int, change: Change) -> Deployment:
+    return Deployment(
+        model=change.model,
+        champion=version,
+        revision=1 if current is None else current.revision + 1,
+        changed_at=stamp_after(change.at, None if current is None else current.changed_at),
+        changed_by=change.by,
+        reason=change.reason,
+    )
+
+
+def _refuse_champion(current: Deployment | None, version: int | None) -> None:
+    if current is not None and current.champion == version:
+        raise ConflictError(
+            f"version {version} of model {current.model!r} is live already, since {current.changed_at} "
+            f"(revision {current.revision}, by {current.changed_by})",
+            code="already_live",
+            field="version",
+            next_step=f"Nothing to do; 'modelyard history {current.model}' shows who changed what.",
+        )
+
+
+def rollback(
+    current: Deployment | None, ledger: Iterable[LedgerEntry], change: Change, *, to: int | None = None
+) -> tuple[Deployment, int]:
+    """The deployment with an earlier champion, and how many promotions that undoes.
+
+    Args:
+        current: The deployment as it is.
+        ledger: The model's ledger, newest first; read only as far as needed.
+        change: Who, when and why.
+        to: The version to go back to; None is the one before the present one.
+
+    Raises:
+        ConflictError: With code ``no_predecessor``, ``not_a_predecessor`` or ``already_live``.
+    """
+    if current is None:
+        raise ConflictError(
+            f"model {change.model!r} has no live version, so there is nothing to roll back",
+            code="no_predecessor",
+            next_step=f"Run 'modelyard promote {change.model} VERSION'.",
+        )
+    _refuse_champion(current, to)
+    passed: list[int] = []
+    for version in predecessors(ledger):
+        passed.append(version)
+        if to in (None, version):
+            return _next(current, version, change), len(passed)
+    if to is None:
+        raise ConflictError(
+            f"version {current.champion} of model {change.model!r} has no predecessor: it is the first that was live",
+            code="no_predecessor",
+            next_step=f"Run 'modelyard promote {change.model} VERSION' to put another version live.",
+        )
+    earlier = ", ".join(str(version) for version in dict.fromkeys(passed)) or "none"
+    raise ConflictError(
+        f"version {to} of model {change.model!r} is not an earlier champion of version {current.champion}; "
+        f"those are: {earlier}",
+        code="not_a_predecessor",
+        field="to",
+        next_step=f"Run 'modelyard promote {change.model} {to}' if that version shall be live.",
+    )
+
+
+def predecessors(ledger: Iterable[LedgerEntry]) -> Iterator[int]:
+    """The champions that can be rolled back to, nearest first, by a ledger read newest first.
+
+    A promotion puts a version on a stack and a rollback takes ``steps`` of them off. So a second rollback goes one
+    further back, and does not return to the version that the first one left.
+
+    >>> def entry(kind, version, previous=None, steps=0):
+    ...     return LedgerEntry(model="m", at="", operation="", kind=kind, actor="",
+    ...                        version=version, previous=previous, steps=steps)
+    >>> ledger = [entry("promoted", 1), entry("promoted", 2, 1), entry("promoted", 3, 2), entry("rolled_back", 2, 3, 1)]
+    >>> list(predecessors(reversed(ledger)))
+    [1]
+    """
+    undone = 0
+    for entry in ledger:
+        if entry.kind == "rolled_back":
+            undone += entry.steps
+        elif entry.kind == "promoted":
+            if undone:
+                undone -= 1
+            elif entry.previous is not None:
+                yield entry.previous

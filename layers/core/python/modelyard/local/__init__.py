@@ -1,0 +1,1 @@
+"""The local AWS: MiniStack as a supervised process, and the real CDK CLI pointed at it."""

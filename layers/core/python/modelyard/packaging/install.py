@@ -1,0 +1,109 @@
+"""Third stage: put a lock file's wheels into a folder, for a platform that this machine need not be.
+
+The only stage that uses the network, and only for what uv's cache lacks. Every file is checked against the lock's
+hashes; nothing is built from source, so no code of a package runs here. A package index that the user set for pip
+counts for uv too; its address (it may hold a password) is passed on and never written down.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import uv
+
+from modelyard.errors import BuildError
+from modelyard.packaging.targets import BuildTarget
+
+_FROM_PIP = (
+    ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL"),
+    ("PIP_EXTRA_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL"),
+)
+"""pip's variable, uv's for the same, and uv's older name."""
+
+_DEADLINE_S = 1800
+_TOLD_LINES = 12
+
+_NEXT_STEPS = (
+    (
+        ("has no wheels with a matching", "No solution found", "no usable wheels"),
+        "Pin a version in {source} that has wheels for this platform and compile the lock again, or change "
+        "endpoint.architecture or the environment's python.",
+    ),
+    (
+        ("Hash mismatch", "hash mismatch", "must have a hash", "have their versions pinned"),
+        "Compile {lock} again; the command is in its second line. If the pins did not change, find out why the "
+        "index serves other files before you trust it.",
+    ),
+    (
+        (
+            "Failed to fetch",
+            "error sending request",
+            "dns error",
+            "Connection refused",
+            "timed out",
+            "Could not connect",
+        ),
+        "Check the connection to the package index (PIP_INDEX_URL or UV_DEFAULT_INDEX where there is a mirror), then "
+        "run 'modelyard build' again; what was downloaded is kept.",
+    ),
+    (("No space left",), "Free some disk space, then run 'modelyard build' again."),
+)
+"""What uv says, and what helps."""
+
+
+def installer_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment for uv: the caller's, with pip's index addresses under uv's names where uv has none."""
+    settings = dict(environ)
+    for pip_name, uv_name, older in _FROM_PIP:
+        address = environ.get(pip_name)
+        if address and not environ.get(uv_name) and not environ.get(older):
+            settings[uv_name] = address
+    return settings
+
+
+def install_command(lock: Path, tree: Path, target: BuildTarget) -> list[str]:
+    """The command line of uv."""
+    platform = target.wheel_platform
+    return [
+        *(uv.find_uv_bin(), "pip", "install", "--quiet", "--no-progress", "--color", "never"),
+        *("--python", sys.executable, "--python-version", target.python),
+        *(("--python-platform", platform) if platform else ()),
+        *("--target", str(tree), "--only-binary", ":all:", "--require-hashes", "--no-deps", "--no-compile-bytecode"),
+        *("-r", str(lock)),
+    ]
+
+
+def install(lock: Path, tree: Path, target: BuildTarget, *, environ: Mapping[str, str] = os.environ) -> None:
+    """Install the wheels that ``lock`` pins into ``tree``.
+
+    Raises:
+        BuildError: With what uv said and what helps.
+    """
+    try:
+        result = subprocess.run(  # noqa: S603 - uv's own binary; every argument is built above
+            install_command(lock, tree, target),
+            env=installer_environment(environ),
+            capture_output=True,
+            text=True,
+            timeout=_DEADLINE_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as late:
+        raise _failure(lock, target, f"not done after {_DEADLINE_S // 60} minutes: timed out") from late
+    if result.returncode != 0:
+        raise _failure(lock, target, result.stderr)
+
+
+def _failure(lock: Path, target: BuildTarget, said: str) -> BuildError:
+    shown = "/".join(lock.parts[-3:])
+    lines = [line for line in said.strip().splitlines() if line.strip()][:_TOLD_LINES]
+    source = shown.replace(".txt", ".in")
+    for signs, advice in _NEXT_STEPS:
+        if any(sign in said for sign in signs):
+            next_step = advice.format(lock=shown, source=source)
+            break
+    else:
+        next_step = f"Run 'uv pip install --dry-run --require-hashes -r {shown}' to see more."
+    return BuildError(f"{shown} does not install for {target.name}:\n" + "\n".join(lines), next_step=next_step)

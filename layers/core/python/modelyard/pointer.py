@@ -1,0 +1,86 @@
+"""The pointer: ``deployments/<model>.json``, what an endpoint needs to answer and nothing else.
+
+The database is the truth; the pointer repeats it for readers that cannot afford a database client. It is a function of
+the deployment and its versions alone, so the same revision always gives the same bytes, and whoever finds it missing or
+behind can write it again. The endpoint reads it with ``modelyard.serving.pointer``, which has no msgspec.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from modelyard.deployment import Deployment, Mode
+from modelyard.version import Signature, Version
+
+FORMAT = 1
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """One version as the endpoint loads it."""
+
+    version: int
+    digest: str
+    key: str
+    size: int
+    signature: Signature
+    code_digest: str | None = None
+
+
+class Pointer(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole document."""
+
+    format: int = FORMAT
+    model: str
+    revision: int
+    mode: Mode
+    split: int
+    updated_at: str
+    champion: Target
+    challenger: Target | None = None
+
+
+class _Revision(msgspec.Struct):
+    revision: int
+
+
+def pointer_key(model: str) -> str:
+    """Where the pointer of ``model`` lies in the artifact bucket."""
+    return f"deployments/{model}.json"
+
+
+def pointer_for(deployment: Deployment, versions: Mapping[int, Version]) -> Pointer:
+    """The pointer of ``deployment``; ``versions`` holds its champion and its challenger by number."""
+    return Pointer(
+        model=deployment.model,
+        revision=deployment.revision,
+        mode=deployment.mode,
+        split=deployment.split,
+        updated_at=deployment.changed_at,
+        champion=_target(versions[deployment.champion]),
+        challenger=None if deployment.challenger is None else _target(versions[deployment.challenger]),
+    )
+
+
+def _target(version: Version) -> Target:
+    manifest = version.manifest
+    return Target(
+        version=version.number,
+        digest=manifest.digest,
+        key=manifest.key,
+        size=manifest.size,
+        signature=manifest.signature,
+        code_digest=manifest.lineage.code_digest,
+    )
+
+
+def encode_pointer(pointer: Pointer) -> bytes:
+    """The pointer's bytes."""
+    return msgspec.json.encode(pointer)
+
+
+def pointer_revision(body: bytes) -> int:
+    """The revision that ``body`` carries, whatever else is in it; 0 when it is damaged, so that it gets replaced."""
+    try:
+        return msgspec.json.decode(body, type=_Revision).revision
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return 0

@@ -1,0 +1,27 @@
+"""The registry: what versions exist, what is live, who changed it, and why.
+
+S3 holds bytes, DynamoDB holds the truth (DESIGN of the table: ``keys``). One class with all verbs, one module for each
+idea: ``reading`` (queries), ``publishing`` (a version becomes visible), ``deploying`` (a version becomes live),
+``runs`` (what retraining writes down). All work over the two ports of ``modelyard.ports`` and import no AWS client.
+"""
+
+from modelyard.registry.deploying import Deployer
+from modelyard.registry.publishing import Publisher
+from modelyard.registry.records import CatalogueLine, DatasetFile, ModelRecord, Registered, Run
+from modelyard.registry.runs import RunLog
+
+__all__ = ["CatalogueLine", "DatasetFile", "ModelRecord", "Registered", "Registry", "Run"]
+
+
+class Registry(Publisher, Deployer, RunLog):
+    """All verbs. See ``modelyard.registry.reading.Reader`` for what it is made of.
+
+    Example:
+        >>> from modelyard.aws.bucket import S3Artifacts
+        >>> from modelyard.aws.clients import Clients
+        >>> from modelyard.aws.table import DynamoDBRecords
+        >>> def open_registry(table: str, bucket: str, actor: str) -> Registry:
+        ...     clients = Clients()
+        ...     records = DynamoDBRecords(clients.dynamodb, table)
+        ...     return Registry(records, S3Artifacts(clients.s3, bucket), actor=actor)
+    """

@@ -1,0 +1,250 @@
+"""Changing what is live, and publishing it.
+
+    read ──► decide (pure, modelyard.deployment) ──► one transaction: compare-and-set on the revision, ledger entry,
+    deployment as of now, result of the operation ──► pointer
+
+The transaction is the change; the pointer follows it. A writer that dies in between leaves a pointer that is behind,
+which anybody may bring up to date: ``publish_pointer`` writes what the table says and never goes back to an older
+revision.
+"""
+
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from modelyard.deployment import Change, Deployment, Kind, LedgerEntry, promote, rollback
+from modelyard.errors import AWSError, ConflictError, ModelyardError
+from modelyard.names import check_id, check_name, check_text
+from modelyard.pointer import Pointer, encode_pointer, pointer_for, pointer_key, pointer_revision
+from modelyard.ports import ConditionFailedError, Put
+from modelyard.registry import keys
+from modelyard.registry.reading import Reader, check_number
+
+Decision = Callable[[Deployment | None, Change], tuple[Deployment, int]]
+
+
+class _Outcome(msgspec.Struct, frozen=True):
+    """What an operation did, for whoever asks again after a lost answer."""
+
+    kind: Kind
+    asked: int | None
+    deployment: Deployment
+
+
+class Deployer(Reader):
+    """The registry's verbs that change what is live."""
+
+    def promote(
+        self,
+        model: str,
+        version: int,
+        *,
+        reason: str = "",
+        expected_revision: int | None = None,
+        operation: str | None = None,
+    ) -> Deployment:
+        """Make ``version`` the champion and publish it.
+
+        Args:
+            model: The model's name.
+            version: The version's number.
+            reason: Why, for the ledger.
+            expected_revision: The revision on which the caller decided (0: nothing is live yet); None takes the
+                present one. Either way a change in between is a conflict and never overwritten.
+            operation: Id of this change; a call with an id that was applied returns its result and changes nothing.
+
+        Raises:
+            NotFoundError: When the model or the version does not exist.
+            ConflictError: ``already_live``; ``revision_changed``, naming who changed what and when;
+                ``operation_reused`` when the id belongs to another change.
+        """
+        check_number(version)
+        return self._change(
+            model,
+            "promoted",
+            lambda current, change: (promote(current, version, change), 0),
+            asked=version,
+            reason=reason,
+            expected_revision=expected_revision,
+            operation=operation,
+        )
+
+    def rollback(
+        self,
+        model: str,
+        *,
+        to: int | None = None,
+        reason: str = "",
+        expected_revision: int | None = None,
+        operation: str | None = None,
+    ) -> Deployment:
+        """Put the champion before the present one live again, or the earlier champion ``to``, and publish it.
+
+        A second rollback goes one further back. Arguments and errors as for ``promote``; also ``no_predecessor`` and
+        ``not_a_predecessor``.
+        """
+        if to is not None:
+            check_number(to)
+        return self._change(
+            model,
+            "rolled_back",
+            lambda current, change: rollback(current, self._ledger(model), change, to=to),
+            asked=to,
+            reason=reason,
+            expected_revision=expected_revision,
+            operation=operation,
+        )
+
+    def publish_pointer(self, model: str) -> Pointer | None:
+        """Bring the pointer up to the deployment in the table, never back; safe to call at any time, from anywhere.
+
+        Returns:
+            The pointer as the table has it, or None when nothing is live. A pointer that is newer than what was read
+            from the table stays as it is.
+
+        Raises:
+            ConflictError: When other writers kept changing the pointer until the deadline.
+        """
+        key = pointer_key(check_name(model))
+        for _ in self._attempts():
+            deployment = self.deployment(model)
+            if deployment is None:
+                return None
+            numbers = [number for number in (deployment.champion, deployment.challenger) if number is not None]
+            pointer = pointer_for(deployment, {number: self.version(model, number) for number in numbers})
+            body = encode_pointer(pointer)
+            there = self.artifacts.get(key)
+            if there is None:
+                written = self.artifacts.put_if_absent(key, body, content_type="application/json")
+            elif pointer_revision(there.body) >= pointer.revision:
+                return pointer
+            else:
+                written = self.artifacts.put_if_match(key, body, etag=there.etag, content_type="application/json")
+            if written:
+                return pointer
+        raise ConflictError(
+            f"the pointer of model {model!r} was written by others for {self._deadline_s:.0f} s without a pause",
+            code="contended",
+            next_step="Run the command again; repeating it is safe.",
+        )
+
+    def _change(
+        self,
+        model: str,
+        kind: Kind,
+        decide: Decision,
+        *,
+        asked: int | None,
+        reason: str,
+        expected_revision: int | None,
+        operation: str | None,
+    ) -> Deployment:
+        check_name(model)
+        check_text(reason, field="reason")
+        operation = check_id(self._new_id() if operation is None else operation, field="operation")
+        recorded = self._recorded(model, kind, asked, operation)
+        if recorded is None:
+            if asked is None:
+                self.model(model)  # raises when there is no such model, as reading the version does
+            else:
+                self.version(model, asked)
+            current = self.deployment(model)
+            revision = 0 if current is None else current.revision
+            if expected_revision is not None and expected_revision != revision:
+                raise _changed(model, current, expected_revision)
+            change = Change(model=model, at=self._clock(), by=self.actor, reason=reason)
+            try:
+                after, steps = decide(current, change)
+            except ConflictError:
+                self.publish_pointer(model)  # "live already" shall be true for endpoints too, if a writer died
+                raise
+            try:
+                self.records.transact(_puts(current, after, kind, steps, asked, operation))
+                recorded = after
+            except ConditionFailedError as lost:
+                recorded = self._recorded(model, kind, asked, operation)  # ours, if only the answer was lost
+                if recorded is None:
+                    raise _changed(model, self.deployment(model), revision) from lost
+        self._publish_change(recorded)
+        return recorded
+
+    def _recorded(self, model: str, kind: Kind, asked: int | None, operation: str) -> Deployment | None:
+        outcome = self._read(keys.partition(model), keys.OPERATION + operation, _Outcome)
+        if outcome is None:
+            return None
+        if (outcome.kind, outcome.asked) != (kind, asked):
+            raise ConflictError(
+                f"operation {operation!r} of model {model!r} was another change: {outcome.kind} to version "
+                f"{outcome.deployment.champion} at {outcome.deployment.changed_at}",
+                code="operation_reused",
+                field="operation",
+                next_step="Use a new id for a new change.",
+            )
+        return outcome.deployment
+
+    def _publish_change(self, deployment: Deployment) -> None:
+        try:
+            self.publish_pointer(deployment.model)
+        except ModelyardError as failed:
+            raise AWSError(
+                f"version {deployment.champion} of model {deployment.model!r} is live in the registry (revision "
+                f"{deployment.revision}), but endpoints may not follow yet: {failed.message}",
+                code="pointer_behind",
+                next_step="Run the command again: it publishes the pointer and changes nothing else.",
+            ) from failed
+
+    def _ledger(self, model: str) -> Iterator[LedgerEntry]:
+        """The whole ledger, newest first, read page by page as it is asked for."""
+        start = None
+        while True:
+            page = self.history(model, limit=100, start=start)
+            yield from page.items
+            start = page.next
+            if start is None:
+                return
+
+
+def _changed(model: str, current: Deployment | None, expected: int) -> ConflictError:
+    """The conflict that tells a writer what happened since the revision on which it decided."""
+    if current is None:
+        found = "nothing is live"
+    else:
+        found = (
+            f"it is at revision {current.revision}: {current.changed_by} made version {current.champion} live "
+            f"at {current.changed_at}"
+        )
+    return ConflictError(
+        f"the deployment of model {model!r} is not at revision {expected} any more; {found}",
+        code="revision_changed",
+        field="expected_revision",
+        next_step=f"Look at 'modelyard history {model}' and repeat the change if it still holds.",
+    )
+
+
+def _puts(
+    before: Deployment | None, after: Deployment, kind: Kind, steps: int, asked: int | None, operation: str
+) -> list[Put]:
+    """The one transaction that makes ``after`` the truth."""
+    pk = keys.partition(after.model)
+    entry = LedgerEntry(
+        model=after.model,
+        at=after.changed_at,
+        operation=operation,
+        kind=kind,
+        actor=after.changed_by,
+        reason=after.reason,
+        version=after.champion,
+        previous=None if before is None else before.champion,
+        revision=after.revision,
+        steps=steps,
+    )
+    return [
+        Put(
+            keys.item(pk, keys.DEPLOYMENT, after),
+            absent=before is None,
+            equals={} if before is None else {"revision": before.revision},
+        ),
+        Put(keys.item(pk, keys.ledger(after.changed_at, operation), entry), absent=True),
+        Put(keys.item(pk, keys.DEPLOYED + after.changed_at, after), absent=True),
+        Put(keys.item(pk, keys.OPERATION + operation, _Outcome(kind, asked, after)), absent=True),
+    ]

@@ -1,0 +1,48 @@
+"""Where each kind of record lies in the one table. The names are final: later releases read what earlier ones wrote."""
+
+from typing import Any
+
+import msgspec
+
+from modelyard.ports import Item
+
+CATALOGUE = "CATALOGUE"
+MODEL = "MODEL"
+DEPLOYMENT = "DEPLOYMENT"
+VERSION = "VERSION#"
+IDENTITY = "IDENTITY#"
+LEDGER = "LEDGER#"
+DEPLOYED = "DEPLOYED#"
+OPERATION = "OPERATION#"
+DATASET = "DATASET#"
+RUN = "RUN#"
+
+
+def partition(model: str) -> str:
+    """The partition of one model; everything about it is under this key."""
+    return f"MODEL#{model}"
+
+
+def claim_partition(bucket: str, key: str) -> str:
+    """The partition of the claims on one uploaded object."""
+    return f"CLAIM#{bucket}/{key}"
+
+
+def version(number: int) -> str:
+    """Sort key of a version; padded, so that text order is number order."""
+    return f"{VERSION}{number:08d}"
+
+
+def ledger(at: str, operation: str) -> str:
+    """Sort key of a ledger entry."""
+    return f"{LEDGER}{at}#{operation}"
+
+
+def dataset(at: str, sha256: str) -> str:
+    """Sort key of an accepted training file."""
+    return f"{DATASET}{at}#{sha256[:16]}"
+
+
+def item(pk: str, sk: str, record: msgspec.Struct | dict[str, Any]) -> Item:
+    """``record`` as the item with this key."""
+    return {"pk": pk, "sk": sk, **msgspec.to_builtins(record)}

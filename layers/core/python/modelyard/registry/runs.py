@@ -1,0 +1,154 @@
+"""What the retraining workflow writes down: claims, runs, accepted training files, failures.
+
+Events are delivered at least once and tasks are repeated, so each verb here may be called again with the same
+arguments, and then gives the first answer instead of writing a second record.
+"""
+
+from typing import Any, Literal, get_args
+
+import msgspec
+
+from modelyard.canonical import check_json
+from modelyard.deployment import LedgerEntry
+from modelyard.errors import ConflictError, UsageError
+from modelyard.names import check_id, check_name, check_text
+from modelyard.ports import ConditionFailedError, Put
+from modelyard.registry import keys
+from modelyard.registry.reading import Reader, S, check_number
+from modelyard.registry.records import WEIGHT, DatasetFile, Run, Status
+
+
+class RunLog(Reader):
+    """The registry's verbs for retraining."""
+
+    def claim(self, bucket: str, key: str, version_id: str, run_id: str) -> bool:
+        """Whether ``run_id`` is the one run that works on this object version; the first to ask is.
+
+        Raises:
+            UsageError: When a part is empty. A bucket without versioning gives no version id: use the ETag.
+        """
+        check_id(run_id, field="run_id")
+        for field, value in (("bucket", bucket), ("key", key), ("version_id", version_id)):
+            if not check_text(value, field=field, limit=1024):
+                raise UsageError(f"{field} is empty; a claim needs it", code="invalid_claim", field=field)
+        pk = keys.claim_partition(bucket, key)
+        claim = {"run_id": run_id, "claimed_at": self._now()}
+        try:
+            self.records.put(Put(keys.item(pk, version_id, claim), absent=True))
+        except ConditionFailedError:
+            taken = self.records.get(pk, version_id)
+            return taken is not None and taken["run_id"] == run_id
+        return True
+
+    def record_run(
+        self,
+        model: str,
+        run_id: str,
+        *,
+        status: Status,
+        reason: str = "",
+        object: dict[str, Any] | None = None,  # noqa: A002 - the name of the stored attribute
+        version: int | None = None,
+    ) -> Run:
+        """Start a run (``running``) or say how it ended; what is given replaces what is stored, the rest stays.
+
+        A finished run keeps its status unless the new one weighs more (``records.WEIGHT``); the stored run is
+        returned either way.
+        """
+        check_name(model)
+        check_id(run_id, field="run_id")
+        check_text(reason, field="reason", limit=4000)
+        check_json(object, field="object")
+        if status not in WEIGHT:
+            raise UsageError(
+                f"status {ascii(status)[:40]} is not one of {', '.join(WEIGHT)}", code="invalid_status", field="status"
+            )
+        if version is not None:
+            check_number(version)
+        pk, sk = keys.partition(model), keys.RUN + run_id
+        for _ in self._attempts():
+            before = self._find_run(model, run_id)
+            if before is not None and WEIGHT[status] <= WEIGHT[before.status]:
+                return before
+            now = self._now()
+            run = Run(
+                model=model,
+                run_id=run_id,
+                status=status,
+                reason=reason or ("" if before is None else before.reason),
+                started_at=now if before is None else before.started_at,
+                ended_at=None if status == "running" else now,
+                object=object if object is not None or before is None else before.object,
+                version=version if version is not None or before is None else before.version,
+            )
+            expected = {} if before is None else {"status": before.status}
+            try:
+                self.records.put(Put(keys.item(pk, sk, run), absent=before is None, equals=expected))
+            except ConditionFailedError:
+                continue  # another delivery of the same event wrote it
+            return run
+        raise _contended(f"run {run_id!r} of model {model!r}")
+
+    def add_dataset_file(
+        self, model: str, *, bucket: str, key: str, version_id: str, sha256: str, rows: int, size: int, run_id: str
+    ) -> DatasetFile:
+        """Accept a training file; the same content is accepted once per model, and then the first line is returned."""
+        check_name(model)
+        check_id(run_id, field="run_id")
+        check_id(sha256, field="sha256")
+        for field, text in (("bucket", bucket), ("key", key), ("version_id", version_id)):
+            check_text(text, field=field, limit=1024)
+        now = self._now()
+        file = DatasetFile(
+            model=model, at=now, bucket=bucket, key=key, version_id=version_id, sha256=sha256, rows=rows, size=size,
+            run_id=run_id,
+        )  # fmt: skip
+        return self._once(model, f"dataset-{sha256}", keys.dataset(now, sha256), file)
+
+    def record_outcome(
+        self,
+        model: str,
+        kind: Literal["rejected", "failed"],
+        *,
+        run_id: str,
+        reason: str,
+        details: dict[str, Any] | None = None,
+    ) -> LedgerEntry:
+        """Write into the ledger that a run brought no version, and why; once per run and kind."""
+        check_name(model)
+        check_id(run_id, field="run_id")
+        check_text(reason, field="reason", limit=4000)
+        check_json(details, field="details")
+        if kind not in get_args(Literal["rejected", "failed"]):
+            raise UsageError(f"kind {ascii(kind)[:40]} is not one of rejected, failed", code="invalid_kind")
+        operation = check_id(f"{kind}-{run_id}", field="run_id")
+        now = self._now()
+        entry = LedgerEntry(
+            model=model, at=now, operation=operation, kind=kind, actor=self.actor, reason=reason, run_id=run_id,
+            details=details or {},
+        )  # fmt: skip
+        return self._once(model, operation, keys.ledger(now, operation), entry)
+
+    def _once(self, model: str, operation: str, sk: str, record: S) -> S:
+        """Write ``record`` unless this operation wrote one before; the one that is stored, either way."""
+        pk = keys.partition(model)
+        stored = {"record": msgspec.to_builtins(record)}
+        try:
+            self.records.transact(
+                [
+                    Put(keys.item(pk, keys.OPERATION + operation, stored), absent=True),
+                    Put(keys.item(pk, sk, record), absent=True),
+                ]
+            )
+        except ConditionFailedError:
+            found = self.records.get(pk, keys.OPERATION + operation)
+            if found is None:
+                raise _contended(f"{operation} of model {model!r}") from None
+            return msgspec.convert(found["record"], type(record))
+        return record
+
+
+def _contended(what: str) -> ConflictError:
+    return ConflictError(
+        f"{what} is being written by somebody else", code="contended", next_step="Try again; repeating it is safe."
+    )

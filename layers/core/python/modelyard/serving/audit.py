@@ -1,0 +1,109 @@
+"""One line per request on stdout: who asked which version what for, and how it ended. Other lines: `write_event`.
+
+The rule: a line for every request, refused ones too; never the payload; the caller as the authorizer knows them, never
+as a header claims. The audit line carries its metrics in CloudWatch's embedded metric format, so one line does both and
+no metrics call is made (https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/
+CloudWatch_Embedded_Metric_Format_Specification.html).
+"""
+
+import sys
+import time
+from typing import Any
+
+import orjson
+
+NAMESPACE = "Modelyard"
+METRICS = {"latency_ms": "Milliseconds", "instances": "Count", "refused": "Count", "errors": "Count"}
+"""Metrics of namespace `NAMESPACE`, dimension ``model``. The number of requests is latency_ms's sample count."""
+
+_METRIC_DIRECTIVE = [
+    {
+        "Namespace": NAMESPACE,
+        "Dimensions": [["model"]],
+        "Metrics": [{"Name": name, "Unit": unit} for name, unit in METRICS.items()],
+    }
+]
+
+
+def write_audit(
+    event: Any,
+    *,
+    model: str,
+    version: int | None,
+    digest: str | None,
+    prediction_id: str | None,
+    request_id: str,
+    status: int,
+    code: str,
+    latency_ms: float,
+    instances: int,
+) -> None:
+    """Write the audit line of one request.
+
+    Args:
+        event: The Lambda event; only its authorizer context is read.
+        model: Name of the model.
+        version: That answered, or was live when the request was refused.
+        digest: Of that version's bytes.
+        prediction_id: As the caller got it; ``None`` without an answer.
+        request_id: API Gateway's, or Lambda's.
+        status: HTTP status of the response.
+        code: ``ok``, or the problem's code.
+        latency_ms: From event to response.
+        instances: How many were asked for, 0 where the body could not be read.
+    """
+    caller, account = _identity(event)
+    now = time.time_ns()
+    _write(
+        {
+            "kind": "audit",
+            "time": utc(now),
+            "model": model,
+            "version": version,
+            "digest": digest,
+            "prediction_id": prediction_id,
+            "request_id": request_id,
+            "caller": caller,
+            "account": account,
+            "outcome": "answered" if status < 400 else "refused" if status < 500 else "failed",
+            "status": status,
+            "code": code,
+            "latency_ms": round(latency_ms, 3),
+            "instances": instances,
+            "refused": int(400 <= status < 500),
+            "errors": int(status >= 500),
+            "_aws": {"Timestamp": now // 1_000_000, "CloudWatchMetrics": _METRIC_DIRECTIVE},
+        }
+    )
+
+
+def write_event(name: str, *, level: str = "info", **fields: Any) -> None:
+    """Write another structured line, like a switch of versions or a failure's traceback."""
+    _write({"kind": "event", "time": utc(time.time_ns()), "level": level, "event": name, **fields})
+
+
+def utc(nanoseconds: int) -> str:
+    """A time since the epoch as ``2026-11-21T10:00:00.000000Z``."""
+    seconds, rest = divmod(nanoseconds, 1_000_000_000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest // 1000:06d}Z"
+
+
+def _identity(event: Any) -> tuple[str | None, str | None]:
+    """ARN and account of the caller, as API Gateway's IAM authorizer established them."""
+    found = event
+    for key in ("requestContext", "authorizer", "iam"):
+        found = found.get(key) if isinstance(found, dict) else None
+    if not isinstance(found, dict):
+        return None, None
+    return found.get("userArn"), found.get("accountId")
+
+
+def _write(record: dict[str, Any]) -> None:
+    # Escaped by orjson, so nothing that a caller sends can start a line of its own. One write per line: the follower's
+    # thread writes too.
+    try:
+        line = orjson.dumps(record)
+    except TypeError:
+        line = orjson.dumps({key: repr(value) for key, value in record.items()})
+    sys.stdout.write(line.decode() + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,264 @@
+"""`PointerFollower`: keeps the live version loaded while requests are answered.
+
+The rule: no answer comes from a version that was replaced longer than ``refresh_s`` ago, and no failed check takes a
+good model away. A check is one conditional GET. After half of ``refresh_s`` a request starts one in the background and
+does not wait; after the whole of it (no traffic, or Lambda froze the process) the request waits for it first. A new
+version is loaded beside the old one and takes over by one assignment, so requests in flight end on what they began
+with. A version that cannot be loaded is reported once and left alone until the pointer changes.
+"""
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from modelyard.errors import AWSError, CredentialsError, ModelyardError, NotFoundError
+from modelyard.serving.audit import write_event
+from modelyard.serving.pointer import Deployed, Pointer, pointer_key
+
+PATIENCE_S = 5.0
+"""Longest wait of a request for a check; after that the last good version answers, late being worse than old."""
+
+
+class ObjectSource(Protocol):
+    """What the follower reads: `modelyard.aws.objects.Objects`, or a fake."""
+
+    def get(self, key: str) -> tuple[bytes, str]:
+        """Bytes and ETag of an object."""
+        ...
+
+    def get_if_changed(self, key: str, etag: str) -> tuple[bytes, str] | None:
+        """The same, or ``None`` while the ETag holds."""
+        ...
+
+
+class Answering(Protocol):
+    """A loaded model: `modelyard.predictor.predictor.Predictor`, which is imported only while the first GET waits."""
+
+    def predict(self, instances: list[Any]) -> list[Any]:
+        """One answer per instance."""
+        ...
+
+
+Load = Callable[[bytes, Deployed], Answering]
+Now = Callable[[], tuple[float, float]]
+
+
+def both_clocks() -> tuple[float, float]:
+    """The monotonic and the wall clock: a frozen process may find that only the second has moved on."""
+    return time.monotonic(), time.time()
+
+
+class Live:
+    """The version that answers."""
+
+    __slots__ = ("digest", "predictor", "revision", "signature", "version")
+
+    def __init__(self, revision: int, deployed: Deployed, predictor: Answering) -> None:
+        self.revision = revision
+        self.version = deployed.version
+        self.digest = deployed.digest
+        self.signature = deployed.signature
+        self.predictor = predictor
+
+
+class PointerFollower:
+    """Follows one model's pointer. Safe to ask from several threads at once.
+
+    Args:
+        objects: The artifact bucket.
+        model: Name of the model.
+        refresh_s: Longest time that a replaced version may still answer, in seconds.
+        load: Makes a predictor from the bytes of a version.
+        now: Both clocks, in seconds.
+        patience_s: Longest wait of a request for a check.
+    """
+
+    def __init__(
+        self,
+        objects: ObjectSource,
+        model: str,
+        *,
+        refresh_s: float,
+        load: Load,
+        now: Now = both_clocks,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        self._objects = objects
+        self._model = model
+        self._refresh_s = refresh_s
+        self._load = load
+        self._now = now
+        self._patience_s = patience_s
+        self._live: Live | None = None
+        self._etag: str | None = None
+        self._failure: Exception | None = None
+        self._checked: tuple[float, float] | None = None  # when the last finished check began
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()  # held while a check is started, never while one runs
+
+    @property
+    def live(self) -> Live | None:
+        """The version loaded now, without a check; for log lines."""
+        return self._live
+
+    def start(self) -> None:
+        """Begin the first check and return at once, so that imports go on while S3 answers."""
+        self._running_check()
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait for a check that was started."""
+        thread = self._thread
+        if thread is not None:
+            thread.join(timeout_s)
+
+    def current(self) -> Live:
+        """The version that may answer now.
+
+        Raises:
+            ModelyardError: Status 503 while there is none: ``no_deployment`` where nothing was promoted yet,
+                ``model_unavailable`` where it could not be loaded. The next call tries again.
+        """
+        age = self._age()
+        if self._live is None or age > self._refresh_s:
+            self._check_and_wait()
+        elif age > self._refresh_s / 2:
+            self._running_check()
+        live = self._live
+        if live is None:
+            raise self._unavailable()
+        return live
+
+    def _age(self) -> float:
+        """Seconds since the last check began: what it saw cannot be older than that."""
+        checked = self._checked
+        if checked is None:
+            return float("inf")
+        monotonic, wall = self._now()
+        return max(monotonic - checked[0], wall - checked[1])
+
+    def _check_and_wait(self) -> None:
+        for _ in range(2):  # a check that a freeze interrupted began too early to count; then one more
+            thread = self._running_check()
+            thread.join(self._patience_s)
+            if thread.is_alive():
+                write_event("pointer_check_slow", level="warning", model=self._model, waited_s=self._patience_s)
+                return
+            if self._age() <= self._refresh_s:
+                return
+
+    def _running_check(self) -> threading.Thread:
+        """The check that is under way, or a new one; there are never two."""
+        with self._lock:
+            thread = self._thread
+            if thread is None or not thread.is_alive():
+                thread = threading.Thread(target=self._check, name="pointer", daemon=True)
+                self._thread = thread
+                thread.start()
+            return thread
+
+    def _check(self) -> None:
+        began = self._now()
+        try:
+            self._follow()
+            self._failure = None
+        except ModelyardError as error:
+            self._failure = error
+            self._report(error, code=error.code)
+        except Exception as error:  # noqa: BLE001 - whatever fails here, the last good version goes on answering
+            import traceback
+
+            self._failure = error
+            self._report(error, traceback=traceback.format_exception(error))
+        self._checked = began
+
+    def _report(self, error: Exception, **fields: Any) -> None:
+        live = self._live
+        write_event(
+            "pointer_check_failed",
+            level="error",
+            model=self._model,
+            message=str(error),
+            version=live.version if live else None,
+            **fields,
+        )
+
+    def _follow(self) -> None:
+        """One check.
+
+        Raises:
+            ModelyardError: When the pointer or the model cannot be read or believed; nothing has changed then.
+        """
+        key = pointer_key(self._model)
+        try:
+            found = self._objects.get_if_changed(key, self._etag) if self._etag else self._objects.get(key)
+        except NotFoundError as error:
+            raise NotFoundError(
+                f"model {self._model!r} has no deployment: nothing was promoted yet",
+                code="no_deployment",
+                status=503,
+                next_step=f"Promote a version: modelyard promote {self._model} <version>.",
+            ) from error
+        if found is None:
+            return
+        raw, etag = found
+        try:
+            self._apply(Pointer.parse(raw, model=self._model))
+        except (AWSError, CredentialsError, NotFoundError):
+            raise  # may pass: the same pointer is tried again
+        except ModelyardError:
+            if self._live is not None:
+                self._etag = etag  # will not pass: no use in fetching the same model at every check
+            raise
+        self._etag = etag
+
+    def _apply(self, pointer: Pointer) -> None:
+        live, champion = self._live, pointer.champion
+        if live is not None and pointer.revision < live.revision:
+            write_event(
+                "older_pointer_ignored",
+                level="warning",
+                model=self._model,
+                revision=live.revision,
+                found=pointer.revision,
+            )
+        elif live is not None and (live.digest, live.signature) == (champion.digest, champion.signature):
+            self._live = Live(pointer.revision, champion, live.predictor)
+        else:
+            began = time.perf_counter()
+            self._live = Live(pointer.revision, champion, self._loaded(champion))
+            write_event(
+                "version_live",
+                model=self._model,
+                version=champion.version,
+                digest=champion.digest,
+                revision=pointer.revision,
+                replaced=live.version if live else None,
+                load_ms=round((time.perf_counter() - began) * 1000, 3),
+            )
+
+    def _loaded(self, deployed: Deployed) -> Answering:
+        model, _ = self._objects.get(deployed.key)
+        digest = hashlib.sha256(model).hexdigest()
+        if digest != deployed.digest or len(model) != deployed.size:
+            raise ModelyardError(
+                f"{deployed.key} holds {len(model)} bytes of digest {digest}; version {deployed.version} has "
+                f"{deployed.size} of {deployed.digest}",
+                code="wrong_digest",
+                next_step=f"Roll back, then register the model again: modelyard rollback {self._model}.",
+            )
+        return self._load(model, deployed)
+
+    def _unavailable(self) -> ModelyardError:
+        failure = self._failure
+        if isinstance(failure, NotFoundError) and failure.code == "no_deployment":
+            return failure
+        unavailable = ModelyardError(
+            f"the live version of model {self._model!r} is not loaded",
+            code="model_unavailable",
+            status=503,
+            next_step="Try again; the function's log says what is missing (event pointer_check_failed).",
+        )
+        unavailable.__cause__ = failure
+        return unavailable

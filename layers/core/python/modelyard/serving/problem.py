@@ -1,0 +1,66 @@
+"""Errors as ``application/problem+json`` (RFC 9457), in the form of an HTTP API response.
+
+The rule: a caller sees what was wrong, where, and what to do next; never a traceback, never a cause.
+"""
+
+from typing import Any
+
+import orjson
+
+from modelyard.errors import ModelyardError
+
+CONTENT_TYPE = "application/problem+json"
+
+_TITLES = {
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    409: "Conflict",
+    413: "Content Too Large",
+    415: "Unsupported Media Type",
+    422: "Unprocessable Content",
+    429: "Too Many Requests",
+    500: "Internal Server Error",
+    502: "Bad Gateway",
+    503: "Service Unavailable",
+    504: "Gateway Timeout",
+}
+
+
+def problem_response(error: ModelyardError, *, request_id: str) -> dict[str, Any]:
+    """The response that tells a caller about an error.
+
+    Args:
+        error: What happened; its cause stays out.
+        request_id: With which the caller and the log can be brought together.
+    """
+    problem: dict[str, Any] = {
+        "type": "about:blank",
+        "title": _TITLES.get(error.status, "Error"),
+        "status": error.status,
+        "code": error.code,
+        "detail": error.message,
+        "request_id": request_id,
+    }
+    for key in ("field", "row", "next_step"):
+        value = getattr(error, key)
+        if value is not None:
+            problem[key] = value
+    return {
+        "statusCode": error.status,
+        "headers": {"content-type": CONTENT_TYPE},
+        "body": _dumped(problem),
+        "isBase64Encoded": False,
+    }
+
+
+def _dumped(problem: dict[str, Any]) -> str:
+    try:
+        return orjson.dumps(problem).decode()
+    except TypeError:  # text of a model's own code that is not UTF-8
+        printable = {
+            key: value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+            for key, value in problem.items()
+        }
+        return orjson.dumps(printable, default=str).decode()

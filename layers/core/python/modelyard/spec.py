@@ -1,0 +1,323 @@
+"""What a model declares: ``models/<name>/model.toml``, typed and validated whole.
+
+Read at synth and by the CLI, never in the hot path (pydantic costs 260 ms of CPU there). Reading makes no network
+call and no AWS call. All findings come at once, each with its file and key; an unknown key is answered with the
+nearest known one. Every key that exists is a field below: ``docs/spec.md`` lists them and a test compares.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from modelyard.names import name_problem
+from modelyard.toml import read_toml, validate
+
+SPEC_FILE = "model.toml"
+
+Task = Literal["regression", "binary", "multiclass"]
+Metric = Literal["accuracy", "balanced_accuracy", "f1_macro", "log_loss", "mae", "rmse", "r2"]
+LOWER_IS_BETTER: frozenset[str] = frozenset({"log_loss", "mae", "rmse"})
+CLASSIFICATION_METRICS: frozenset[str] = frozenset({"accuracy", "balanced_accuracy", "f1_macro", "log_loss"})
+
+
+class Section(BaseModel):
+    """One table of a TOML file: immutable, no unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class ModelSection(Section):
+    """Who the model is and where it comes from."""
+
+    name: str = Field(description="Unique name; equals the folder's name.")
+    task: Task = Field(description="What kind of answer the model gives.")
+    description: str = Field(default="", description="One sentence for people who find the model in a list.")
+    owner: str = Field(default="", description="Who is asked when it misbehaves: a person, team or address.")
+    artifact: str | None = Field(
+        default=None, description="A finished ONNX file in the folder, for a model that is not trained here."
+    )
+    code: str | None = Field(
+        default=None,
+        description="Package under python/ with preprocess and postprocess; deployed as the model's own layer.",
+    )
+    example: str | None = Field(
+        default=None, description='A JSON file in the folder, {"instances": [...]}: a first request that works.'
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_portable(cls, value: str) -> str:
+        problem = name_problem(value)
+        if problem is not None:
+            raise ValueError(problem)
+        return value
+
+    @field_validator("artifact", "example")
+    @classmethod
+    def _path_stays_inside(cls, value: str | None) -> str | None:
+        if value is not None and (Path(value).is_absolute() or ".." in Path(value).parts or not value):
+            raise ValueError(f"{value!r} leaves the model's folder; give a path inside it")
+        return value
+
+    @field_validator("code")
+    @classmethod
+    def _code_is_a_package(cls, value: str | None) -> str | None:
+        if value is not None and not value.isidentifier():
+            raise ValueError(f"{value!r} is not the name of a Python package")
+        return value
+
+
+class EndpointSection(Section):
+    """The function that answers."""
+
+    target: Literal["lambda"] = Field(default="lambda", description="Where the endpoint runs.")
+    memory_mb: int = Field(default=1769, ge=128, le=10240, description="Lambda memory; 1769 MB buys one full vCPU.")
+    timeout_s: int = Field(default=10, ge=1, le=29, description="Deadline of one request; the HTTP API ends at 30 s.")
+    concurrency: int | None = Field(
+        default=None, ge=1, le=1000, description="Reserved concurrency: a ceiling on cost and on load behind it."
+    )
+    architecture: Literal["arm64", "x86_64"] = Field(
+        default="arm64", description="Processor in the cloud; the local environment uses the host's own."
+    )
+    refresh_s: int = Field(
+        default=10, ge=1, le=3600, description="Longest time an endpoint may answer with a version no longer live."
+    )
+    api: int = Field(default=0, ge=0, le=9, description="Which HTTP API carries the route; each holds 300 routes.")
+
+
+class Feature(Section):
+    """One column that the model sees."""
+
+    kind: Literal["number", "category", "date"] = Field(
+        description="number: standardised; category: one-hot; date: ISO 8601 text, encoded as position in the year."
+    )
+
+
+Grid = dict[str, list[float | int | bool | str]]
+
+
+class Candidate(Section):
+    """One kind of estimator that the trainer tries, with the settings to search."""
+
+    kind: Literal["logistic_regression", "linear_regression", "random_forest", "gradient_boosting"] = Field(
+        description="Which estimator."
+    )
+    grid: Grid = Field(default_factory=dict, description="Settings to try: name = [values]; all combinations.")
+
+
+class TrainingSection(Section):
+    """How the model is trained from configuration alone."""
+
+    target: str = Field(min_length=1, description="The column to predict.")
+    features: dict[str, Feature] = Field(min_length=1, description="The columns the model sees; keys of a request.")
+    candidates: list[Candidate] = Field(min_length=1, description="What is tried; the best by cross-validation wins.")
+    data: str = Field(default="data", description="Folder with the training files, in order of their names.")
+    folds: int = Field(default=5, ge=2, le=20, description="Cross-validation folds.")
+    seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Makes a run repeatable.")
+    memory_mb: int = Field(default=3008, ge=512, le=10240, description="Memory of the training function.")
+    timeout_s: int = Field(default=600, ge=30, le=900, description="Deadline of the training function.")
+
+    @field_validator("data")
+    @classmethod
+    def _path_stays_inside(cls, value: str) -> str:
+        if Path(value).is_absolute() or ".." in Path(value).parts or not value:
+            raise ValueError(f"{value!r} leaves the model's folder; give a path inside it")
+        return value
+
+    @model_validator(mode="after")
+    def _target_is_not_a_feature(self) -> Self:
+        if self.target in self.features:
+            raise ValueError(f"target {self.target!r} is also a feature; the model would see the answer")
+        return self
+
+
+class UploadTrigger(Section):
+    """Retrain when a file arrives in the data bucket."""
+
+    kind: Literal["upload"] = Field(default="upload", description="What starts a run.")
+    prefix: str | None = Field(default=None, description="Key prefix in the data bucket; default '<name>/'.")
+    suffix: str = Field(default=".csv", description="Key suffix.")
+    minimum_rows: int = Field(default=1, ge=1, description="A file with fewer rows is rejected.")
+
+
+class EvaluationSection(Section):
+    """How a challenger is compared with the champion."""
+
+    metric: Metric = Field(description="What decides.")
+    holdout: float = Field(
+        default=0.2, gt=0, lt=0.9, description="Share of rows, chosen by their hash, that no version trains on."
+    )
+    min_improvement: float = Field(
+        default=0.0, ge=0, description="The least improvement of the metric that justifies a new version."
+    )
+    tolerance: float = Field(
+        default=1e-3, gt=0, description="Largest difference allowed between ONNX and framework probabilities or values."
+    )
+
+
+class RolloutSection(Section):
+    """How a version becomes the champion."""
+
+    mode: Literal["all_at_once"] = Field(default="all_at_once", description="How traffic moves to a new version.")
+    automatic: bool = Field(default=True, description="Promote when the gate passes; false: wait for a person.")
+
+
+class MonitoringSection(Section):
+    """What is alarmed on where the environment has alarms."""
+
+    error_rate: float = Field(default=0.01, gt=0, le=1, description="Alarm above this share of failed requests.")
+    latency_p99_ms: int = Field(default=1000, ge=1, description="Alarm above this 99th percentile.")
+
+
+class ModelSpec(Section):
+    """A whole ``model.toml``."""
+
+    model: ModelSection
+    endpoint: EndpointSection = EndpointSection()
+    training: TrainingSection | None = None
+    triggers: list[UploadTrigger] = Field(default_factory=list)
+    evaluation: EvaluationSection | None = None
+    rollout: RolloutSection = RolloutSection()
+    monitoring: MonitoringSection = MonitoringSection()
+
+    @model_validator(mode="after")
+    def _sections_agree(self) -> Self:
+        name, task = self.model.name, self.model.task
+        if self.model.artifact is None and self.training is None:
+            raise ValueError("needs either model.artifact (a finished ONNX file) or a [training] section")
+        if self.model.artifact is not None and self.training is not None:
+            raise ValueError("has both model.artifact and [training]; a model is either brought or trained")
+        if self.training is None:
+            for section, present in (("triggers", bool(self.triggers)), ("evaluation", self.evaluation is not None)):
+                if present:
+                    raise ValueError(f"[{section}] needs a [training] section")
+            return self
+        if self.evaluation is None:
+            raise ValueError("[training] needs an [evaluation] section with a metric")
+        classification = task != "regression"
+        if (self.evaluation.metric in CLASSIFICATION_METRICS) != classification:
+            raise ValueError(f"evaluation.metric {self.evaluation.metric!r} does not fit task {task!r}")
+        for candidate in self.training.candidates:
+            if candidate.kind == ("linear_regression" if classification else "logistic_regression"):
+                raise ValueError(f"candidate {candidate.kind!r} does not fit task {task!r}")
+        for trigger in self.triggers:
+            if trigger.prefix is not None and not trigger.prefix.startswith(f"{name}/"):
+                raise ValueError(f"triggers.prefix {trigger.prefix!r} must start with {name + '/'!r}, the model's own")
+        return self
+
+    @property
+    def upload_prefix(self) -> str:
+        """Where ``modelyard upload`` puts training files in the data bucket."""
+        prefixes = [trigger.prefix for trigger in self.triggers if trigger.prefix is not None]
+        return prefixes[0] if prefixes else f"{self.model.name}/"
+
+
+class Model(BaseModel):
+    """A spec together with the folder that it was read from."""
+
+    model_config = ConfigDict(frozen=True)
+
+    spec: ModelSpec
+    folder: Annotated[Path, Field(description="models/<name>")]
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.spec.model.name
+
+    @property
+    def code_folder(self) -> Path | None:
+        """``python/`` of a model that has code of its own."""
+        return self.folder / "python" if self.spec.model.code is not None else None
+
+    def training_files(self) -> list[Path]:
+        """The training files in the order of their names; empty for a model that is brought."""
+        if self.spec.training is None:
+            return []
+        return sorted((self.folder / self.spec.training.data).glob("*.csv"))
+
+
+def parse_model(text: str, *, file: str) -> ModelSpec:
+    """Parse and validate the text of a ``model.toml``.
+
+    Raises:
+        SpecError: With every finding, as ``file: key: what is wrong``.
+    """
+    return validate(ModelSpec, read_toml(text, file=file), file=file)
+
+
+def load_model(folder: Path) -> Model:
+    """Read ``folder/model.toml`` and check that what it names is there.
+
+    Raises:
+        SpecError: With every finding.
+    """
+    from modelyard.errors import SpecError
+
+    path = folder / SPEC_FILE
+    shown = f"{folder.parent.name}/{folder.name}/{SPEC_FILE}"
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as missing:
+        raise SpecError(
+            f"{shown}: not found", findings=(f"{shown}: not found",), next_step="Run 'modelyard init' to write one."
+        ) from missing
+    except UnicodeDecodeError as broken:
+        finding = f"{shown}: not UTF-8 (byte {broken.start})"
+        raise SpecError(finding, findings=(finding,)) from broken
+    model = Model(spec=parse_model(text, file=shown), folder=folder)
+    findings = [f"{shown}: {key}: {problem}" for key, problem in _missing_files(model)]
+    if findings:
+        raise SpecError("\n".join(findings), findings=tuple(findings))
+    return model
+
+
+def _missing_files(model: Model) -> Iterable[tuple[str, str]]:
+    section = model.spec.model
+    if section.name != model.folder.name:
+        yield "model.name", f"{section.name!r} differs from the folder's name {model.folder.name!r}"
+    for key in ("artifact", "example"):
+        relative = getattr(section, key)
+        if relative is not None and not (model.folder / relative).is_file():
+            yield f"model.{key}", f"{relative!r} is not a file in the model's folder"
+    if section.code is not None and not (model.folder / "python" / section.code / "__init__.py").is_file():
+        yield "model.code", f"python/{section.code}/__init__.py is missing from the model's folder"
+
+
+def load_models(folder: Path) -> list[Model]:
+    """Every model under ``folder`` (``models/``), sorted by name.
+
+    Raises:
+        SpecError: With the findings of all files together.
+    """
+    from modelyard.errors import SpecError
+
+    models: list[Model] = []
+    findings: list[str] = []
+    for spec_file in sorted(folder.glob(f"*/{SPEC_FILE}")):
+        try:
+            models.append(load_model(spec_file.parent))
+        except SpecError as error:
+            findings.extend(error.findings)
+    if findings:
+        raise SpecError("\n".join(findings), findings=tuple(findings))
+    return models
+
+
+def training_plan(spec: ModelSpec) -> dict[str, Any]:
+    """The part of a spec that the retraining functions need, as plain JSON.
+
+    It travels as the workflow's input, so the functions need no pydantic and no file.
+    """
+    if spec.training is None or spec.evaluation is None:
+        raise ValueError(f"model {spec.model.name!r} is not trained here")
+    return {
+        "model": spec.model.name,
+        "task": spec.model.task,
+        "training": spec.training.model_dump(mode="json", exclude={"data", "memory_mb", "timeout_s"}),
+        "evaluation": spec.evaluation.model_dump(mode="json"),
+        "automatic": spec.rollout.automatic,
+        "minimum_rows": max([trigger.minimum_rows for trigger in spec.triggers], default=1),
+    }

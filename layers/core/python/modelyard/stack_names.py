@@ -1,0 +1,37 @@
+"""Names that the stacks give and the CLI looks for: stacks and their outputs. Nothing else has a fixed name."""
+
+PROJECT = "Modelyard"
+
+ARTIFACT_BUCKET = "ArtifactBucket"
+DATA_BUCKET = "DataBucket"
+TABLE = "RegistryTable"
+EVENT_BUS = "EventBus"
+OPERATOR_POLICY = "OperatorPolicy"
+API_URL = "Url"
+CONTROL_FUNCTION = "ControlFunction"
+INVOKE_POLICY = "InvokePolicy"
+PREDICT_FUNCTION = "PredictFunction"
+PREDICT_URL = "PredictUrl"
+WORKFLOW = "Workflow"
+LOGS = "Logs"
+"""Prefix of outputs that name log groups: ``LogsPredict``, ``LogsControl``, ``LogsTrain``, …"""
+
+
+def registry_stack(environment: str) -> str:
+    """Buckets, table, bus and topic that all models share."""
+    return f"{PROJECT}-{environment}-Registry"
+
+
+def api_stack(environment: str) -> str:
+    """The HTTP API and the control plane."""
+    return f"{PROJECT}-{environment}-Api"
+
+
+def endpoint_stack(environment: str, model: str) -> str:
+    """One model's endpoint."""
+    return f"{PROJECT}-{environment}-Endpoint-{model.replace('_', '-')}"
+
+
+def retraining_stack(environment: str, model: str) -> str:
+    """One model's retraining workflow."""
+    return f"{PROJECT}-{environment}-Retraining-{model.replace('_', '-')}"

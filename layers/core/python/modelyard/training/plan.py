@@ -1,0 +1,111 @@
+"""The plan of a training run: `modelyard.spec.training_plan` as it arrives in a function, typed.
+
+The spec was validated with pydantic at synth; the functions have no pydantic and get JSON, so this is its second, small
+shape. Unknown keys are let through: a workflow of tomorrow may say more than a function of today reads.
+"""
+
+from typing import Any, Literal
+
+import msgspec
+
+from modelyard.errors import UsageError
+
+Task = Literal["regression", "binary", "multiclass"]
+FeatureKind = Literal["number", "category", "date"]
+CandidateKind = Literal["logistic_regression", "linear_regression", "random_forest", "gradient_boosting"]
+Setting = float | int | bool | str
+
+LABEL, PROBABILITIES, PREDICTION = "label", "probabilities", "prediction"
+"""Outputs of a trained model: the first two for classes, the third for regression."""
+
+
+class Feature(msgspec.Struct, frozen=True):
+    """One column that the model sees."""
+
+    kind: FeatureKind
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """One kind of estimator and the settings to try."""
+
+    kind: CandidateKind
+    grid: dict[str, list[Setting]] = {}
+
+
+class Training(msgspec.Struct, frozen=True):
+    """What is trained, on which columns."""
+
+    target: str
+    features: dict[str, Feature]
+    candidates: list[Candidate]
+    folds: int = 5
+    seed: int = 0
+
+
+class Evaluation(msgspec.Struct, frozen=True):
+    """How a challenger is compared with the champion."""
+
+    metric: str
+    holdout: float = 0.2
+    min_improvement: float = 0.0
+    tolerance: float = 1e-3
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """Everything a retraining run knows about its model."""
+
+    model: str
+    task: Task
+    training: Training
+    evaluation: Evaluation
+    automatic: bool = True
+    minimum_rows: int = 1
+
+    @property
+    def classification(self) -> bool:
+        """Whether the answer is a class."""
+        return self.task != "regression"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that a training file must have: the features in their order, then the target."""
+        return (*self.training.features, self.training.target)
+
+    def of_kind(self, kind: FeatureKind) -> list[int]:
+        """Positions of the features of one kind."""
+        return [at for at, feature in enumerate(self.training.features.values()) if feature.kind == kind]
+
+
+def decode_plan(document: dict[str, Any]) -> Plan:
+    """Read the plan out of a function's event.
+
+    Raises:
+        UsageError: With code ``invalid_plan`` and the path of the value at fault.
+    """
+    try:
+        plan = msgspec.convert(document, Plan)
+    except msgspec.ValidationError as error:
+        raise UsageError(
+            f"the training plan is not valid: {error}",
+            code="invalid_plan",
+            next_step="Deploy the model's stack again: it writes the plan into the workflow.",
+        ) from error
+    for candidate in plan.training.candidates:
+        for setting, values in candidate.grid.items():
+            if not values:
+                raise UsageError(
+                    f"candidate {candidate.kind!r} tries no value of {setting!r}; expected at least one",
+                    code="invalid_plan",
+                    field="training.candidates",
+                    next_step="Give the setting a value in model.toml, or leave it out.",
+                )
+    taken = [name for name in plan.training.features if name in {LABEL, PROBABILITIES, PREDICTION}]
+    if taken:  # in ONNX, inputs and outputs share one namespace
+        raise UsageError(
+            f"feature {taken[0]!r} has the name of a model's output; {LABEL!r}, {PROBABILITIES!r} and {PREDICTION!r} "
+            "are taken",
+            code="invalid_plan",
+            field=f"training.features.{taken[0]}",
+            next_step="Rename the column in the data and in model.toml.",
+        )
+    return plan

@@ -1,0 +1,321 @@
+"""From training files to typed columns, or findings in words.
+
+The rule: a file is accepted whole or refused whole, with all findings at once, each with the column, the first lines
+and what was expected. What can be repaired without guessing (duplicate rows, columns the model does not use) is done
+and said in a remark. Runs without scikit-learn, because an upload is checked before anything is trained
+(`check_upload`).
+
+Labels stay text: the class ``1`` of a file is answered as ``"1"``, so no label changes its spelling on the way through
+a number. Only a regression's target is a number. Numbers stay in double precision here; the pipeline and the ONNX graph
+round them to float32 in their first step, so both see the same values.
+"""
+
+import datetime as dt
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from modelyard.training.plan import FeatureKind, Plan
+from modelyard.training.records import SHOWN, Records, read_records
+from modelyard.training.split import NUMBER, content, held_out
+
+Column = NDArray[Any]
+
+MAX_CATEGORIES = 1_000
+"""Most distinct values of a category: each becomes a column of the model. More is an id or free text."""
+MISSING_NUMBERS = frozenset({"", "na", "n/a", "nan", "null", "none"})
+"""Spellings of a missing number, in lower case. A category or a label is missing only when empty: NA is Namibia too."""
+_DATE_LENGTH = len("2012-01-31")
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Checked rows, column by column.
+
+    Attributes:
+        columns: One array per feature, in the plan's order. Numbers are float64 with NaN where missing; categories and
+            dates are text, empty where missing.
+        target: Text for classes, float64 for regression.
+        evaluation: True for the rows that no version trains on.
+    """
+
+    columns: dict[str, Column]
+    target: Column
+    evaluation: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    def matrix(self, rows: NDArray[np.bool_]) -> Column:
+        """The features of some rows as scikit-learn takes them: float64 if all are numbers, else objects."""
+        columns = [column[rows] for column in self.columns.values()]
+        if all(column.dtype != object for column in columns):
+            return np.column_stack(columns)
+        matrix = np.empty((len(columns[0]), len(columns)), dtype=object)
+        for at, column in enumerate(columns):
+            matrix[:, at] = column
+        return matrix
+
+    def instances(self, rows: NDArray[np.bool_]) -> list[dict[str, Any]]:
+        """Some rows as a request would give them: ``None`` for a missing number."""
+        columns = [
+            [None if value != value else value for value in column[rows].tolist()] for column in self.columns.values()
+        ]
+        return [dict(zip(self.columns, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What came of reading files.
+
+    Attributes:
+        table: The rows; None when there are findings.
+        findings: What is wrong; empty when all is well.
+        remarks: What was repaired or looks odd, and does not stop a run.
+        rows: How many rows each file holds, duplicates included.
+    """
+
+    table: Table | None
+    findings: tuple[str, ...]
+    remarks: tuple[str, ...]
+    rows: tuple[int, ...]
+
+
+class UploadCheck(msgspec.Struct, frozen=True):
+    """The answer of the workflow's validate step."""
+
+    valid: bool
+    findings: tuple[str, ...]
+    remarks: tuple[str, ...]
+    rows: int
+    sha256: str
+
+
+def check_upload(
+    plan: Plan, upload: bytes, *, name: str = "upload", earlier: Sequence[bytes] = (), names: Sequence[str] = ()
+) -> UploadCheck:
+    """Check one uploaded file before anything is trained on it.
+
+    Args:
+        plan: The model's plan.
+        upload: The new file's bytes.
+        name: The new file's name, for findings.
+        earlier: Files accepted before: what needs all rows (one class only, a leak) is judged on them together.
+        names: Names of the earlier files.
+    """
+    shown = [*(names or [f"earlier file {number}" for number in range(1, len(earlier) + 1)]), name]
+    reading = read_table(plan, [*earlier, upload], names=shown)
+    findings, rows = reading.findings, reading.rows[-1]
+    if 0 < rows < plan.minimum_rows:
+        findings = (*findings, f"{name}: has {rows} rows; expected at least {plan.minimum_rows}")
+    return UploadCheck(not findings, findings, reading.remarks, rows, hashlib.sha256(upload).hexdigest())
+
+
+def read_table(plan: Plan, files: Sequence[bytes], *, names: Sequence[str] = ()) -> Reading:
+    """Read training files into one table.
+
+    Args:
+        plan: Which columns there must be, and of which kind.
+        files: The bytes of each file, oldest first: of duplicate rows the first is kept.
+        names: The files' names for findings; by default ``file 1``, ``file 2``, …
+    """
+    shown = names or [f"file {number}" for number in range(1, len(files) + 1)]
+    files_read = [read_records(file, name=name, expected=plan.columns) for file, name in zip(files, shown, strict=True)]
+    findings: list[str] = [finding for records in files_read for finding in records.findings]
+    remarks: list[str] = []
+    if not files:
+        findings.append("there is no training file; expected at least one")
+    parts: list[dict[str, Column]] = []
+    for records in files_read:
+        if records.rows:
+            parts.append(_typed_columns(plan, records, findings))
+            _remark_ignored(plan, records, remarks)
+    rows = tuple(len(records.rows) for records in files_read)
+    if not findings:
+        table = _joined(plan, files_read, parts, remarks)
+        findings.extend(_problems_together(plan, table, remarks))
+        if not findings:
+            return Reading(table, (), tuple(remarks), rows)
+    return Reading(None, tuple(findings), tuple(remarks), rows)
+
+
+def _typed_columns(plan: Plan, records: Records, findings: list[str]) -> dict[str, Column]:
+    """Every column of the plan in one file; what does not fit goes to ``findings``."""
+    kinds: dict[str, FeatureKind] = {name: feature.kind for name, feature in plan.training.features.items()}
+    kinds[plan.training.target] = "category" if plan.classification else "number"
+    columns: dict[str, Column] = {}
+    for name, kind in kinds.items():
+        at = records.header.index(name)
+        texts = [row[at] for row in records.rows]
+        read, expected = _KINDS[kind]
+        values, refused = read(texts)
+        where = f"{records.name}: column {name!r}"
+        if refused:
+            findings.append(f"{where}: {_examples(refused, texts, records.lines)}; expected {expected}")
+        missing = [row for row, value in enumerate(values) if value in ("", None)]
+        if len(missing) == len(values):
+            findings.append(f"{where} is empty in all {len(values)} rows; expected values")
+        elif name == plan.training.target and missing:
+            lines = _lines(missing, records.lines)
+            findings.append(f"{where} is the target and has no value in {_count(missing, 'row')} ({lines})")
+        columns[name] = np.array(values, dtype=np.float64 if kind == "number" else object)
+    return columns
+
+
+def _numbers(texts: list[str]) -> tuple[list[Any], list[int]]:
+    largest = float(np.finfo(np.float32).max)
+    values: list[Any] = []
+    refused: list[int] = []
+    for row, text in enumerate(texts):
+        value: float | None = None
+        if NUMBER.fullmatch(text):
+            value = float(text)
+            if abs(value) > largest:
+                refused.append(row)
+        elif text.lower() not in MISSING_NUMBERS:
+            refused.append(row)
+            value = 0.0
+        values.append(value)
+    return values, refused
+
+
+def _categories(texts: list[str]) -> tuple[list[Any], list[int]]:
+    return list(texts), []
+
+
+def _dates(texts: list[str]) -> tuple[list[Any], list[int]]:
+    return list(texts), [row for row, text in enumerate(texts) if text and not _is_date(text)]
+
+
+def _is_date(text: str) -> bool:
+    if len(text) != _DATE_LENGTH or not text.isascii():
+        return False
+    try:
+        return dt.date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
+
+
+_KINDS: dict[FeatureKind, tuple[Callable[[list[str]], tuple[list[Any], list[int]]], str]] = {
+    "number": (_numbers, "numbers such as 4.7, of at most 3.4e38; empty where missing"),
+    "category": (_categories, "text"),
+    "date": (_dates, "dates such as 2012-01-31; empty where missing"),
+}
+
+
+def _remark_ignored(plan: Plan, records: Records, remarks: list[str]) -> None:
+    ignored = [column or "(no name)" for column in records.header if column not in plan.columns]
+    if ignored:
+        remarks.append(f"{records.name}: not used by the model: {', '.join(ignored)}")
+
+
+def _joined(plan: Plan, files: list[Records], parts: list[dict[str, Column]], remarks: list[str]) -> Table:
+    """All files in one table, without duplicate rows."""
+    target = plan.training.target
+    seen: set[bytes] = set()
+    kept: list[bool] = []
+    evaluation: list[bool] = []
+    for records in files:
+        for row in records.rows:
+            cells = list(zip(records.header, row, strict=True))
+            digest = hashlib.sha256(content(cells)).digest()
+            kept.append(digest not in seen)
+            seen.add(digest)
+            evaluation.append(held_out(cells, target=target, share=plan.evaluation.holdout))
+    duplicates = len(kept) - sum(kept)
+    if duplicates:
+        remarks.append(f"{duplicates} of {len(kept)} rows say the same as an earlier row in every column: dropped")
+    keep = np.array(kept)
+    return Table(
+        columns={name: np.concatenate([part[name] for part in parts])[keep] for name in plan.training.features},
+        target=np.concatenate([part[target] for part in parts])[keep],
+        evaluation=np.array(evaluation)[keep],
+    )
+
+
+def _problems_together(plan: Plan, table: Table, remarks: list[str]) -> Iterable[str]:
+    """What only all rows together can show."""
+    target = f"target {plan.training.target!r}"
+    distinct = Counter(table.target.tolist())
+    if plan.classification:
+        yield from _problems_of_classes(plan, table, distinct, target)
+    elif len(distinct) == 1:
+        yield f"{target} is {next(iter(distinct))} in all {len(table)} rows; expected different values"
+    for name, column in table.columns.items():
+        kind = plan.training.features[name].kind
+        if kind == "category" and len(set(column.tolist())) > MAX_CATEGORIES:
+            yield (
+                f"column {name!r} is a category with {len(set(column.tolist())):,} different values; expected at most "
+                f"{MAX_CATEGORIES:,}: leave out ids and free text"
+            )
+        if len(table) > 1 and len(distinct) > 1:
+            if _says_the_same(column, table.target):
+                yield f"column {name!r} equals the target in all {len(table)} rows: it is the answer; leave it out"
+            elif plan.classification and kind != "date" and _determines(column, table.target, distinct):
+                remarks.append(
+                    f"column {name!r} has one value for each class of the target: make sure that it is known before "
+                    "the answer is"
+                )
+
+
+def _problems_of_classes(plan: Plan, table: Table, distinct: Counter[str], target: str) -> Iterable[str]:
+    names = sorted(distinct)
+    listed = ", ".join(repr(name[:40]) for name in names[: SHOWN + 2]) + (", …" if len(names) > SHOWN + 2 else "")
+    if len(names) == 1:
+        yield f"{target} has one class only ({listed}, {len(table)} rows); expected at least two"
+    elif plan.task == "binary" and len(names) != 2:
+        yield f"{target} has {len(names)} classes ({listed}); a binary task has two"
+    elif len(names) > max(20, len(table) // 2):
+        yield (
+            f"{target} has {len(names):,} classes in {len(table):,} rows ({listed}); expected classes that repeat: is "
+            "this a regression?"
+        )
+
+
+def _says_the_same(column: Column, target: Column) -> bool:
+    """Whether a feature is the target, whatever the spelling of its numbers."""
+    if column.dtype == object and target.dtype == object:
+        return bool((column == target).all())
+    numbers = [_as_numbers(values) for values in (column, target)]
+    return numbers[0] is not None and numbers[1] is not None and bool((numbers[0] == numbers[1]).all())
+
+
+def _as_numbers(values: Column) -> Column | None:
+    if values.dtype != object:
+        return values
+    if not all(NUMBER.fullmatch(text) for text in values.tolist()):
+        return None
+    return values.astype(np.float64)
+
+
+def _determines(column: Column, target: Column, classes: Counter[str]) -> bool:
+    """Whether a feature is the target under other names: as many values as classes, each with one class."""
+    values = column.tolist()
+    return len(set(values)) == len(classes) == len(set(zip(values, target.tolist(), strict=True)))
+
+
+def _examples(rows: list[int], texts: list[str], lines: list[int]) -> str:
+    shown = ", ".join(f"line {lines[row]}: {_shown(texts[row])}" for row in rows[:SHOWN])
+    return f"{_count(rows, 'value')} cannot be read ({shown}{_more(rows)})"
+
+
+def _lines(rows: list[int], lines: list[int]) -> str:
+    return "line " + ", ".join(str(lines[row]) for row in rows[:SHOWN]) + _more(rows)
+
+
+def _more(rows: list[int]) -> str:
+    return f" and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
+
+
+def _count(rows: list[int], what: str) -> str:
+    return f"{len(rows)} {what}{'' if len(rows) == 1 else 's'}"
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 40 else f"{text[:37]}...")

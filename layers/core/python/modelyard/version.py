@@ -1,0 +1,115 @@
+"""What a version is: an immutable manifest with a number, an author and a time.
+
+The registry stores it, the pointer quotes it, the CLI shows it. Nothing here reads or writes anything. All structs are
+frozen, because a version that could change would not be one: a correction is the next version.
+"""
+
+from typing import Any, Literal
+
+import msgspec
+
+from modelyard.canonical import digest_of
+
+Task = Literal["regression", "binary", "multiclass"]
+Dtype = Literal[
+    "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
+    "bool", "string",
+]  # fmt: skip
+
+
+class TensorSpec(msgspec.Struct, frozen=True):
+    """One input: its name, element type and shape; None is an axis of any length, axis 0 is the batch."""
+
+    name: str
+    dtype: Dtype
+    shape: tuple[int | None, ...]
+
+
+class OutputSpec(TensorSpec, frozen=True):
+    """One output; ``classes`` names the entries of its last axis where the model says what they are."""
+
+    classes: tuple[str, ...] | None = None
+
+
+class Signature(msgspec.Struct, frozen=True):
+    """What goes into a model and what comes out, in the model's own order."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[OutputSpec, ...]
+
+
+class TrainingObject(msgspec.Struct, frozen=True):
+    """A training file, as the exact object version that was read."""
+
+    bucket: str
+    key: str
+    version_id: str
+    sha256: str
+    rows: int
+
+
+class Lineage(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a version comes from.
+
+    ``code_digest`` and ``lock_digest`` are SHA-256 of the training code and of its locked dependencies;
+    ``parent_version`` is the champion that it was compared with; ``run_id`` and ``execution`` name the retraining run.
+    """
+
+    source: Literal["brought", "trained"] = "brought"
+    objects: tuple[TrainingObject, ...] = ()
+    code_digest: str | None = None
+    lock_digest: str | None = None
+    parent_version: int | None = None
+    run_id: str | None = None
+    execution: str | None = None
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that is known about a version before it has a number.
+
+    ``digest`` is the SHA-256 of the artifact in hex, ``key`` where its bytes lie in the artifact bucket, ``size`` their
+    count, ``evaluation`` the key of the evaluation report.
+    """
+
+    model: str
+    task: Task
+    digest: str
+    key: str
+    size: int
+    signature: Signature
+    contract: dict[str, Any] | None = None
+    metrics: dict[str, float] = {}
+    evaluation: str | None = None
+    lineage: Lineage = Lineage()
+    note: str = ""
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 of what makes this version the same as another.
+
+        The run that produced it, its metrics and its note are left out: the same bytes, promise and origin are the same
+        version, however often they are registered.
+        """
+        return digest_of(
+            {
+                "task": self.task,
+                "digest": self.digest,
+                "signature": self.signature,
+                "contract": self.contract,
+                "lineage": msgspec.structs.replace(self.lineage, run_id=None, execution=None),
+            }
+        )
+
+
+class Version(msgspec.Struct, frozen=True, kw_only=True):
+    """A registered manifest. ``number`` counts 1, 2, 3… within a model; ``created_at`` is UTC with microseconds."""
+
+    number: int
+    manifest: Manifest
+    author: str
+    created_at: str
+
+
+def artifact_key(digest: str) -> str:
+    """Where the bytes with this SHA-256 lie in the artifact bucket."""
+    return f"artifacts/sha256/{digest}/model.onnx"

@@ -1,0 +1,160 @@
+"""The way in: HTTP APIs with IAM authorization on every route, and the control plane behind the first of them."""
+
+from aws_cdk import CfnOutput, RemovalPolicy
+from aws_cdk import aws_apigatewayv2 as apigateway
+from aws_cdk import aws_apigatewayv2_authorizers as authorizers
+from aws_cdk import aws_apigatewayv2_integrations as integrations
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_logs as logs
+from constructs import Construct
+
+from modelyard import stack_names
+from modelyard.control.routes import ROUTES
+from modelyard.errors import SpecError
+from modelyard.packaging import layers_of
+from modelyard.spec import Model
+from stacks.base import Deployment, ModelyardStack
+from stacks.findings import accept_resources, logical_id
+from stacks.function import RETENTION, EntryPoint
+from stacks.registry_stack import RegistryStack
+
+ROUTES_PER_API = 300
+ROUTES_PER_MODEL = 1
+ACCESS_LOG = (
+    '{"request_id":"$context.requestId","time":"$context.requestTime","caller":"$context.identity.userArn",'
+    '"source_ip":"$context.identity.sourceIp","route":"$context.routeKey","status":"$context.status",'
+    '"latency_ms":"$context.responseLatency","bytes":"$context.responseLength","error":"$context.error.message"}'
+)
+
+
+class ApiStack(ModelyardStack):
+    """A list of HTTP APIs (each holds 300 routes) and the control plane's function.
+
+    Attributes:
+        apis: The HTTP APIs; a model's ``endpoint.api`` is the index of the one that carries its route.
+        control: The control plane's function.
+    """
+
+    def __init__(
+        self, scope: Construct, *, deployment: Deployment, registry: RegistryStack, models: list[Model]
+    ) -> None:
+        super().__init__(
+            scope,
+            stack_names.api_stack(deployment.name),
+            deployment=deployment,
+            description="Modelyard: HTTP API and control plane",
+        )
+        count = 1 + max((model.spec.endpoint.api for model in models), default=0)
+        self._check_capacity(models)
+        self.apis = [self._api(index) for index in range(count)]
+        self.control = self._control_plane(registry)
+        integration = integrations.HttpLambdaIntegration("Control", self.control.function)
+        for method, path in ROUTES:
+            self.apis[0].add_routes(path=path, methods=[apigateway.HttpMethod(method)], integration=integration)
+        self.invoke_policy = self._invoke_policy()
+        for index, api in enumerate(self.apis):
+            suffix = "" if index == 0 else str(index)
+            CfnOutput(self, f"{stack_names.API_URL}{suffix}", value=self.url(api))
+        CfnOutput(self, stack_names.CONTROL_FUNCTION, value=self.control.function.function_name)
+        CfnOutput(self, f"{stack_names.LOGS}Control", value=self.control.log_group.log_group_name)
+        CfnOutput(self, stack_names.INVOKE_POLICY, value=self.invoke_policy.managed_policy_arn)
+
+    def url(self, api: apigateway.HttpApi) -> str:
+        """Base URL of an API, without a slash at the end."""
+        if self.settings.is_local:
+            return f"http://127.0.0.1:{self.settings.port}/_aws/execute-api/{api.api_id}/{self._stage_name}"
+        return api.api_endpoint
+
+    @property
+    def _stage_name(self) -> str:
+        """``$default`` keeps the stage out of the URL; the local AWS has it there, where curl would sign it wrongly."""
+        return "live" if self.settings.is_local else "$default"
+
+    def _check_capacity(self, models: list[Model]) -> None:
+        for index in {model.spec.endpoint.api for model in models}:
+            taken = sum(ROUTES_PER_MODEL for model in models if model.spec.endpoint.api == index)
+            taken += len(ROUTES) if index == 0 else 0
+            if taken > ROUTES_PER_API:
+                raise SpecError(
+                    f"API {index} would carry {taken} routes; an HTTP API holds {ROUTES_PER_API}",
+                    next_step=f"Set endpoint.api = {index + 1} in the model.toml of some models.",
+                )
+
+    def _api(self, index: int) -> apigateway.HttpApi:
+        api = apigateway.HttpApi(
+            self,
+            f"Api{index}",
+            description=f"Modelyard {self.deployment.name} {index}",
+            create_default_stage=False,
+            default_authorizer=authorizers.HttpIamAuthorizer(),
+        )
+        group = logs.LogGroup(
+            self,
+            f"Api{index}Logs",
+            retention=RETENTION[self.settings.log_retention_days],
+            removal_policy=RemovalPolicy.RETAIN if self.settings.retain else RemovalPolicy.DESTROY,
+        )
+        apigateway.CfnStage(
+            self,
+            f"Api{index}Stage",
+            api_id=api.api_id,
+            stage_name=self._stage_name,
+            auto_deploy=True,
+            access_log_settings={"destinationArn": group.log_group_arn, "format": ACCESS_LOG},
+            default_route_settings={
+                "detailedMetricsEnabled": True,
+                "throttlingRateLimit": self.settings.requests_per_second,
+                "throttlingBurstLimit": self.settings.request_burst,
+            },
+        )
+        return api
+
+    def _control_plane(self, registry: RegistryStack) -> EntryPoint:
+        control = EntryPoint(
+            self,
+            "Control",
+            file="api",
+            layers=layers_of("api"),
+            description="Modelyard control plane",
+            memory_mb=1769,
+            timeout_s=29,
+            environment={
+                "MODELYARD_ARTIFACT_BUCKET": registry.artifacts.bucket_name,
+                "MODELYARD_TABLE": registry.table.table_name,
+                "MODELYARD_REQUIRE_REASON": "1" if self.settings.require_reason else "0",
+                "POWERTOOLS_SERVICE_NAME": "modelyard-control",
+                "POWERTOOLS_METRICS_NAMESPACE": "Modelyard",
+            },
+        )
+        control.allow(
+            "dynamodb:GetItem",
+            "dynamodb:Query",
+            "dynamodb:PutItem",
+            on=[registry.table.table_arn],
+        )
+        artifacts = registry.artifacts
+        control.allow_objects(
+            "s3:GetObject", "s3:PutObject", bucket=artifacts, keys=["artifacts/*", "deployments/*", "uploads/*"]
+        )
+        control.allow_objects("s3:GetObject", bucket=artifacts, keys=["reports/*"])
+        control.allow("s3:ListBucket", on=[registry.artifacts.bucket_arn])
+        return control
+
+    def _invoke_policy(self) -> iam.ManagedPolicy:
+        """What a caller of models needs, and nothing of the control plane."""
+        policy = iam.ManagedPolicy(self, "Invoke", description="Call the predict route of every Modelyard model")
+        policy.add_statements(
+            iam.PolicyStatement(
+                actions=["execute-api:Invoke"],
+                resources=[api.arn_for_execute_api("POST", "/models/*", "*") for api in self.apis],
+            )
+        )
+        accept_resources(
+            policy,
+            [
+                f"arn:{self.partition}:execute-api:{self.region}:{self.account}:<{logical_id(api)}>/*/POST/models/*"
+                for api in self.apis
+            ],
+            why="Every model's predict route on every stage of this API.",
+        )
+        return policy

@@ -1,0 +1,76 @@
+"""What every stack of Modelyard has in common: its environment, its layers, its synthesizer."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aws_cdk import AssetHashType, CliCredentialsStackSynthesizer, DefaultStackSynthesizer, Environment, Stack, Tags
+from aws_cdk import aws_lambda as lambda_
+from constructs import Construct
+
+from modelyard import environments
+from modelyard.packaging import LayerManifest, find_layer
+from modelyard.packaging.targets import Architecture
+from modelyard.stack_names import PROJECT
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What a synth is about: a project folder, the environment's name and its settings."""
+
+    project: Path
+    name: str
+    settings: environments.Environment
+
+
+class ModelyardStack(Stack):
+    """A stack in one environment, able to make the layers that its functions share."""
+
+    def __init__(self, scope: Construct, stack_name: str, *, deployment: Deployment, description: str) -> None:
+        settings = deployment.settings
+        # The emulator refuses the asset-publishing role of a bootstrap stack when it enforces IAM; the caller's own
+        # credentials do the same there.
+        synthesizer: Any = CliCredentialsStackSynthesizer() if settings.is_local else DefaultStackSynthesizer()
+        super().__init__(
+            scope,
+            stack_name,
+            stack_name=stack_name,
+            description=description,
+            env=Environment(account=settings.account, region=settings.region),
+            termination_protection=settings.deletion_protection,
+            synthesizer=synthesizer,
+        )
+        self.deployment = deployment
+        self.settings = settings
+        self._layers: dict[tuple[str, str], lambda_.LayerVersion] = {}
+        Tags.of(self).add("project", PROJECT.lower())
+        Tags.of(self).add("environment", deployment.name)
+
+    @property
+    def runtime(self) -> lambda_.Runtime:
+        """Python of all functions of the environment."""
+        return lambda_.Runtime(f"python{self.settings.python_version}", lambda_.RuntimeFamily.PYTHON)
+
+    def layer(self, name: str, *, architecture: Architecture) -> lambda_.LayerVersion:
+        """The layer ``name``, made once per stack.
+
+        Each stack has its own layer version of the same asset: an exported layer ARN could not change while another
+        stack imports it.
+        """
+        key = (name, architecture)
+        if key not in self._layers:
+            built = self.built_layer(name, architecture=architecture)
+            self._layers[key] = lambda_.LayerVersion(
+                self,
+                f"Layer-{name}-{architecture}",
+                code=lambda_.Code.from_asset(
+                    str(built.path), asset_hash=built.digest, asset_hash_type=AssetHashType.CUSTOM
+                ),
+                compatible_runtimes=[self.runtime],
+                description=f"Modelyard {name} for Python {self.settings.python_version}",
+            )
+        return self._layers[key]
+
+    def built_layer(self, name: str, *, architecture: Architecture) -> LayerManifest:
+        """What was built for this environment; synth only reads it."""
+        return find_layer(self.deployment.project, self.settings, name, architecture=architecture)

@@ -1,0 +1,116 @@
+"""One model's endpoint: a function, its alias ``live``, its route, its alarms."""
+
+from aws_cdk import CfnOutput, Duration
+from aws_cdk import aws_apigatewayv2 as apigateway
+from aws_cdk import aws_apigatewayv2_authorizers as authorizers
+from aws_cdk import aws_apigatewayv2_integrations as integrations
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_lambda as lambda_
+from constructs import Construct
+
+from modelyard import stack_names
+from modelyard.control.routes import PREDICT_ROUTE
+from modelyard.packaging import layers_of
+from modelyard.spec import Model
+from stacks.api_stack import ApiStack
+from stacks.base import Deployment, ModelyardStack
+from stacks.function import EntryPoint
+from stacks.registry_stack import RegistryStack
+
+
+class LambdaEndpoint(Construct):
+    """A model on Lambda.
+
+    Attributes:
+        entry: The function and its role.
+        alias: ``live``: code releases move it; model releases happen inside the function.
+    """
+
+    def __init__(self, scope: Construct, construct_id: str, *, model: Model, registry: RegistryStack) -> None:
+        super().__init__(scope, construct_id)
+        endpoint, code = model.spec.endpoint, model.spec.model.code
+        self.entry = EntryPoint(
+            self,
+            "Predict",
+            file="predict",
+            layers=layers_of("predict", model),
+            description=f"Modelyard endpoint of {model.name}",
+            memory_mb=endpoint.memory_mb,
+            timeout_s=endpoint.timeout_s,
+            architecture=endpoint.architecture,
+            concurrency=endpoint.concurrency,
+            environment={
+                "MODELYARD_MODEL": model.name,
+                "MODELYARD_ARTIFACT_BUCKET": registry.artifacts.bucket_name,
+                "MODELYARD_REFRESH_S": str(endpoint.refresh_s),
+                **({} if code is None else {"MODELYARD_CODE": code}),
+            },
+        )
+        # The endpoint reads its own pointer and model files, and can write nothing.
+        self.entry.allow_objects(
+            "s3:GetObject", bucket=registry.artifacts, keys=[f"deployments/{model.name}.json", "artifacts/sha256/*"]
+        )
+        # Without it S3 answers 403 for a pointer that does not exist yet, and "nothing is live" reads as "forbidden".
+        self.entry.allow("s3:ListBucket", on=[registry.artifacts.bucket_arn])
+        self.alias = lambda_.Alias(self, "Live", alias_name="live", version=self.entry.function.current_version)
+
+
+class EndpointStack(ModelyardStack):
+    """Everything that belongs to one model's endpoint; adding or removing a model touches no other stack."""
+
+    def __init__(
+        self, scope: Construct, *, deployment: Deployment, model: Model, registry: RegistryStack, api: ApiStack
+    ) -> None:
+        super().__init__(
+            scope,
+            stack_names.endpoint_stack(deployment.name, model.name),
+            deployment=deployment,
+            description=f"Modelyard: endpoint of {model.name}",
+        )
+        self.endpoint = LambdaEndpoint(self, "Endpoint", model=model, registry=registry)
+        http_api = api.apis[model.spec.endpoint.api]
+        path = PREDICT_ROUTE.format(name=model.name)
+        apigateway.HttpRoute(
+            self,
+            "PredictRoute",
+            http_api=http_api,
+            route_key=apigateway.HttpRouteKey.with_(path, apigateway.HttpMethod.POST),
+            authorizer=authorizers.HttpIamAuthorizer(),
+            integration=integrations.HttpLambdaIntegration("Predict", self.endpoint.alias),
+        )
+        if self.settings.alarms:
+            self._alarm(model, registry)
+        CfnOutput(self, stack_names.PREDICT_FUNCTION, value=self.endpoint.entry.function.function_name)
+        CfnOutput(self, f"{stack_names.LOGS}Predict", value=self.endpoint.entry.log_group.log_group_name)
+        CfnOutput(self, stack_names.PREDICT_URL, value=api.url(http_api) + path)
+
+    def _alarm(self, model: Model, registry: RegistryStack) -> None:
+        monitoring, alias = model.spec.monitoring, self.endpoint.alias
+        window = Duration.minutes(5)
+        error_rate = cloudwatch.MathExpression(
+            expression="IF(calls > 0, errors / calls, 0)",
+            using_metrics={
+                "errors": alias.metric_errors(period=window),
+                "calls": alias.metric_invocations(period=window),
+            },
+            period=window,
+            label="share of failed requests",
+        )
+        latency = alias.metric_duration(period=window, statistic="p99")
+        for name, metric, threshold, what in (
+            ("ErrorRate", error_rate, monitoring.error_rate, "share of failed requests"),
+            ("Latency", latency, monitoring.latency_p99_ms, "99th percentile of latency in ms"),
+        ):
+            alarm = cloudwatch.Alarm(
+                self,
+                name,
+                metric=metric,
+                threshold=threshold,
+                evaluation_periods=3,
+                datapoints_to_alarm=2,
+                comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
+                treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+                alarm_description=f"{model.name}: {what} above {threshold}",
+            )
+            alarm.add_alarm_action(actions.SnsAction(registry.topic))

@@ -1,0 +1,194 @@
+"""What all models share: bytes in S3, truth in DynamoDB, an event bus and the topic that tells people."""
+
+from aws_cdk import ArnFormat, CfnOutput, Duration, RemovalPolicy
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sns_subscriptions as subscriptions
+from constructs import Construct
+
+from modelyard import stack_names
+from stacks.base import Deployment, ModelyardStack
+from stacks.dead_letters import DeadLetters
+from stacks.findings import NO_TLS_HERE, accept, accept_objects, accept_resources
+
+
+class RegistryStack(ModelyardStack):
+    """The stateful part: nothing in it is replaced by a release of code.
+
+    Attributes:
+        artifacts: Bucket of model files, pointers and reports.
+        uploads: Bucket of training files; an object created here is an event on the default bus.
+        table: The registry.
+        bus: Events about models: runs that ended, versions that went live.
+        topic: Where alarms and failed runs are told to people.
+    """
+
+    def __init__(self, scope: Construct, *, deployment: Deployment) -> None:
+        super().__init__(
+            scope,
+            stack_names.registry_stack(deployment.name),
+            deployment=deployment,
+            description="Modelyard: model registry (buckets, table, event bus)",
+        )
+        access_logs = self._bucket("AccessLogs", expire_days=90)
+        accept(access_logs, {"AwsSolutions-S1": "This is where the access logs go; logging them would feed itself."})
+        self.artifacts = self._bucket("Artifacts", logs=access_logs, expiring={"runs/": 30, "uploads/": 1})
+        self.uploads = self._bucket("Data", logs=access_logs)
+        # The L2 property would add a custom resource with a function of its own; the L1 property does the same.
+        child = self.uploads.node.default_child
+        assert isinstance(child, s3.CfnBucket)  # noqa: S101 - what an L2 bucket is made of
+        child.add_property_override("NotificationConfiguration.EventBridgeConfiguration.EventBridgeEnabled", True)
+        self.table = dynamodb.TableV2(
+            self,
+            "Table",
+            partition_key=dynamodb.Attribute(name="pk", type=dynamodb.AttributeType.STRING),
+            sort_key=dynamodb.Attribute(name="sk", type=dynamodb.AttributeType.STRING),
+            billing=dynamodb.Billing.on_demand(),
+            deletion_protection=self.settings.deletion_protection,
+            point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
+                point_in_time_recovery_enabled=True
+            ),
+            removal_policy=self._removal_policy,
+        )
+        self.bus = events.EventBus(self, "Events", description="What happens to models: runs, versions, deployments")
+        self.topic = sns.Topic(self, "Notifications", enforce_ssl=True)
+        if self.settings.alarm_email is not None:
+            self.topic.add_subscription(subscriptions.EmailSubscription(self.settings.alarm_email))
+        self._notify()
+        self.operator_policy = self._operator_policy()
+        for name, value in (
+            (stack_names.ARTIFACT_BUCKET, self.artifacts.bucket_name),
+            (stack_names.DATA_BUCKET, self.uploads.bucket_name),
+            (stack_names.TABLE, self.table.table_name),
+            (stack_names.EVENT_BUS, self.bus.event_bus_name),
+            (stack_names.OPERATOR_POLICY, self.operator_policy.managed_policy_arn),
+        ):
+            CfnOutput(self, name, value=value)
+
+    @property
+    def _removal_policy(self) -> RemovalPolicy:
+        return RemovalPolicy.RETAIN if self.settings.retain else RemovalPolicy.DESTROY
+
+    def _bucket(
+        self,
+        name: str,
+        *,
+        logs: s3.Bucket | None = None,
+        expire_days: int | None = None,
+        expiring: dict[str, int] | None = None,
+    ) -> s3.Bucket:
+        rules = [s3.LifecycleRule(abort_incomplete_multipart_upload_after=Duration.days(1))]
+        if expire_days is not None:
+            rules.append(s3.LifecycleRule(expiration=Duration.days(expire_days)))
+        for prefix, days in (expiring or {}).items():
+            rules.append(
+                s3.LifecycleRule(
+                    prefix=prefix,
+                    expiration=Duration.days(days),
+                    noncurrent_version_expiration=Duration.days(days),
+                )
+            )
+        bucket = s3.Bucket(
+            self,
+            name,
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            encryption=s3.BucketEncryption.S3_MANAGED,
+            # The local AWS speaks plain HTTP on the loopback interface, which a TLS-only bucket refuses, as it should.
+            enforce_ssl=not self.settings.is_local,
+            lifecycle_rules=rules,
+            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+            removal_policy=self._removal_policy,
+            server_access_logs_bucket=logs,
+            server_access_logs_prefix=f"{name.lower()}/" if logs else None,
+            versioned=logs is not None,
+        )
+        if self.settings.is_local:
+            accept(bucket, {"AwsSolutions-S10": NO_TLS_HERE})
+        return bucket
+
+    def _notify(self) -> None:
+        """Tell people about runs that did not end well, and about events that could not be delivered."""
+        undelivered = DeadLetters(
+            self, "Undelivered", settings=self.settings, topic=self.topic, what="a notification about a run"
+        )
+        events.Rule(
+            self,
+            "RunEnded",
+            event_bus=self.bus,
+            description="Runs that were rejected or failed, to the notification topic",
+            event_pattern=events.EventPattern(source=["modelyard"], detail_type=["Run Rejected", "Run Failed"]),
+            targets=[targets.SnsTopic(self.topic, dead_letter_queue=undelivered.queue)],
+        )
+
+    def _operator_policy(self) -> iam.ManagedPolicy:
+        """What a person needs for register, upload, promote, rollback, versions, history, status and logs."""
+        policy = iam.ManagedPolicy(
+            self, "Operator", description="Run Modelyard: register, upload, promote, roll back, look at everything"
+        )
+        table_actions = ["GetItem", "Query", "PutItem"]
+        stacks = f"{stack_names.PROJECT}-{self.deployment.name}-*"
+        # CloudFormation names a state machine after its logical id, the local AWS after its stack.
+        workflow = (
+            f"{stack_names.retraining_stack(self.deployment.name, '*')}" if self.settings.is_local else "Retraining*"
+        )
+        workflows = [("stateMachine", workflow), ("execution", workflow)]
+        stack_arn = self.format_arn(service="cloudformation", resource="stack", resource_name=f"{stacks}/*")
+        policy.add_statements(
+            iam.PolicyStatement(
+                actions=[f"dynamodb:{action}" for action in table_actions], resources=[self.table.table_arn]
+            ),
+            iam.PolicyStatement(
+                actions=["s3:GetObject", "s3:PutObject"],
+                resources=[
+                    self.artifacts.arn_for_objects("artifacts/*"),
+                    self.artifacts.arn_for_objects("deployments/*"),
+                    self.artifacts.arn_for_objects("reports/*"),
+                    self.uploads.arn_for_objects("*"),
+                ],
+            ),
+            # Without it S3 answers 403 for an object that is not there, and "not yet published" reads as "forbidden".
+            iam.PolicyStatement(
+                actions=["s3:ListBucket"], resources=[self.artifacts.bucket_arn, self.uploads.bucket_arn]
+            ),
+            iam.PolicyStatement(actions=["cloudformation:DescribeStacks"], resources=[stack_arn]),
+            iam.PolicyStatement(
+                actions=["states:ListExecutions", "states:DescribeExecution", "states:GetExecutionHistory"],
+                resources=[
+                    self.format_arn(
+                        service="states",
+                        resource=kind,
+                        resource_name=name,
+                        arn_format=ArnFormat.COLON_RESOURCE_NAME,
+                    )
+                    for kind, name in workflows
+                ],
+            ),
+            iam.PolicyStatement(
+                actions=["logs:FilterLogEvents"],
+                resources=[
+                    self.format_arn(
+                        service="logs",
+                        resource="log-group",
+                        resource_name=f"{stacks}:*",
+                        arn_format=ArnFormat.COLON_RESOURCE_NAME,
+                    )
+                ],
+            ),
+        )
+        accept_objects(policy, self.artifacts, ["artifacts/*", "deployments/*", "reports/*"])
+        accept_objects(policy, self.uploads, ["*"])
+        place = f"{self.region}:{self.account}"
+        accept_resources(
+            policy,
+            [
+                f"arn:{self.partition}:cloudformation:{place}:stack/{stacks}/*",
+                f"arn:{self.partition}:logs:{place}:log-group:{stacks}:*",
+                *[f"arn:{self.partition}:states:{place}:{kind}:{name}" for kind, name in workflows],
+            ],
+            why="The stacks, logs and workflows of this environment; models come and go, the prefix stays.",
+        )
+        return policy

@@ -1,0 +1,82 @@
+"""An S3 of two verbs over HTTP: GET with ETag and 304, and PUT from inside the process.
+
+For what has to go through a real client and a socket: the obstore client's tests and the cold-start benchmark.
+"""
+
+import hashlib
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+
+
+class HttpBucket:
+    """Serves a bucket on a free port of 127.0.0.1 while the ``with`` block runs.
+
+    Attributes:
+        requests: (path, headers) of each request, in order.
+        status: Answers every request with this status while it is set.
+    """
+
+    def __init__(self, name: str = "artifacts") -> None:
+        self.name = name
+        self.objects: dict[str, bytes] = {}
+        self.requests: list[tuple[str, dict[str, str]]] = []
+        self.status: int | None = None
+        bucket = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                bucket.requests.append((self.path, {key.lower(): value for key, value in self.headers.items()}))
+                content = bucket.objects.get(self.path.removeprefix(f"/{bucket.name}/"))
+                etag = None if content is None else f'"{hashlib.md5(content, usedforsecurity=False).hexdigest()}"'
+                if bucket.status is not None:
+                    self._answer(bucket.status, b"<Error><Code>Refused</Code></Error>")
+                elif content is None:
+                    self._answer(404, b"<Error><Code>NoSuchKey</Code></Error>")
+                elif self.headers.get("If-None-Match") == etag:
+                    self._answer(304, b"", etag)
+                else:
+                    self._answer(200, content, etag)
+
+            def _answer(self, status: int, content: bytes, etag: str | None = None) -> None:
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(content)))
+                self.send_header("Last-Modified", "Sat, 21 Nov 2026 10:00:00 GMT")
+                if etag:
+                    self.send_header("ETag", etag)
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class calls it so
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+
+    def put(self, key: str, content: bytes) -> None:
+        self.objects[key] = content
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What Lambda would set for a function beside this bucket."""
+        return {
+            "AWS_REGION": "eu-west-1",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self._server.server_address[1]}",
+        }
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()

@@ -1,0 +1,107 @@
+"""Small ONNX models, each for one thing that a model can do."""
+
+import json
+
+from onnx import ModelProto, TensorProto, helper
+
+from modelyard.predictor.signature import CLASSES_KEY
+
+OPSET = 17
+ELEMENTS = {
+    "float16": TensorProto.FLOAT16,
+    "float32": TensorProto.FLOAT,
+    "float64": TensorProto.DOUBLE,
+    "int8": TensorProto.INT8,
+    "int16": TensorProto.INT16,
+    "int32": TensorProto.INT32,
+    "int64": TensorProto.INT64,
+    "uint8": TensorProto.UINT8,
+    "uint16": TensorProto.UINT16,
+    "uint32": TensorProto.UINT32,
+    "uint64": TensorProto.UINT64,
+    "bool": TensorProto.BOOL,
+    "string": TensorProto.STRING,
+}
+Shape = list[int | str | None]
+
+
+def _model(nodes: list, inputs: list, outputs: list, initializers: list | None = None) -> ModelProto:
+    graph = helper.make_graph(nodes, "g", inputs, outputs, initializers or [])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9)
+
+
+def _value(name: str, dtype: str, shape: Shape | None):
+    return helper.make_tensor_value_info(name, ELEMENTS[dtype], shape)
+
+
+def echo(*tensors: tuple[str, str, Shape]) -> bytes:
+    """Gives each input back as ``<name>_out``: what came through can be read."""
+    return _model(
+        [helper.make_node("Identity", [name], [f"{name}_out"]) for name, _, _ in tensors],
+        [_value(name, dtype, shape) for name, dtype, shape in tensors],
+        [_value(f"{name}_out", dtype, shape) for name, dtype, shape in tensors],
+    ).SerializeToString()
+
+
+def row_sum(plus: float = 0.0) -> bytes:
+    """x float32 [n, 2] to y float32 [n, 1]: the sum of each row, plus a number that tells versions apart."""
+    constants = [
+        helper.make_tensor("plus", TensorProto.FLOAT, [1], [plus]),
+        helper.make_tensor("axes", TensorProto.INT64, [1], [1]),
+    ]
+    nodes = [helper.make_node("ReduceSum", ["x", "axes"], ["s"], keepdims=1), helper.make_node("Add", ["s", "plus"], ["y"])]
+    return _model(nodes, [_value("x", "float32", [None, 2])], [_value("y", "float32", [None, 1])], constants).SerializeToString()
+
+
+def classifier(classes: object = ("rain", "sun", "snow"), *, width: int | None = 3) -> bytes:
+    """logits float32 [n, 3] to label int64 [n] and probabilities [n, width], classes in the metadata."""
+    nodes = [
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+        helper.make_node("ArgMax", ["logits"], ["label"], axis=1, keepdims=0),
+    ]
+    outputs = [_value("label", "int64", [None]), _value("probabilities", "float32", [None, width])]
+    model = _model(nodes, [_value("logits", "float32", [None, 3])], outputs)
+    entry = model.metadata_props.add()
+    entry.key, entry.value = CLASSES_KEY, classes if isinstance(classes, str) else json.dumps(classes)
+    return model.SerializeToString()
+
+
+def logarithm() -> bytes:
+    """x float32 [n, 1] to y: -Infinity for 0, NaN below."""
+    return _model(
+        [helper.make_node("Log", ["x"], ["y"])],
+        [_value("x", "float32", [None, 1])],
+        [_value("y", "float32", [None, 1])],
+    ).SerializeToString()
+
+
+def fails_unless_two_rows() -> bytes:
+    """x float32 [n, 1] reshaped to [2]: raises inside onnxruntime for any other number of rows."""
+    constants = [helper.make_tensor("two", TensorProto.INT64, [1], [2])]
+    return _model(
+        [helper.make_node("Reshape", ["x", "two"], ["y"])],
+        [_value("x", "float32", [None, 1])],
+        [_value("y", "float32", [2])],
+        constants,
+    ).SerializeToString()
+
+
+def total() -> bytes:
+    """x float32 [n, 1] to y [1]: one number for the whole batch, which is no answer per row."""
+    return _model(
+        [helper.make_node("ReduceSum", ["x"], ["s"], keepdims=0), helper.make_node("Reshape", ["s", "one"], ["y"])],
+        [_value("x", "float32", [None, 1])],
+        [_value("y", "float32", [None])],
+        [helper.make_tensor("one", TensorProto.INT64, [1], [1])],
+    ).SerializeToString()
+
+
+def sequence_output() -> bytes:
+    """x to a sequence of tensors, which is no plain tensor."""
+    graph = helper.make_graph(
+        [helper.make_node("SequenceConstruct", ["x"], ["y"])],
+        "g",
+        [_value("x", "float32", [None, 1])],
+        [helper.make_tensor_sequence_value_info("y", TensorProto.FLOAT, None)],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9).SerializeToString()

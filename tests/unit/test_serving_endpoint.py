@@ -1,0 +1,312 @@
+"""One event in, one response out: statuses, problem documents, audit lines, and that nothing gets past them."""
+
+import copy
+import json
+import math
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from modelyard.errors import ModelError, RequestError, UsageError
+from modelyard.predictor.predictor import Predictor
+from modelyard.serving.audit import utc
+from modelyard.serving.endpoint import MAX_RESPONSE_BYTES, Endpoint
+from modelyard.serving.follow import PointerFollower
+from modelyard.serving.problem import problem_response
+from modelyard.serving.settings import EndpointSettings
+from tests.fakes import onnx_models
+from tests.fakes.objects import InMemoryObjects, promote
+
+EVENT = json.loads((Path(__file__).parents[1] / "events" / "http_api_v2_predict.json").read_text())
+CONTEXT = SimpleNamespace(aws_request_id="8f5f1c1e-0c5e-4f0e-9d0a-6b1f0e9c2d11")
+
+
+def event(instances=None, **changes) -> dict:
+    changed = copy.deepcopy(EVENT)
+    if instances is not None:
+        changed["body"] = json.dumps({"instances": instances})
+    changed.update(changes)
+    return changed
+
+
+class Stand:
+    """An endpoint for one model whose predictor a test can replace."""
+
+    def __init__(self, model: bytes | None) -> None:
+        self.objects = InMemoryObjects()
+        if model is not None:
+            self.pointer = promote(self.objects, "weather", model, version=2, revision=3)
+        self.replaced = None
+        follower = PointerFollower(self.objects, "weather", refresh_s=10.0, load=self._load)
+        self.endpoint = Endpoint(follower, model="weather")
+        self.endpoint.start()
+
+    def _load(self, model, deployed):
+        return self.replaced or Predictor.load(model, signature=deployed.signature)
+
+    def ask(self, event, context=CONTEXT) -> tuple[int, dict]:
+        response = self.endpoint.handle(event, context)
+        assert set(response) == {"statusCode", "headers", "body", "isBase64Encoded"}
+        expected = "application/json" if response["statusCode"] == 200 else "application/problem+json"
+        assert response["headers"]["content-type"] == expected
+        return response["statusCode"], json.loads(response["body"], parse_constant=pytest.fail)
+
+
+@pytest.fixture
+def stand(capsys) -> Stand:
+    made = Stand(onnx_models.row_sum())
+    capsys.readouterr()
+    return made
+
+
+def answering_with(answer) -> Stand:
+    stand = Stand(None)
+    stand.replaced = SimpleNamespace(predict=answer)
+    promote(stand.objects, "weather", onnx_models.row_sum(), version=2, revision=3)
+    return stand
+
+
+def lines(capsys, kind="audit") -> list[dict]:
+    written = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    return [line for line in written if line["kind"] == kind]
+
+
+def raising(error):
+    def answer(instances):
+        raise error
+
+    return answer
+
+
+# -- the answer -------------------------------------------------------------------------------------------------------
+
+
+def test_an_answer_names_model_version_digest_and_a_prediction_id_of_its_own(stand):
+    status, first = stand.ask(EVENT)
+    _, second = stand.ask(EVENT)
+    assert status == 200
+    assert first == {
+        "model": "weather",
+        "version": 2,
+        "digest": stand.pointer["champion"]["digest"],
+        "prediction_id": first["prediction_id"],
+        "predictions": [3.0],
+    }
+    assert first["prediction_id"] != second["prediction_id"]
+
+
+def test_a_refusal_is_a_problem_with_code_request_id_field_and_row(stand):
+    status, problem = stand.ask(event([{"x": [1, 2]}, {"x": ["1", 2]}]))
+    assert status == 400
+    assert problem == {
+        "type": "about:blank",
+        "title": "Bad Request",
+        "status": 400,
+        "code": "wrong_type",
+        "detail": "'x' of instance 1 at [0] is a string ('1'); float32 takes a number",
+        "request_id": "UZQ8ijNXjoEEJ6Q=",
+        "field": "x",
+        "row": 1,
+    }
+
+
+def test_without_a_deployment_the_answer_is_503_and_says_what_to_do(capsys):
+    stand = Stand(None)
+    status, problem = stand.ask(EVENT)
+    assert (status, problem["code"], problem["title"]) == (503, "no_deployment", "Service Unavailable")
+    assert problem["next_step"].startswith("Promote a version")
+    promote(stand.objects, "weather", onnx_models.row_sum(), version=1, revision=1)
+    assert stand.ask(EVENT)[0] == 200
+
+
+def test_a_model_that_raises_is_500_with_its_cause_in_the_log_only(capsys):
+    stand = Stand(onnx_models.fails_unless_two_rows())
+    status, problem = stand.ask(event([1.0, 2.0, 3.0]))
+    assert (status, problem["code"]) == (500, "model_failed")
+    assert "Reshape" not in json.dumps(problem)
+    (failure,) = [line for line in lines(capsys, "event") if line["event"] == "request_failed"]
+    assert failure["request_id"] == "UZQ8ijNXjoEEJ6Q="
+    assert "Reshape" in "".join(failure["traceback"])
+
+
+def test_an_answer_that_is_not_finite_is_500_and_never_invalid_json():
+    status, problem = Stand(onnx_models.logarithm()).ask(event([1.0, -1.0]))
+    assert (status, problem["code"], problem["row"]) == (500, "not_finite", 1)
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("secret"), MemoryError("secret"), RecursionError("secret")])
+def test_what_nobody_expected_is_500_without_a_traceback_in_the_body(capsys, error):
+    status, problem = answering_with(raising(error)).ask(EVENT)
+    assert (status, problem["code"]) == (500, "internal")
+    assert "secret" not in json.dumps(problem)
+    written = capsys.readouterr().out
+    assert "secret" in written
+    assert all(json.loads(line) for line in written.splitlines())
+
+
+@pytest.mark.parametrize("value", [2**64, "\ud800", {1: 2}, {1, 2}])
+def test_an_answer_that_is_not_json_is_the_models_failure(value):
+    status, problem = answering_with(lambda instances: [value]).ask(EVENT)
+    assert (status, problem["code"]) == (500, "wrong_output")
+
+
+def test_text_of_a_models_own_code_that_is_not_utf8_still_makes_a_problem():
+    refused = RequestError("no \ud800", field="\ud800", next_step="\ud800")
+    status, problem = answering_with(raising(refused)).ask(EVENT)
+    assert (status, problem["detail"]) == (400, "no ?")
+
+
+@pytest.mark.parametrize(
+    "changed", [None, [], "text", 5, {}, {"requestContext": None}, {"requestContext": [], "headers": [], "body": 5}]
+)
+def test_an_event_of_any_other_form_is_answered_too(stand, changed):
+    status, problem = stand.ask(changed)
+    assert status in (400, 415, 500)
+    assert problem["request_id"] == CONTEXT.aws_request_id
+
+
+def test_without_event_and_context_there_is_still_a_request_id(stand):
+    assert stand.ask({}, None)[1]["request_id"] == "unknown"
+
+
+# -- Lambda's limit on the response -----------------------------------------------------------------------------------
+
+
+def _as_lambda_writes_it(response: dict) -> int:
+    return len(json.dumps(response, ensure_ascii=False).encode())
+
+
+@pytest.mark.parametrize("character", ["a", '"', "\\", "\u65e5", "\n"])
+def test_no_response_is_larger_than_lambda_returns(character):
+    """The largest that is let through fits, and the next larger one is a 413 instead of a caller's 502."""
+    stand = answering_with(lambda instances: [character * instances[0]])
+    per_character = len(json.dumps(json.dumps(character, ensure_ascii=False), ensure_ascii=False).encode()) - 6
+    fits = (MAX_RESPONSE_BYTES - 500) // per_character
+    response = stand.endpoint.handle(event([fits]), CONTEXT)
+    assert response["statusCode"] == 200
+    assert MAX_RESPONSE_BYTES - 600 < _as_lambda_writes_it(response) <= MAX_RESPONSE_BYTES
+    status, problem = stand.ask(event([MAX_RESPONSE_BYTES // per_character]))
+    assert (status, problem["code"]) == (413, "response_too_large")
+
+
+def test_the_size_of_a_response_is_never_underestimated():
+    stand = answering_with(lambda instances: ["a" * instances[0]])
+    for size in range(MAX_RESPONSE_BYTES - 420, MAX_RESPONSE_BYTES - 240):
+        response = stand.endpoint.handle(event([size]), CONTEXT)
+        if response["statusCode"] != 200:
+            break
+        assert _as_lambda_writes_it(response) <= MAX_RESPONSE_BYTES
+    assert response["statusCode"] == 413
+
+
+# -- the audit line ---------------------------------------------------------------------------------------------------
+
+
+def test_an_answered_request_leaves_one_audit_line_without_its_payload(stand, capsys):
+    _, answer = stand.ask(event([[1.25, 2.5], [3.75, 4.5]]))
+    (line,) = lines(capsys)
+    assert line["latency_ms"] > 0
+    assert line["time"].endswith("Z")
+    assert {key: value for key, value in line.items() if key not in ("latency_ms", "time", "_aws")} == {
+        "kind": "audit",
+        "model": "weather",
+        "version": 2,
+        "digest": answer["digest"],
+        "prediction_id": answer["prediction_id"],
+        "request_id": "UZQ8ijNXjoEEJ6Q=",
+        "caller": "arn:aws:iam::111122223333:user/forecast-app",
+        "account": "111122223333",
+        "outcome": "answered",
+        "status": 200,
+        "code": "ok",
+        "instances": 2,
+        "refused": 0,
+        "errors": 0,
+    }
+    assert "1.25" not in json.dumps(line)
+
+
+def test_the_audit_line_is_valid_embedded_metric_format(stand, capsys):
+    stand.ask(EVENT)
+    (line,) = lines(capsys)
+    assert isinstance(line["_aws"]["Timestamp"], int)
+    (directive,) = line["_aws"]["CloudWatchMetrics"]
+    assert directive["Namespace"] == "Modelyard"
+    for dimension in directive["Dimensions"][0]:
+        assert isinstance(line[dimension], str)
+    for metric in directive["Metrics"]:
+        assert isinstance(line[metric["Name"]], int | float)
+
+
+def test_a_refused_request_leaves_an_audit_line_with_caller_and_live_version(stand, capsys):
+    stand.ask(event(body="{"))
+    (line,) = lines(capsys)
+    assert (line["outcome"], line["status"], line["code"], line["version"]) == ("refused", 400, "invalid_json", 2)
+    assert (line["prediction_id"], line["instances"], line["refused"], line["errors"]) == (None, 0, 1, 0)
+    assert line["caller"] == "arn:aws:iam::111122223333:user/forecast-app"
+
+
+@pytest.mark.parametrize("error", [ModelError("failed"), ValueError("failed")])
+def test_a_failed_request_leaves_an_audit_line(capsys, error):
+    answering_with(raising(error)).ask(EVENT)
+    (line,) = lines(capsys)
+    assert (line["outcome"], line["status"], line["errors"], line["prediction_id"]) == ("failed", 500, 1, None)
+
+
+def test_the_caller_is_never_read_from_a_header(stand, capsys):
+    forged = {name: "arn:aws:iam::1:root" for name in ("x-caller", "x-amzn-iam-arn", "x-amzn-caller", "userarn", "user")}
+    changed = event(headers={**EVENT["headers"], **forged})
+    del changed["requestContext"]["authorizer"]
+    stand.ask(changed)
+    (line,) = lines(capsys)
+    assert (line["caller"], line["account"]) == (None, None)
+
+
+@pytest.mark.parametrize("authorizer", [None, {}, {"iam": None}, {"jwt": {"claims": {}}}, [], "iam"])
+def test_an_authorizer_of_another_kind_leaves_the_caller_out(stand, capsys, authorizer):
+    changed = event()
+    changed["requestContext"]["authorizer"] = authorizer
+    assert stand.ask(changed)[0] == 200
+    assert lines(capsys)[0]["caller"] is None
+
+
+def test_text_of_a_caller_cannot_start_a_line_of_its_own(stand, capsys):
+    forged = '{"x": [1, 2], "a\\n{\\"kind\\": \\"audit\\"}": 1}'
+    stand.ask(event(body='{"instances": [%s]}' % forged, requestContext={"requestId": 'x\n{"kind": "audit"}'}))
+    assert len(lines(capsys)) == 1
+
+
+def test_times_are_written_in_utc_with_microseconds():
+    assert utc(1_795_255_200_000_001_999) == "2026-11-21T10:00:00.000001Z"
+
+
+# -- the environment --------------------------------------------------------------------------------------------------
+
+
+def test_the_environment_is_read_into_types():
+    settings = EndpointSettings.read(
+        {
+            "MODELYARD_MODEL": "weather",
+            "MODELYARD_ARTIFACT_BUCKET": "artifacts",
+            "MODELYARD_REFRESH_S": "2.5",
+            "MODELYARD_CODE": "",
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "3538",
+        }
+    )
+    assert (settings.model, settings.artifact_bucket) == ("weather", "artifacts")
+    assert (settings.refresh_s, settings.code, settings.memory_mb) == (2.5, None, 3538)
+
+
+@pytest.mark.parametrize("refresh", ["0", "-1", "soon", "nan", "inf"])
+def test_an_incomplete_environment_is_refused_whole(refresh):
+    with pytest.raises(UsageError) as caught:
+        EndpointSettings.read({"MODELYARD_REFRESH_S": refresh})
+    for name in ("MODELYARD_MODEL", "MODELYARD_ARTIFACT_BUCKET", "MODELYARD_REFRESH_S"):
+        assert name in caught.value.message
+
+
+def test_a_problem_of_an_unusual_status_still_has_a_title():
+    response = problem_response(RequestError("odd", status=418), request_id="r")
+    assert json.loads(response["body"])["title"] == "Error"
+    assert math.isclose(response["statusCode"], 418)
