@@ -14,7 +14,7 @@ from constructs import Construct
 
 from modelyard import stack_names
 from modelyard.packaging import layers_of
-from modelyard.packaging.targets import FunctionKind
+from modelyard.packaging.targets import SHARED_ARCHITECTURE, FunctionKind
 from modelyard.spec import Model, training_plan
 from stacks.base import Deployment, ModelyardStack
 from stacks.dead_letters import DeadLetters
@@ -48,7 +48,12 @@ class RetrainingWorkflow(Construct):
         self._step("validate")
         self._step("train", function="train", memory_mb=training.memory_mb, timeout_s=training.timeout_s)
         self._step("evaluate", memory_mb=1769, timeout_s=300)
-        self._step("register", memory_mb=1024, timeout_s=120)
+        # What trained a version: the library and the locked dependencies, as the layers carry them.
+        digests = {
+            f"MODELYARD_{what}_DIGEST": stack.built_layer(layer, architecture=SHARED_ARCHITECTURE).digest
+            for what, layer in (("CODE", "core"), ("LOCK", "training"))
+        }
+        self._step("register", memory_mb=1024, timeout_s=120, environment=digests)
         self._step("promote")
         self._step("conclude")
         self._grant()
@@ -88,6 +93,7 @@ class RetrainingWorkflow(Construct):
         function: FunctionKind = "workflow",
         memory_mb: int = 512,
         timeout_s: int = 60,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.steps[name] = EntryPoint(
             self,
@@ -102,6 +108,7 @@ class RetrainingWorkflow(Construct):
                 "MODELYARD_ARTIFACT_BUCKET": self._registry.artifacts.bucket_name,
                 "MODELYARD_DATA_BUCKET": self._registry.uploads.bucket_name,
                 "MODELYARD_TABLE": self._registry.table.table_name,
+                **(environment or {}),
             },
         )
 
@@ -166,6 +173,9 @@ class RetrainingWorkflow(Construct):
         failed.next(self._tell("Failed")).next(
             sfn.Fail(self, "Failed", error_path="$.error.Error", cause_path="$.error.Cause")
         )
+        learnt_before = self._conclude("duplicate", "Record the duplicate").next(
+            sfn.Succeed(self, "Learnt before", comment="An earlier run ended with these very bytes")
+        )
         for task in (claim, validate, train, evaluate, register, promote):
             task.add_catch(failed, errors=["States.ALL"], result_path="$.error")
 
@@ -184,7 +194,8 @@ class RetrainingWorkflow(Construct):
         )
         usable = (
             sfn.Choice(self, "Is the data usable?")
-            .when(sfn.Condition.boolean_equals("$.validation.valid", True), train.next(evaluate).next(better))
+            .when(sfn.Condition.string_equals("$.validation.status", "valid"), train.next(evaluate).next(better))
+            .when(sfn.Condition.string_equals("$.validation.status", "duplicate"), learnt_before)
             .otherwise(rejected)
         )
         return claim.next(

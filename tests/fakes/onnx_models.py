@@ -49,8 +49,13 @@ def row_sum(plus: float = 0.0) -> bytes:
         helper.make_tensor("plus", TensorProto.FLOAT, [1], [plus]),
         helper.make_tensor("axes", TensorProto.INT64, [1], [1]),
     ]
-    nodes = [helper.make_node("ReduceSum", ["x", "axes"], ["s"], keepdims=1), helper.make_node("Add", ["s", "plus"], ["y"])]
-    return _model(nodes, [_value("x", "float32", [None, 2])], [_value("y", "float32", [None, 1])], constants).SerializeToString()
+    nodes = [
+        helper.make_node("ReduceSum", ["x", "axes"], ["s"], keepdims=1),
+        helper.make_node("Add", ["s", "plus"], ["y"]),
+    ]
+    return _model(
+        nodes, [_value("x", "float32", [None, 2])], [_value("y", "float32", [None, 1])], constants
+    ).SerializeToString()
 
 
 def classifier(classes: object = ("rain", "sun", "snow"), *, width: int | None = 3) -> bytes:

@@ -34,9 +34,7 @@ def refusal(model: Predictor, instances: list) -> RequestError:
 
 def test_several_inputs_take_objects_and_several_outputs_give_objects():
     rows = [ROW, {"new": False, "count": -128, "size": 2, "name": "日本\x00"}]
-    assert Predictor.load(TABLE).predict(rows) == [
-        {f"{key}_out": value for key, value in row.items()} for row in rows
-    ]
+    assert Predictor.load(TABLE).predict(rows) == [{f"{key}_out": value for key, value in row.items()} for row in rows]
 
 
 @pytest.mark.parametrize("instances", [[[1, 2.5], [3, 4]], [{"x": [1, 2.5]}, {"x": [3, 4]}], [{"x": [1, 2.5]}, [3, 4]]])
@@ -97,6 +95,11 @@ def test_an_output_with_classes_gives_a_probability_per_class():
 def test_null_reaches_a_float_column_as_a_missing_value():
     model = Predictor(_IsNaN(), Predictor.load(onnx_models.echo(("x", "float32", [None, 1]))).signature)
     assert model.predict([1.0, None, {"x": None}, [None]]) == [0.0, 1.0, 1.0, 1.0]
+
+
+def test_a_missing_value_does_not_let_an_overflow_through():
+    refused = refusal(predictor(("x", "float32", [None, 1])), [None, 1e39])
+    assert (refused.code, refused.row) == ("out_of_range", 1)
 
 
 class _IsNaN:
@@ -249,7 +252,8 @@ def test_an_answer_for_another_number_of_rows_is_an_error():
 
 
 def test_bytes_that_are_no_model_are_not_loaded_and_nothing_is_printed(capfd):
-    for content in (b"", b"abc", b"\x80\x04\x95", onnx_models.row_sum()[:40]):
+    not_utf8 = onnx_models.row_sum().replace(b"ReduceSum", b"Reduce\xff\xfe\xfd")
+    for content in (b"", b"abc", b"\x80\x04\x95", onnx_models.row_sum()[:40], not_utf8):
         with pytest.raises(AdmissionError) as caught:
             Predictor.load(content)
         assert caught.value.code == "not_loadable"
@@ -257,7 +261,10 @@ def test_bytes_that_are_no_model_are_not_loaded_and_nothing_is_printed(capfd):
 
 
 def test_a_model_is_not_loaded_under_another_models_signature():
-    wrong = {"inputs": [{"name": "x", "dtype": "float64", "shape": [None, 2]}], "outputs": [{"name": "y", "dtype": "float32", "shape": [None, 1]}]}
+    wrong = {
+        "inputs": [{"name": "x", "dtype": "float64", "shape": [None, 2]}],
+        "outputs": [{"name": "y", "dtype": "float32", "shape": [None, 1]}],
+    }
     with pytest.raises(AdmissionError) as caught:
         Predictor.load(onnx_models.row_sum(), signature=wrong)
     assert caught.value.code == "invalid_signature"
@@ -280,7 +287,9 @@ def with_code(preprocess=None, postprocess=None, tensor=ONE_COLUMN) -> Predictor
 def test_own_code_stands_before_and_after_the_model():
     model = with_code(
         lambda rows: {"x": np.array([[len(row["text"])] for row in rows], np.float32)},
-        lambda outputs: [{"length": np.float32(value), "twice": outputs["x_out"][:1]} for value in outputs["x_out"][:, 0]],
+        lambda outputs: [
+            {"length": np.float32(value), "twice": outputs["x_out"][:1]} for value in outputs["x_out"][:, 0]
+        ],
     )
     assert model.predict([{"text": "abc"}, {"text": ""}]) == [
         {"length": 3.0, "twice": [[3.0]]},
@@ -336,6 +345,16 @@ def test_arrays_of_own_code_are_checked_against_the_signature(returned):
 @pytest.mark.parametrize("strings", [np.array([["a"]], object), np.array([["a"]])])
 def test_own_code_may_give_strings_as_objects_or_as_text(strings):
     assert with_code(lambda rows: {"x": strings}, tensor=("x", "string", [None, 1])).predict(["b"]) == ["a"]
+
+
+def test_numbers_that_are_not_finite_never_reach_own_code():
+    model = Predictor.load(
+        onnx_models.logarithm(), code=ModelCode("own", None, lambda outputs: [int(outputs["y"].argmax())])
+    )
+    assert model.predict([1.0]) == [0]
+    with pytest.raises(ModelError) as caught:
+        model.predict([-1.0])
+    assert caught.value.code == "not_finite"
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,9 @@ def test_classes_of_another_length_than_the_last_axis_are_left_out():
     assert [output["classes"] for output in outputs] == [None, None]
 
 
-@pytest.mark.parametrize("classes", ["not json", '"rain"', "[]", '["rain", "rain", "sun"]', '{"rain": 1}', '[1, "1", 2]'])
+@pytest.mark.parametrize(
+    "classes", ["not json", '"rain"', "[]", '["rain", "rain", "sun"]', '{"rain": 1}', '[1, "1", 2]']
+)
 def test_class_names_that_are_no_list_of_different_names_are_refused(classes):
     with pytest.raises(AdmissionError) as caught:
         signature_of(session(onnx_models.classifier(classes)))
@@ -85,7 +87,15 @@ def test_a_broken_tensor_is_refused_by_name(change, problem):
 
 @pytest.mark.parametrize(
     "document",
-    [None, [], {}, {"inputs": [X]}, {"inputs": [], "outputs": [X]}, {"inputs": ["x"], "outputs": [X]}, {"inputs": [X, X], "outputs": [X]}],
+    [
+        None,
+        [],
+        {},
+        {"inputs": [X]},
+        {"inputs": [], "outputs": [X]},
+        {"inputs": ["x"], "outputs": [X]},
+        {"inputs": [X, X], "outputs": [X]},
+    ],
 )
 def test_a_document_that_is_no_signature_is_refused(document):
     with pytest.raises(AdmissionError):

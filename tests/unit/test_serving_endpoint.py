@@ -255,7 +255,9 @@ def test_a_failed_request_leaves_an_audit_line(capsys, error):
 
 
 def test_the_caller_is_never_read_from_a_header(stand, capsys):
-    forged = {name: "arn:aws:iam::1:root" for name in ("x-caller", "x-amzn-iam-arn", "x-amzn-caller", "userarn", "user")}
+    forged = {
+        name: "arn:aws:iam::1:root" for name in ("x-caller", "x-amzn-iam-arn", "x-amzn-caller", "userarn", "user")
+    }
     changed = event(headers={**EVENT["headers"], **forged})
     del changed["requestContext"]["authorizer"]
     stand.ask(changed)
@@ -275,6 +277,12 @@ def test_text_of_a_caller_cannot_start_a_line_of_its_own(stand, capsys):
     forged = '{"x": [1, 2], "a\\n{\\"kind\\": \\"audit\\"}": 1}'
     stand.ask(event(body='{"instances": [%s]}' % forged, requestContext={"requestId": 'x\n{"kind": "audit"}'}))
     assert len(lines(capsys)) == 1
+
+
+def test_an_audit_line_is_written_even_for_text_that_is_not_utf8(stand, capsys):
+    status, _ = stand.ask(event(requestContext={"requestId": "\ud800"}))
+    (line,) = lines(capsys)
+    assert (status, line["kind"], line["status"]) == (200, "audit", 200)
 
 
 def test_times_are_written_in_utc_with_microseconds():

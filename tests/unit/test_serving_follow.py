@@ -1,5 +1,6 @@
 """Following the pointer: when it is checked, what a check may change, and that nothing is lost when it fails."""
 
+import hashlib
 import json
 import threading
 import time
@@ -276,8 +277,6 @@ def _model_gone(scene):
 
 def _no_model(scene):
     content = b"<html>"
-    import hashlib
-
     pointer = scene.promote(2, 2)
     digest = hashlib.sha256(content).hexdigest()
     pointer["champion"].update(digest=digest, size=len(content), key=f"artifacts/sha256/{digest}/model.onnx")
@@ -348,6 +347,23 @@ def test_a_failure_that_passes_is_tried_again_with_the_same_pointer(scene):
     scene.clocks.pass_(REFRESH_S / 2 + 1)
     scene.answering()
     scene.settle()
+    assert scene.answering() == 2
+
+
+def test_a_model_that_s3_could_not_give_is_asked_for_again_with_the_same_pointer(scene):
+    scene.promote(1, 1)
+    scene.answering()
+
+    def no_models(key):
+        if key.startswith("artifacts/"):
+            raise AWSError("S3 does not answer")
+
+    scene.objects.before_read = no_models
+    scene.promote(2, 2)
+    scene.clocks.pass_(REFRESH_S + 1)
+    assert scene.answering() == 1
+    scene.objects.before_read = lambda key: None
+    scene.clocks.pass_(REFRESH_S + 1)
     assert scene.answering() == 2
 
 

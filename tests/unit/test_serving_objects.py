@@ -74,6 +74,8 @@ def test_nobody_listening_is_an_aws_error():
 
 
 def test_the_client_brings_neither_boto3_nor_asyncio():
-    script = "import sys, modelyard.aws.objects; print([m for m in ('boto3', 'botocore', 'asyncio') if m in sys.modules])"
+    script = (
+        "import sys, modelyard.aws.objects; print([m for m in ('boto3', 'botocore', 'asyncio') if m in sys.modules])"
+    )
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
     assert ran.stdout.strip() == "[]"

@@ -17,7 +17,11 @@ def test_a_pointer_names_the_champion_and_its_revision():
     pointer = Pointer.parse(json.dumps(POINTER).encode(), model="weather")
     champion = pointer.champion
     assert pointer.revision == 3
-    assert (champion.version, champion.digest, champion.size) == (2, POINTER["champion"]["digest"], POINTER["champion"]["size"])
+    assert (champion.version, champion.digest, champion.size) == (
+        2,
+        POINTER["champion"]["digest"],
+        POINTER["champion"]["size"],
+    )
     assert pointer_key("weather") == "deployments/weather.json"
 
 

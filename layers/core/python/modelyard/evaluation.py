@@ -227,7 +227,9 @@ def decide(
     where = "" if rows is None else f" on {rows:,} held-out rows"
     how = "better" if improvement > 0 else "worse" if improvement < 0 else "no different"
     by = f" by {_number(abs(improvement))}" if improvement else ""
-    asked = "" if not needed or improvement <= 0 else f", {'and' if passed else 'but'} at least {_number(needed)} is asked for"
+    asked = ""
+    if needed and improvement > 0:
+        asked = f", at least {_number(needed)} was asked for" if passed else f", but {_number(needed)} is asked for"
     reason = f"{metric} {_number(challenger)} against {_number(opposed)} of {opponent}{where}: {how}{by}{asked}"
     return Decision(passed=passed, reason=f"{reason}{_says_interval(interval)}")
 

@@ -1,91 +1,290 @@
 """TOML in, typed sections out, every finding at once.
 
-Shared by the spec of a model and by the environments. A finding reads ``file: key: what is wrong``.
+    text ──► table ──► secrets? ──► every key by its schema ──► rules between keys ──► sections, or all findings
+
+Shared by the spec of a model and by the environments. A finding reads ``file: key: what is wrong``; an unknown key is
+answered with the nearest known one. A later stage runs even where an earlier one found something, so that a user
+corrects a file once.
 """
 
+import datetime as dt
 import difflib
+import json
+import re
 import tomllib
-from typing import Any, TypeVar, get_args
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, RootModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from modelyard.errors import SpecError
+from modelyard.plain_secrets import looks_like_secret
 
 Schema = TypeVar("Schema", bound=BaseModel)
+Location = tuple[str | int, ...]
+Problem = tuple[str, str]
+"""A key and what is wrong with it."""
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def read_toml_file(path: Path, *, file: str) -> dict[str, Any]:
+    """Read and parse a TOML file; a byte order mark is tolerated.
+
+    Args:
+        path: The file.
+        file: Its name in findings.
+
+    Raises:
+        FileNotFoundError: When it is not there.
+        SpecError: When it is not UTF-8 or not TOML.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as broken:
+        raise _one(f"{file}: is not UTF-8 (byte {broken.start}); save the file as UTF-8") from broken
+    return read_toml(text, file=file)
 
 
 def read_toml(text: str, *, file: str) -> dict[str, Any]:
     """Parse TOML text.
 
     Raises:
-        SpecError: With the parser's line and column.
+        SpecError: With the parser's line and column, and what stands there.
     """
     try:
         document = tomllib.loads(text.removeprefix("\ufeff"))
-    except tomllib.TOMLDecodeError as error:
-        finding = f"{file}: not valid TOML: {error}"
-        raise SpecError(finding, findings=(finding,)) from error
+    except RecursionError as deep:
+        raise _one(f"{file}: not valid TOML: nested too deeply") from deep
+    except ValueError as error:  # TOMLDecodeError, and a number of thousands of digits
+        raise _one(f"{file}: not valid TOML: {_syntax(text, str(error))}") from error
     if not document:
-        finding = f"{file}: is empty"
-        raise SpecError(finding, findings=(finding,))
+        raise _one(f"{file}: is empty")
     return document
 
 
-def validate(schema: type[Schema], document: dict[str, Any], *, file: str) -> Schema:
-    """Validate a parsed document against a schema.
+def _one(finding: str) -> SpecError:
+    return SpecError(finding, findings=(finding,), next_step="Correct the file and run the command again.")
+
+
+def _syntax(text: str, said: str) -> str:
+    """The parser's message with the line it means, and what the usual mistakes look like to it."""
+    at = re.search(r"at line (\d+)", said)
+    lines = text.splitlines()
+    line = lines[int(at.group(1)) - 1].strip() if at and int(at.group(1)) <= len(lines) else ""
+    hint = ""
+    if "Cannot overwrite a value" in said or " twice" in said:
+        hint = "; the key or table is given twice"
+    elif re.search(r"=\s*0\d", line):
+        hint = "; a number with leading zeros, such as an account id, needs quotes"
+    shown = f": {line[:80]}" if line and not looks_like_secret(line) else ""
+    return f"{said}{shown}{hint}"
+
+
+def validate(
+    schema: type[Schema], document: dict[str, Any], *, file: str, rules: Iterable[Problem] = (), docs: str = ""
+) -> Schema:
+    """Validate a parsed document against a schema and against rules between keys.
+
+    Args:
+        schema: What each key may be.
+        document: From `read_toml`.
+        file: The file's name in findings.
+        rules: What is wrong beyond single keys. It was found in the raw document, because a typed one exists only when
+            every key is right.
+        docs: Where every key is explained, for the next step.
 
     Raises:
-        SpecError: With all findings, an unknown key with the nearest known one.
+        SpecError: With all findings.
     """
+    problems: list[Problem] = [
+        (_dotted(at), f"holds {kind} in plain text; remove it here, and replace it where it is used: it has been seen")
+        for at, value in _texts(document)
+        if (kind := looks_like_secret(value)) is not None
+    ]
+    checked: Schema | None = None
     try:
-        return schema.model_validate(document)
+        checked = schema.model_validate(document)
     except ValidationError as error:
-        findings = tuple(f"{file}: {_finding(schema, dict(detail))}" for detail in error.errors())
-        raise SpecError("\n".join(findings), findings=findings) from error
+        problems.extend(_problem(schema, dict(detail)) for detail in error.errors(include_url=False))
+    problems.extend(rules)
+    if checked is None or problems:
+        findings = tuple(f"{file}: {key}: {problem}" if key else f"{file}: {problem}" for key, problem in problems)
+        explained = f"; {docs} explains every key" if docs else ""
+        raise SpecError("\n".join(findings), findings=findings, next_step=f"Correct {file}{explained}.")
+    return checked
 
 
-def _finding(schema: type[BaseModel], detail: dict[str, Any]) -> str:
-    location: tuple[str | int, ...] = detail["loc"]
+def value_at(document: object, *path: str) -> Any:
+    """The value that a path of keys leads to; None where a key is missing or what should be a table is none."""
+    for key in path:
+        document = document.get(key) if isinstance(document, dict) else None
+    return document
+
+
+def every_field(schema: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Every key that holds a value, with its full path: ``endpoint.memory_mb``, ``training.features.<name>.kind``.
+
+    Args:
+        schema: The sections, from the top.
+        prefix: Where the schema stands.
+    """
+    for name, field in schema.model_fields.items():
+        inner = list(_sections(field.annotation, f"{prefix}{name}"))
+        if not inner:
+            yield f"{prefix}{name}", field
+        for section, path in inner:
+            yield from every_field(section, f"{path}.")
+
+
+def _sections(annotation: Any, path: str) -> Iterator[tuple[type[BaseModel], str]]:
+    for option in _options(annotation):
+        origin, arguments = get_origin(option), get_args(option)
+        if isinstance(option, type) and origin is None and issubclass(option, BaseModel):
+            yield option, path
+        elif origin is list:
+            yield from _sections(arguments[0], f"{path}[]")
+        elif origin is dict:
+            yield from _sections(arguments[1], f"{path}.<name>")
+
+
+def _options(annotation: Any) -> list[Any]:
+    """What an annotation stands for: the sides of a union, without what is annotated on them."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _options(get_args(annotation)[0])
+    if origin in (Union, UnionType):
+        return [option for side in get_args(annotation) for option in _options(side)]
+    if isinstance(annotation, type) and origin is None and issubclass(annotation, RootModel):
+        return _options(annotation.model_fields["root"].annotation)
+    return [annotation]
+
+
+def _known_at(schema: type[BaseModel], location: Location) -> dict[str, FieldInfo]:
+    """The keys of the section that ``location`` leads to."""
+    found: list[Any] = _options(schema)
+    for part in location:
+        following: list[Any] = []
+        for option in found:
+            origin, arguments = get_origin(option), get_args(option)
+            if origin in (list, dict):
+                following.extend(_options(arguments[-1]))
+            elif isinstance(option, type) and issubclass(option, BaseModel) and part in option.model_fields:
+                following.extend(_options(option.model_fields[str(part)].annotation))
+        found = following
+    sections = [option for option in found if isinstance(option, type) and issubclass(option, BaseModel)]
+    return {name: field for section in sections for name, field in section.model_fields.items()}
+
+
+def _problem(schema: type[BaseModel], detail: dict[str, Any]) -> Problem:
+    """One of pydantic's errors in the words of a TOML file."""
+    location: Location = detail["loc"]
+    kind, context, value = detail["type"], detail.get("ctx", {}), detail.get("input")
     key = _dotted(location)
-    kind: str = detail["type"]
     if kind == "extra_forbidden":
-        known = list(_fields_at(schema, location[:-1]))
-        nearest = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
-        hint = f"did you mean {nearest[0]!r}?" if nearest else f"known here: {', '.join(known)}"
-        return f"{key}: unknown key; {hint}"
-    if kind == "missing":
-        return f"{key}: is required"
+        return key, f"unknown key; {_nearest(schema, location)}"
     if kind == "value_error":
-        message = str(detail["ctx"]["error"])
-        return f"{key}: {message}" if key else message
-    message = detail["msg"][0].lower() + detail["msg"][1:]
-    value = detail.get("input")
-    shown = f" (got {value!r})" if isinstance(value, str | int | float | bool) else ""
-    return f"{key}: {message}{shown}"
+        return key, str(context["error"])
+    field = _known_at(schema, location[:-1]).get(str(location[-1])) if location else None
+    explained = f". {field.description}" if field is not None and field.description else ""
+    if kind == "missing":
+        return key, f"is required{explained}"
+    say = _MESSAGES.get(kind)
+    message = say(context, value, location) if say else detail["msg"][0].lower() + detail["msg"][1:]
+    return key, f"{message} (got {_shown(value)}){explained if kind in _BOUNDS else ''}"
 
 
-def _dotted(location: tuple[str | int, ...]) -> str:
+def _nearest(schema: type[BaseModel], location: Location) -> str:
+    known = _known_at(schema, location[:-1])
+    unknown = str(location[-1])
+    close = difflib.get_close_matches(unknown, known, n=1)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    elsewhere = [path for path, _ in every_field(schema) if path.rpartition(".")[2] == unknown]
+    if elsewhere:
+        return f"it belongs in [{elsewhere[0].rpartition('.')[0]}]"
+    return f"known here: {', '.join(known)}"
+
+
+def _literal(context: dict[str, Any], value: object, _: Location) -> str:
+    expected: str = context["expected"]
+    allowed = re.findall(r"'([^']*)'", expected)
+    close = difflib.get_close_matches(str(value), allowed, n=1) if isinstance(value, str) else []
+    return f"must be {expected}" + (f"; did you mean {close[0]!r}?" if close else "")
+
+
+def _table(_: dict[str, Any], value: object, location: Location) -> str:
+    return f"must be one table: write [{_dotted(location)}]" if isinstance(value, list) else "must be a table"
+
+
+def _list(_: dict[str, Any], value: object, location: Location) -> str:
+    return f"must be a list of tables: write [[{_dotted(location)}]]" if isinstance(value, dict) else "must be a list"
+
+
+_Say = Callable[[dict[str, Any], object, Location], str]
+_BOUNDS: dict[str, _Say] = {
+    "greater_than": lambda context, *_: f"must be more than {context['gt']}",
+    "greater_than_equal": lambda context, *_: f"must be at least {context['ge']}",
+    "less_than": lambda context, *_: f"must be less than {context['lt']}",
+    "less_than_equal": lambda context, *_: f"must be at most {context['le']}",
+}
+_MESSAGES: dict[str, _Say] = {
+    **_BOUNDS,
+    "string_type": lambda *_: "must be text in quotes",
+    "string_too_short": lambda *_: "must not be empty",
+    "int_type": lambda *_: "must be a whole number",
+    "int_from_float": lambda *_: "must be a whole number",
+    "float_type": lambda *_: "must be a number",
+    "finite_number": lambda *_: "must be a finite number",
+    "bool_type": lambda *_: "must be true or false",
+    "too_short": lambda context, *_: f"needs at least {context['min_length']} entry",
+    "literal_error": _literal,
+    "model_type": _table,
+    "dict_type": _table,
+    "list_type": _list,
+}
+"""pydantic's errors in the words of TOML, by their type."""
+
+
+def _shown(value: object) -> str:
+    """A value as TOML writes it, short, and never a secret."""
+    if isinstance(value, dict | list):
+        return f"{'a table' if isinstance(value, dict) else 'a list'} with {len(value)} entries"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dt.date | dt.time):  # a datetime is a date
+        return f"the date {value}; quotes make it text" if isinstance(value, dt.date) else str(value)
+    text = str(value)
+    if looks_like_secret(text):
+        return "what looks like a secret"
+    shown = ascii(value)  # control and right-to-left characters would garble the message
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."
+
+
+def _dotted(location: Location) -> str:
+    """A key as the file writes it, with quotes where TOML needs them; ``[0]`` is the first of a list."""
     text = ""
     for part in location:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            written = part if _BARE_KEY.fullmatch(part) else json.dumps(part)
+            written = "(a secret)" if looks_like_secret(part) else written
+            text += f".{written}" if text else written
     return text
 
 
-def _fields_at(schema: type[BaseModel], location: tuple[str | int, ...]) -> list[str]:
-    """Names of the fields of the section that ``location`` leads to."""
-    sections: list[type[BaseModel]] = [schema]
-    for part in location:
-        if isinstance(part, int):
-            continue
-        following: list[type[BaseModel]] = []
-        for section in sections:
-            field = section.model_fields.get(part)
-            following.extend(_sections_in(field.annotation) if field else [section])
-        sections = following or sections
-    return [name for section in sections for name in section.model_fields]
-
-
-def _sections_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [section for argument in get_args(annotation) for section in _sections_in(argument)]
+def _texts(value: object, at: Location = ()) -> Iterator[tuple[Location, str]]:
+    """Every text in a document, with its place; keys are texts too."""
+    if isinstance(value, str):
+        yield at, value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield at, key
+            yield from _texts(inner, (*at, key))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _texts(inner, (*at, index))

@@ -106,7 +106,7 @@ def _session(onnxruntime: Any, model: bytes) -> Any:
         return onnxruntime.InferenceSession(
             model, sess_options=options, providers=["CPUExecutionProvider"], enable_fallback=0
         )
-    except Exception as refused:  # noqa: BLE001 - onnxruntime's errors have no base class of their own
+    except Exception as refused:  # onnxruntime's errors have no base class of their own
         raise _refusal("does not load", "not_loadable", refused) from refused
 
 
@@ -146,7 +146,7 @@ def _refusal(what: str, code: str, problem: Exception) -> AdmissionError:
             f"the model asks for more memory than a trial may have: {said}",
             code="trial_memory",
             field="artifact",
-            next_step="Check the shapes in the graph; a model that needs this much can be admitted with a higher limit.",
+            next_step="Check the shapes in the graph; where they are right, admit the model with a higher limit.",
         )
     if type(problem).__name__ == "InvalidProtobuf":
         return AdmissionError(
@@ -164,7 +164,7 @@ def _refusal(what: str, code: str, problem: Exception) -> AdmissionError:
 
 
 def _readable(problem: Exception) -> str:
-    """onnxruntime's message on one short line, without its source lines and without characters that garble a log."""
+    """The message on one short line, without places in onnxruntime's source and characters that garble a log."""
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(problem))
     text = re.sub(r"/\S*onnxruntime\S*\.(?:cc|h):\d+ ?", "", text)
     text = re.sub(r"(?:\w+\*? )?onnxruntime::[\w:<>~]+\([^()]*\)(?: const)?(?: \[with [^\]]*\])? ?", "", text)

@@ -35,7 +35,7 @@ def to_attribute(value: Any) -> dict[str, Any]:
     raise ValueError(f"{value!r} ({type(value).__name__}) cannot be stored exactly")
 
 
-def to_attributes(item: dict[str, Any]) -> dict[str, Any]:
+def to_attributes(item: dict[Any, Any]) -> dict[str, Any]:
     """A record as DynamoDB takes it."""
     if not all(isinstance(key, str) and key for key in item):
         raise ValueError(f"keys {[*item]!r} cannot be stored: a key is non-empty text")

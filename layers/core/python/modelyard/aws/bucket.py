@@ -90,7 +90,7 @@ class S3Artifacts:
                         return False
                     if code in _DAMAGED and "ChecksumSHA256" in conditions:
                         raise AWSError(
-                            f"s3://{self._bucket}/{key} was not written: S3 received other bytes than the checksum says",
+                            f"s3://{self._bucket}/{key} was not written: S3 got other bytes than the checksum says",
                             code="checksum_mismatch",
                             next_step="Run the command again; repeating it is safe.",
                         ) from error

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from modelyard.aws.failures import aws_errors
+from modelyard.errors import UsageError
 
 if TYPE_CHECKING:
     import boto3
@@ -27,14 +28,24 @@ class Clients:
         region: The region; None takes AWS_REGION or the profile's.
         endpoint_url: Where AWS is; None takes AWS_ENDPOINT_URL, or AWS itself.
         profile: A profile of the AWS configuration; None takes AWS_PROFILE.
+        access_key: With ``secret_key``, the credentials themselves; only the local AWS has such.
+        secret_key: See ``access_key``.
     """
 
     def __init__(
-        self, *, region: str | None = None, endpoint_url: str | None = None, profile: str | None = None
+        self,
+        *,
+        region: str | None = None,
+        endpoint_url: str | None = None,
+        profile: str | None = None,
+        access_key: str | None = None,
+        secret_key: str | None = None,
     ) -> None:
-        self.region = region or os.environ.get("AWS_REGION")
+        self._region = region or os.environ.get("AWS_REGION")
         self.endpoint_url = endpoint_url or os.environ.get("AWS_ENDPOINT_URL") or None
         self._profile = profile
+        self._keys = (access_key, secret_key)
+        self._access_key, self._secret_key = access_key, secret_key
 
     @cached_property
     def session(self) -> "boto3.Session":
@@ -42,7 +53,26 @@ class Clients:
         import boto3
 
         with aws_errors("use AWS"):
-            return boto3.Session(region_name=self.region, profile_name=self._profile)
+            return boto3.Session(
+                region_name=self._region,
+                profile_name=self._profile,
+                aws_access_key_id=self._access_key,
+                aws_secret_access_key=self._secret_key,
+            )
+
+    @cached_property
+    def region(self) -> str:
+        """The region of every client.
+
+        Raises:
+            UsageError: When none is set.
+        """
+        region = self._region or self.session.region_name
+        if region is None:
+            raise UsageError(
+                "no AWS region is set", code="no_region", next_step="Choose an environment, or set AWS_REGION."
+            )
+        return region
 
     @cached_property
     def dynamodb(self) -> "DynamoDBClient":
@@ -73,5 +103,7 @@ class Clients:
             s3={"addressing_style": "path"} if self.endpoint_url else None,
         )
         with aws_errors(f"use {service}"):
-            # boto3's overloads know services by literal name; this one is a variable.
-            return self.session.client(service, endpoint_url=self.endpoint_url, config=config)  # type: ignore[call-overload]
+            # boto3's overloads know services by literal name, and this one is a variable.
+            return self.session.client(  # type: ignore[call-overload]
+                service, region_name=self.region, endpoint_url=self.endpoint_url, config=config
+            )

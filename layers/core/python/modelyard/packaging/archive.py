@@ -7,9 +7,10 @@ so two machines whose zlib compresses differently still agree.
 
 import hashlib
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from modelyard.packaging.process import Checkpoint, unchecked
 
 PREFIX = "python"
 """Lambda puts ``/opt/python`` on ``sys.path``."""
@@ -33,7 +34,7 @@ class Archive:
         return sum(size for _, size in self.files)
 
 
-def write_archive(tree: Path, path: Path, *, level: int, checkpoint: Callable[[], None] = lambda: None) -> Archive:
+def write_archive(tree: Path, path: Path, *, level: int, checkpoint: Checkpoint = unchecked) -> Archive:
     """Zip every file under ``tree`` as ``python/…``.
 
     Args:

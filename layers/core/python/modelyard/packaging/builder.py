@@ -21,7 +21,7 @@ from rich.console import Console
 from modelyard.environments import Environment, choose_environment, load_environments
 from modelyard.errors import BuildError
 from modelyard.packaging.archive import write_archive
-from modelyard.packaging.bytecode import Interpreter, compile_tree, find_interpreter
+from modelyard.packaging.bytecode import LAYER_ROOT, Interpreter, compile_tree, find_interpreter
 from modelyard.packaging.fit import check_fit
 from modelyard.packaging.install import install
 from modelyard.packaging.manifest import (
@@ -175,7 +175,7 @@ class _Build:
         missing.sort(key=lambda job: (job[1].is_own_code, job[1].name != "training"))
         for manifest in self._in_threads(missing):
             layers[manifest.target][manifest.name] = manifest
-        return layers
+        return {target: dict(sorted(found.items())) for target, found in layers.items()}
 
     def _is_current(self, present: LayerManifest, source: LayerSource, target: BuildTarget) -> bool:
         if present.inputs != source.inputs(target):
@@ -207,7 +207,7 @@ class _Build:
         folder = layer_folder(self.project, target.name, source.name)
         folder.mkdir(parents=True, exist_ok=True)
         for left in folder.glob(f"{_SCRATCH}*"):
-            shutil.rmtree(left)
+            shutil.rmtree(left, ignore_errors=True)
         with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=folder) as scratch:
             manifest = self._build_in(Path(scratch), folder, target, source)
         self.progress.built(manifest)
@@ -219,7 +219,7 @@ class _Build:
         inputs = source.inputs(target)
         self._stage(target, source, "install")
         if source.lock is not None:
-            install(source.lock, tree, target, environ=self.environ)
+            install(source.lock, tree, target, environ=self.environ, checkpoint=self._checkpoint)
         for inside, file in source.files:
             (tree / inside).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, tree / inside)
@@ -230,11 +230,12 @@ class _Build:
         self._stage(target, source, "compile")
         interpreter = self._interpreter(target)
         if interpreter is not None:
-            outcome = compile_tree(tree, interpreter)
+            outcome = compile_tree(tree, interpreter, checkpoint=self._checkpoint)
             # Packages ship templates and code for other versions; what a wheel holds beyond use is not our error.
             if source.is_own_code and not outcome.complete:
+                said = outcome.output.replace(f"{tree}/", "").replace(f"{LAYER_ROOT}/", "")
                 raise BuildError(
-                    f"layer {source.name!r} does not compile for Python {target.python}:\n{outcome.output}",
+                    f"layer {source.name!r} does not compile for Python {target.python}:\n{said}",
                     next_step="Correct the file, then run 'modelyard build' again.",
                 )
         self._stage(target, source, "zip")

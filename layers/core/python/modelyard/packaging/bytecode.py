@@ -13,11 +13,14 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import uv
+
+from modelyard.errors import BuildError
+from modelyard.packaging.process import Checkpoint, run_program, unchecked
 
 LAYER_ROOT = "/opt/python"
 
@@ -26,6 +29,9 @@ _DESCRIBE = (
     "print(sys.implementation.name, v.releaselevel, '.'.join(map(str, v[:2])), '.'.join(map(str, v[:3])))"
 )
 _PATIENCE_S = 20
+_DEADLINE_S = 900
+_ALL, _SOME = 0, 1
+"""Exit statuses of compileall: every file compiled, or not every one."""
 
 
 @dataclass(frozen=True)
@@ -107,26 +113,35 @@ def describe_interpreter(executable: str) -> Interpreter | None:
     return Interpreter(executable=executable, version=words[3])
 
 
-def compile_tree(tree: Path, interpreter: Interpreter) -> Compilation:
-    """Write ``__pycache__`` beside every ``.py`` under ``tree``."""
-    return compile_files(tree, sorted(str(path) for path in tree.rglob("*.py")), interpreter)
+def compile_tree(tree: Path, interpreter: Interpreter, *, checkpoint: Checkpoint = unchecked) -> Compilation:
+    """Write ``__pycache__`` beside every ``.py`` under ``tree``, in the order of their names.
 
-
-def compile_files(tree: Path, files: Iterable[str], interpreter: Interpreter) -> Compilation:
-    """Compile ``files`` (absolute paths under ``tree``) in that order, in one process."""
+    Raises:
+        BuildError: When the compiler was killed, for lack of memory perhaps; a file it refuses is no error here.
+    """
+    files = sorted(str(path) for path in tree.rglob("*.py"))
     settings = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-    result = subprocess.run(  # noqa: S603 - an interpreter that was run and checked before
-        [
-            *(interpreter.executable, "-P", "-S", "-m", "compileall", "-q", "-f"),
-            *("--invalidation-mode", "unchecked-hash", "-s", str(tree), "-p", LAYER_ROOT, "-i", "-"),
-        ],
-        input="\n".join(files),
-        env={**settings, "PYTHONHASHSEED": "0", "PYTHONIOENCODING": "utf-8", "PYTHONWARNINGS": "ignore"},
-        cwd=tree,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
+    try:
+        outcome = run_program(
+            [
+                *(interpreter.executable, "-P", "-S", "-m", "compileall", "-q", "-f"),
+                *("--invalidation-mode", "unchecked-hash", "-s", str(tree), "-p", LAYER_ROOT, "-i", "-"),
+            ],
+            given="\n".join(files),
+            env={**settings, "PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "PYTHONWARNINGS": "ignore"},
+            folder=tree,
+            deadline_s=_DEADLINE_S,
+            checkpoint=checkpoint,
+        )
+    except TimeoutError as late:
+        raise _unfinished(interpreter, str(late)) from late
+    if outcome.status not in (_ALL, _SOME):
+        raise _unfinished(interpreter, f"ended with status {outcome.status}")
+    return Compilation(complete=outcome.status == _ALL, output=outcome.output.strip())
+
+
+def _unfinished(interpreter: Interpreter, what: str) -> BuildError:
+    return BuildError(
+        f"compiling with Python {interpreter.version}: {what}",
+        next_step="Check that the machine has memory to spare, then run 'modelyard build' again.",
     )
-    return Compilation(complete=result.returncode == 0, output=(result.stdout + result.stderr).strip())

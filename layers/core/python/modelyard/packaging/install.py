@@ -6,7 +6,6 @@ counts for uv too; its address (it may hold a password) is passed on and never w
 """
 
 import os
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import uv
 
 from modelyard.errors import BuildError
+from modelyard.packaging.process import Checkpoint, run_program, unchecked
 from modelyard.packaging.targets import BuildTarget
 
 _FROM_PIP = (
@@ -75,28 +75,35 @@ def install_command(lock: Path, tree: Path, target: BuildTarget) -> list[str]:
     ]
 
 
-def install(lock: Path, tree: Path, target: BuildTarget, *, environ: Mapping[str, str] = os.environ) -> None:
+def install(
+    lock: Path,
+    tree: Path,
+    target: BuildTarget,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    checkpoint: Checkpoint = unchecked,
+) -> None:
     """Install the wheels that ``lock`` pins into ``tree``.
 
     Raises:
         BuildError: With what uv said and what helps.
     """
     try:
-        result = subprocess.run(  # noqa: S603 - uv's own binary; every argument is built above
+        outcome = run_program(
             install_command(lock, tree, target),
             env=installer_environment(environ),
-            capture_output=True,
-            text=True,
-            timeout=_DEADLINE_S,
-            check=False,
+            folder=tree,
+            deadline_s=_DEADLINE_S,
+            checkpoint=checkpoint,
         )
-    except subprocess.TimeoutExpired as late:
-        raise _failure(lock, target, f"not done after {_DEADLINE_S // 60} minutes: timed out") from late
-    if result.returncode != 0:
-        raise _failure(lock, target, result.stderr)
+    except TimeoutError as late:
+        raise install_failure(lock, target, f"timed out: {late}") from late
+    if outcome.status != 0:
+        raise install_failure(lock, target, outcome.output)
 
 
-def _failure(lock: Path, target: BuildTarget, said: str) -> BuildError:
+def install_failure(lock: Path, target: BuildTarget, said: str) -> BuildError:
+    """The error for what uv said, with what helps."""
     shown = "/".join(lock.parts[-3:])
     lines = [line for line in said.strip().splitlines() if line.strip()][:_TOLD_LINES]
     source = shown.replace(".txt", ".in")

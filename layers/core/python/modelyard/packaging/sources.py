@@ -17,7 +17,7 @@ from modelyard.packaging.targets import BuildTarget, model_layer
 NOT_IN_LAMBDA = ("cli", "packaging", "local")
 """Folders of the library that only the developer's machine runs."""
 
-_BUILDER_MODULES = ("archive", "bytecode", "builder", "install", "manifest", "pruning", "sources", "targets")
+_BUILDER_MODULES = ("archive", "bytecode", "builder", "install", "manifest", "process", "pruning", "sources", "targets")
 """Modules whose change may change the bytes of a layer."""
 
 

@@ -10,7 +10,7 @@ import sys
 import time
 from typing import Any
 
-import orjson
+from modelyard.serving.json_text import json_text
 
 NAMESPACE = "Modelyard"
 METRICS = {"latency_ms": "Milliseconds", "instances": "Count", "refused": "Count", "errors": "Count"}
@@ -99,11 +99,7 @@ def _identity(event: Any) -> tuple[str | None, str | None]:
 
 
 def _write(record: dict[str, Any]) -> None:
-    # Escaped by orjson, so nothing that a caller sends can start a line of its own. One write per line: the follower's
+    # JSON escapes line ends, so nothing that a caller sends can start a line of its own. One write per line: the follower's
     # thread writes too.
-    try:
-        line = orjson.dumps(record)
-    except TypeError:
-        line = orjson.dumps({key: repr(value) for key, value in record.items()})
-    sys.stdout.write(line.decode() + "\n")
+    sys.stdout.write(json_text(record) + "\n")
     sys.stdout.flush()

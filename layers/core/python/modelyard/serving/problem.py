@@ -5,9 +5,8 @@ The rule: a caller sees what was wrong, where, and what to do next; never a trac
 
 from typing import Any
 
-import orjson
-
 from modelyard.errors import ModelyardError
+from modelyard.serving.json_text import json_text
 
 CONTENT_TYPE = "application/problem+json"
 
@@ -50,17 +49,6 @@ def problem_response(error: ModelyardError, *, request_id: str) -> dict[str, Any
     return {
         "statusCode": error.status,
         "headers": {"content-type": CONTENT_TYPE},
-        "body": _dumped(problem),
+        "body": json_text(problem),
         "isBase64Encoded": False,
     }
-
-
-def _dumped(problem: dict[str, Any]) -> str:
-    try:
-        return orjson.dumps(problem).decode()
-    except TypeError:  # text of a model's own code that is not UTF-8
-        printable = {
-            key: value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
-            for key, value in problem.items()
-        }
-        return orjson.dumps(printable, default=str).decode()

@@ -8,10 +8,12 @@ must not make a new version.
 skl2onnx converts scikit-learn's own steps; the dates are ours, so their converter is here.
 """
 
+import copy
 import json
 import warnings
 from typing import Any
 
+import numpy as np
 import onnx
 from onnx import TensorProto
 from skl2onnx import convert_sklearn, update_registered_converter
@@ -37,11 +39,14 @@ def to_onnx(plan: Plan, pipeline: Any) -> bytes:
         plan: What it was built from.
         pipeline: From `modelyard.training.pipeline.build`, fitted.
     """
+    features = plan.training.features
     inputs = [
-        (name, FloatTensorType([None, 1]) if feature.kind == "number" else StringTensorType([None, 1]))
-        for name, feature in plan.training.features.items()
+        (f"feature{at}", FloatTensorType([None, 1]) if feature.kind == "number" else StringTensorType([None, 1]))
+        for at, feature in enumerate(features.values())
     ]
+    pipeline = copy.deepcopy(pipeline)
     estimator = pipeline[-1]
+    _round_thresholds(estimator)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # protobuf's and numpy's, about types inside skl2onnx
         model = convert_sklearn(
@@ -51,8 +56,9 @@ def to_onnx(plan: Plan, pipeline: Any) -> bytes:
             target_opset={"": OPSET, "ai.onnx.ml": ML_OPSET},
             options={id(estimator): {"zipmap": False}} if plan.classification else None,
         )
-    _name_outputs(model, (LABEL, PROBABILITIES) if plan.classification else (PREDICTION,))
-    metadata = {TASK_KEY: plan.task, FEATURES_KEY: _json({n: f.kind for n, f in plan.training.features.items()})}
+    outputs = (LABEL, PROBABILITIES) if plan.classification else (PREDICTION,)
+    _rename(model.graph, (*features, *outputs))
+    metadata = {TASK_KEY: plan.task, FEATURES_KEY: _json({name: feature.kind for name, feature in features.items()})}
     if plan.classification:
         metadata[CLASSES_KEY] = _json(estimator.classes_.tolist())
     onnx.helper.set_model_props(model, dict(sorted(metadata.items())))
@@ -66,12 +72,34 @@ def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _name_outputs(model: Any, names: tuple[str, ...]) -> None:
-    new = {output.name: name for output, name in zip(model.graph.output, names, strict=True)}
-    for output in model.graph.output:
-        output.name = new[output.name]
-    for node in model.graph.node:
-        node.output[:] = [new.get(name, name) for name in node.output]
+def _round_thresholds(estimator: Any) -> None:
+    """Round the thresholds of gradient boosting down to float32, which changes no answer to float32 numbers.
+
+    ONNX's trees compare in float32. skl2onnx rounds these thresholds to the nearest, which for two neighbouring numbers
+    can be the upper one and send it down the other branch. (For forests it rounds down itself.)
+    """
+    for tree in (tree for trees in getattr(estimator, "_predictors", ()) for tree in trees):
+        exact = tree.nodes["num_threshold"]
+        nearest = exact.astype(np.float32)
+        tree.nodes["num_threshold"] = np.where(nearest > exact, np.nextafter(nearest, np.float32(-np.inf)), nearest)
+
+
+def _rename(graph: Any, names: tuple[str, ...]) -> None:
+    """Give the inputs and outputs the columns' own names, which skl2onnx would reduce to letters and digits."""
+    ends = [value.name for value in (*graph.input, *graph.output)]
+    new = dict(zip(ends, names, strict=True))
+    for value in (*graph.input, *graph.output, *graph.initializer):
+        value.name = new.setdefault(value.name, _free(value.name, names))
+    for node in graph.node:
+        for values in (node.input, node.output):
+            values[:] = [new.setdefault(name, _free(name, names)) for name in values]
+
+
+def _free(name: str, taken: tuple[str, ...]) -> str:
+    """A name for a value inside the graph that no column has."""
+    while name in taken:
+        name += "_"
+    return name
 
 
 def _place_in_year_shape(operator: Any) -> None:

@@ -78,8 +78,8 @@ def train(
     _check_sides(plan, table)
     matrix, target = table.matrix(training), table.target[training]
     progress(f"{len(target):,} rows to train on, {int(held_out.sum()):,} held out")
-    # One thread: sums come out the same on every machine, and OpenMP's threads do not wait for a second core by spinning
-    # where a function has a share of one only.
+    # One thread: sums come out the same on every machine, and OpenMP's threads do not spin while they wait for a core
+    # of which a function has a share only.
     with threadpool_limits(limits=1):
         leaderboard = search(plan, matrix, target, progress=progress)
         best = winner(leaderboard)

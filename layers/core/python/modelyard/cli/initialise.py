@@ -1,0 +1,5 @@
+"""Written by the init work."""
+
+
+def init() -> None:
+    """Write a model.toml."""

@@ -1,0 +1,159 @@
+"""From a trained model to a live one: evaluate, register, promote. They run on the serving layer, with onnxruntime."""
+
+import hashlib
+import os
+from typing import Any
+
+import msgspec
+
+from modelyard.admission import admit
+from modelyard.errors import ConflictError, NotFoundError
+from modelyard.evaluation import EvaluationSet, Predict, evaluate
+from modelyard.predictor.predictor import Predictor
+from modelyard.retraining.workbench import Workbench
+from modelyard.training.plan import Plan, decode_plan
+from modelyard.version import Lineage, TrainingObject
+
+
+def evaluate_challenger(workbench: Workbench, event: dict[str, Any]) -> dict[str, Any]:
+    """Compare the ONNX file with the framework, and challenger with champion on the same held-out rows.
+
+    Args:
+        workbench: Registry and artifact bucket.
+        event: ``training`` as the training step answered; ``plan``; ``run_id``.
+
+    Returns:
+        ``passed``; ``reason``; ``metrics`` of the challenger; ``champion``, the version it was compared with;
+        ``revision`` of the deployment at that moment; ``report_key`` in the artifact bucket.
+    """
+    plan, run_id, training = decode_plan(event["plan"]), event["run_id"], event["training"]
+    model = _read(workbench, training["model_key"])
+    rows = EvaluationSet.from_json(_read(workbench, training["evaluation_key"]))
+    deployment = workbench.registry.deployment(plan.model)
+    number = None if deployment is None else deployment.champion
+    champion, remark = _champion(workbench, plan, number)
+    report = evaluate(
+        rows,
+        metric=plan.evaluation.metric,
+        min_improvement=plan.evaluation.min_improvement,
+        tolerance=plan.evaluation.tolerance,
+        challenger=Predictor.load(model).predict,
+        champion=champion,
+        seed=plan.training.seed,
+    )
+    reason = f"{report.reason}{remark}"
+    document = {
+        "model": plan.model,
+        "run_id": run_id,
+        "champion": number,
+        "training": training,
+        **msgspec.to_builtins(report),
+        "reason": reason,
+    }
+    content = msgspec.json.encode(document)
+    key = f"reports/{plan.model}/{run_id}-{hashlib.sha256(content).hexdigest()[:16]}.json"
+    workbench.artifacts.put_if_absent(key, content, content_type="application/json")
+    return {
+        "passed": report.passed,
+        "reason": reason,
+        "metrics": report.metrics["challenger"],
+        "champion": number,
+        "revision": 0 if deployment is None else deployment.revision,
+        "report_key": key,
+    }
+
+
+def _champion(workbench: Workbench, plan: Plan, number: int | None) -> tuple[Predict | None, str]:
+    """What answers as the live version does, and what must be said about it."""
+    if number is None:
+        return None, ""
+    version = workbench.registry.version(plan.model, number)
+    predictor = Predictor.load(_read(workbench, version.manifest.key))
+    taken = [tensor.name for tensor in version.manifest.signature.inputs]
+    if not set(taken) <= set(plan.training.features):
+        gone = ", ".join(sorted(set(taken) - set(plan.training.features)))
+        return (
+            None,
+            f"; the champion, version {number}, needs {gone}, which the data no longer has: not compared with it",
+        )
+    # A champion from before a feature was added answers from the columns that it knows.
+    return lambda instances: predictor.predict([{name: row[name] for name in taken} for row in instances]), ""
+
+
+def register_challenger(workbench: Workbench, event: dict[str, Any]) -> dict[str, Any]:
+    """Make the trained model a version, with where it comes from.
+
+    Args:
+        workbench: Registry and artifact bucket.
+        event: ``training`` and ``evaluation`` as those steps answered; ``execution``, the workflow execution's ARN;
+            ``plan``; ``run_id``.
+
+    Returns:
+        ``version``, its number; ``created``, false when the same version was there before.
+    """
+    plan, training, evaluation = decode_plan(event["plan"]), event["training"], event["evaluation"]
+    model = _read(workbench, training["model_key"])
+    registered = workbench.registry.register(
+        plan.model,
+        model,
+        task=plan.task,
+        signature=admit(model),
+        metrics=evaluation["metrics"],
+        evaluation=evaluation["report_key"],
+        lineage=Lineage(
+            source="trained",
+            objects=tuple(msgspec.convert(training["objects"], list[TrainingObject])),
+            code_digest=os.environ.get("MODELYARD_CODE_DIGEST"),
+            lock_digest=os.environ.get("MODELYARD_LOCK_DIGEST"),
+            parent_version=evaluation["champion"],
+            run_id=event["run_id"],
+            execution=event["execution"],
+        ),
+        note=f"{training['candidate']}: {evaluation['reason']}",
+    )
+    return {"version": registered.version.number, "created": registered.created}
+
+
+def promote_challenger(workbench: Workbench, event: dict[str, Any]) -> dict[str, Any]:
+    """Make the registered version live, unless the deployment changed since the evaluation.
+
+    Args:
+        workbench: The registry.
+        event: ``registered`` and ``evaluation`` as those steps answered; ``plan``; ``run_id``.
+
+    Returns:
+        ``version``; ``revision`` of the deployment; ``reason``.
+
+    Raises:
+        ConflictError: When somebody promoted or rolled back meanwhile: what was compared is not what is live.
+    """
+    plan, run_id, evaluation = decode_plan(event["plan"]), event["run_id"], event["evaluation"]
+    number = event["registered"]["version"]
+    try:
+        deployment = workbench.registry.promote(
+            plan.model,
+            number,
+            reason=evaluation["reason"],
+            expected_revision=evaluation["revision"],
+            operation=f"promote-{run_id}",
+        )
+    except ConflictError as conflict:
+        if conflict.code != "already_live":
+            raise
+        found = workbench.registry.deployment(plan.model)
+        if found is None:
+            raise
+        deployment = found
+    workbench.registry.record_run(plan.model, run_id, status="promoted", reason=evaluation["reason"], version=number)
+    return {"version": number, "revision": deployment.revision, "reason": evaluation["reason"]}
+
+
+def _read(workbench: Workbench, key: str) -> bytes:
+    found = workbench.artifacts.get(key)
+    if found is None:
+        raise NotFoundError(
+            f"{key} is not in the artifact bucket; working files expire after 30 days",
+            code="object_not_found",
+            next_step="Upload the data again: it starts a new run.",
+        )
+    return found.body

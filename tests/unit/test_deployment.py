@@ -1,0 +1,284 @@
+"""Deployments: pure transitions, the order of times, and the pointer."""
+
+import datetime as dt
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modelyard.deployment import Change, Deployment, LedgerEntry, predecessors, promote, rollback
+from modelyard.errors import ConflictError
+from modelyard.pointer import encode_pointer, pointer_for, pointer_key, pointer_revision
+from modelyard.serving.pointer import Pointer as ServedPointer
+from modelyard.serving.pointer import pointer_key as served_pointer_key
+from modelyard.version import Lineage, Manifest, OutputSpec, Signature, TensorSpec, Version
+
+NOON = dt.datetime(2026, 11, 21, 12, tzinfo=dt.UTC)
+
+
+def change(at: dt.datetime = NOON, **values: Any) -> Change:
+    return Change(model="weather", at=at, by="ana", **values)
+
+
+class History:
+    """A model's deployment and its ledger, newest first, as the registry keeps them."""
+
+    def __init__(self) -> None:
+        self.current: Deployment | None = None
+        self.ledger: list[LedgerEntry] = []
+
+    def promote(self, version: int) -> None:
+        self._apply("promoted", promote(self.current, version, change()), 0)
+
+    def rollback(self, to: int | None = None) -> None:
+        after, steps = rollback(self.current, self.ledger, change(), to=to)
+        self._apply("rolled_back", after, steps)
+
+    def _apply(self, kind: Any, after: Deployment, steps: int) -> None:
+        previous = None if self.current is None else self.current.champion
+        entry = LedgerEntry(
+            model="weather",
+            at=after.changed_at,
+            operation=str(after.revision),
+            kind=kind,
+            actor="ana",
+            version=after.champion,
+            previous=previous,
+            revision=after.revision,
+            steps=steps,
+        )
+        self.current = after
+        self.ledger.insert(0, entry)
+
+    @property
+    def champion(self) -> int | None:
+        return None if self.current is None else self.current.champion
+
+
+def test_the_first_promotion_is_revision_one() -> None:
+    after = promote(None, 4, change(reason="first"))
+    assert after == Deployment(
+        model="weather",
+        champion=4,
+        revision=1,
+        changed_at="2026-11-21T12:00:00.000000Z",
+        changed_by="ana",
+        reason="first",
+    )
+    assert (after.mode, after.split, after.challenger) == ("live", 0, None)
+
+
+def test_a_promotion_ends_the_trial_of_a_challenger() -> None:
+    before = Deployment(
+        model="weather",
+        champion=1,
+        challenger=2,
+        mode="canary",
+        split=10,
+        revision=7,
+        changed_at="2026-11-21T11:00:00.000000Z",
+        changed_by="bob",
+    )
+    after = promote(before, 2, change())
+    assert (after.champion, after.challenger, after.mode, after.split, after.revision) == (2, None, "live", 0, 8)
+
+
+def test_the_live_version_cannot_be_promoted() -> None:
+    with pytest.raises(ConflictError, match=r"live already, since 2026-11-21T12:00:00\.000000Z") as refused:
+        promote(promote(None, 4, change()), 4, change())
+    assert (refused.value.code, refused.value.exit_code) == ("already_live", 4)
+
+
+@pytest.mark.parametrize("late", [dt.timedelta(0), dt.timedelta(hours=-3)], ids=["one tick", "a clock that went back"])
+def test_times_of_changes_strictly_increase(late: dt.timedelta) -> None:
+    first = promote(None, 1, change())
+    second = promote(first, 2, change(NOON + late))
+    assert second.changed_at == "2026-11-21T12:00:00.000001Z"
+
+
+def test_times_are_written_in_utc_whatever_zone_the_clock_has() -> None:
+    berlin = NOON.astimezone(dt.timezone(dt.timedelta(hours=1)))
+    assert promote(None, 1, change(berlin)).changed_at == "2026-11-21T12:00:00.000000Z"
+
+
+def test_a_rollback_goes_to_the_champion_before() -> None:
+    history = History()
+    for version in (1, 2, 3):
+        history.promote(version)
+    history.rollback()
+    assert history.champion == 2
+    assert history.current is not None
+    assert history.current.revision == 4
+
+
+def test_a_second_rollback_goes_further_back_and_not_forth() -> None:
+    history = History()
+    for version in (1, 2, 3):
+        history.promote(version)
+    history.rollback()
+    history.rollback()
+    assert history.champion == 1
+
+
+def test_a_version_promoted_twice_is_rolled_back_twice() -> None:
+    history = History()
+    for version in (1, 2, 1):
+        history.promote(version)
+    seen = []
+    for _ in range(2):
+        history.rollback()
+        seen.append(history.champion)
+    assert seen == [2, 1]
+    with pytest.raises(ConflictError, match="no predecessor"):
+        history.rollback()
+
+
+def test_a_rollback_to_a_version_undoes_all_promotions_since() -> None:
+    history = History()
+    for version in (1, 2, 3, 4):
+        history.promote(version)
+    history.rollback(to=2)
+    assert (history.champion, history.ledger[0].steps) == (2, 2)
+    history.rollback()
+    assert history.champion == 1
+
+
+@pytest.mark.parametrize(
+    ("promoted", "to", "code"),
+    [
+        ([], None, "no_predecessor"),
+        ([1], None, "no_predecessor"),
+        ([1, 2], 2, "already_live"),
+        ([1, 2], 9, "not_a_predecessor"),
+    ],
+    ids=["nothing live", "the first", "the live one", "never live"],
+)
+def test_a_rollback_that_cannot_be_says_what_can(promoted: list[int], to: int | None, code: str) -> None:
+    history = History()
+    for version in promoted:
+        history.promote(version)
+    with pytest.raises(ConflictError) as refused:
+        history.rollback(to=to)
+    assert refused.value.code == code
+    assert refused.value.next_step
+
+
+def test_a_version_that_was_rolled_back_is_promoted_not_rolled_back_to() -> None:
+    history = History()
+    history.promote(1)
+    history.promote(2)
+    history.rollback()
+    with pytest.raises(ConflictError, match="not an earlier champion of version 1; those are: none"):
+        history.rollback(to=2)
+
+
+@given(st.lists(st.one_of(st.integers(1, 4), st.just("back"), st.tuples(st.integers(1, 4))), max_size=30))
+def test_any_history_keeps_its_rules(steps: list[Any]) -> None:
+    history = History()
+    stack: list[int] = []  # the rule in its plainest form: promotions push, rollbacks pop
+    for step in steps:
+        revision = 0 if history.current is None else history.current.revision
+        try:
+            if step == "back":
+                allowed = len(stack) > 1
+                history.rollback()
+                stack.pop()
+            elif isinstance(step, tuple):
+                (to,) = step
+                allowed = to in stack[:-1] and stack[-1] != to
+                history.rollback(to=to)
+                stack.pop()
+                while stack[-1] != to:
+                    stack.pop()
+            else:
+                allowed = not stack or stack[-1] != step
+                history.promote(step)
+                stack.append(step)
+        except ConflictError:
+            assert not allowed
+            assert (0 if history.current is None else history.current.revision) == revision
+        else:
+            assert allowed
+            assert history.current is not None
+            assert history.current.revision == revision + 1
+        assert history.champion == (stack[-1] if stack else None)
+        assert list(predecessors(history.ledger)) == stack[-2::-1]
+    times = [entry.at for entry in reversed(history.ledger)]
+    assert times == sorted(set(times))
+
+
+def version(number: int) -> Version:
+    digest = f"{number:064x}"
+    return Version(
+        number=number,
+        manifest=Manifest(
+            model="weather",
+            task="binary",
+            digest=digest,
+            key=f"artifacts/sha256/{digest}/model.onnx",
+            size=10 * number,
+            signature=Signature(
+                (TensorSpec("date", "string", (None, 1)),), (OutputSpec("p", "float32", (None, 2), ("no", "yes")),)
+            ),
+            lineage=Lineage(code_digest="c0de" if number == 2 else None),
+        ),
+        author="ana",
+        created_at="2026-11-21T09:00:00.000000Z",
+    )
+
+
+def test_the_pointer_has_exactly_what_an_endpoint_needs() -> None:
+    deployment = Deployment(
+        model="weather",
+        champion=2,
+        challenger=1,
+        mode="canary",
+        split=5,
+        revision=3,
+        changed_at="2026-11-21T10:00:00.000000Z",
+        changed_by="ana",
+        reason="better",
+    )
+    body = encode_pointer(pointer_for(deployment, {1: version(1), 2: version(2)}))
+
+    def target(number: int, code_digest: str | None) -> dict[str, Any]:
+        digest = f"{number:064x}"
+        return {
+            "version": number,
+            "digest": digest,
+            "key": f"artifacts/sha256/{digest}/model.onnx",
+            "size": 10 * number,
+            "signature": {
+                "inputs": [{"name": "date", "dtype": "string", "shape": [None, 1]}],
+                "outputs": [{"name": "p", "dtype": "float32", "shape": [None, 2], "classes": ["no", "yes"]}],
+            },
+            "code_digest": code_digest,
+        }
+
+    assert json.loads(body) == {
+        "format": 1,
+        "model": "weather",
+        "revision": 3,
+        "mode": "canary",
+        "split": 5,
+        "updated_at": "2026-11-21T10:00:00.000000Z",
+        "champion": target(2, "c0de"),
+        "challenger": target(1, None),
+    }
+    assert pointer_revision(body) == 3
+
+
+def test_the_endpoint_reads_the_pointer_that_the_registry_writes() -> None:
+    body = encode_pointer(pointer_for(promote(None, 2, change()), {2: version(2)}))
+    served = ServedPointer.parse(body, model="weather")
+    assert (served.revision, served.champion.version, served.champion.size) == (1, 2, 20)
+    assert served.champion.signature == msgspec.json.decode(msgspec.json.encode(version(2).manifest.signature))
+    assert served_pointer_key("weather") == pointer_key("weather")
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"revision": "7"}', b"\xff", b"null"])
+def test_a_damaged_pointer_counts_as_the_oldest(body: bytes) -> None:
+    assert pointer_revision(body) == 0

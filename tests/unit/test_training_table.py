@@ -1,0 +1,283 @@
+"""What a training file may look like, and what its owner is told otherwise."""
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from modelyard.training.plan import Plan
+from modelyard.training.table import Reading, Table, check_upload, read_table
+from tests.fakes.training_data import csv_file, plan, weather, weather_plan
+
+HEADER = ["day", "size", "colour", "grade"]
+ROWS = [
+    ["2024-01-01", 1.5, "red", "good"],
+    ["2024-01-02", 2.5, "blue", "bad"],
+    ["2024-01-03", 3.5, "red", "good"],
+    ["2024-01-04", 4.5, "green", "bad"],
+]
+FEATURES = {"day": "date", "size": "number", "colour": "category"}
+
+
+@pytest.fixture(scope="module")
+def graded() -> Plan:
+    return plan(target="grade", features=FEATURES)
+
+
+def changed(row: int, column: str, value: Any) -> bytes:
+    rows = [list(cells) for cells in ROWS]
+    rows[row][HEADER.index(column)] = value
+    return csv_file(HEADER, rows)
+
+
+def without(column: str) -> bytes:
+    at = HEADER.index(column)
+    return csv_file([*HEADER[:at], *HEADER[at + 1 :]], [[*row[:at], *row[at + 1 :]] for row in ROWS])
+
+
+def accepted(reading: Reading) -> Table:
+    assert reading.findings == ()
+    assert reading.table is not None
+    return reading.table
+
+
+def test_a_file_becomes_typed_columns_in_the_order_of_the_plan(graded: Plan) -> None:
+    table = accepted(read_table(graded, [csv_file(HEADER[::-1], [row[::-1] for row in ROWS])]))
+    assert list(table.columns) == ["day", "size", "colour"]
+    assert table.columns["size"].tolist() == [1.5, 2.5, 3.5, 4.5]
+    assert table.columns["colour"].tolist() == ["red", "blue", "red", "green"]
+    assert table.target.tolist() == ["good", "bad", "good", "bad"]
+
+
+def test_labels_stay_text_and_a_regression_target_is_a_number() -> None:
+    file = csv_file(["size", "grade"], [[1, "1"], [2, "0"], [3, "1"]])
+    assert accepted(read_table(plan(target="grade", features={"size": "number"}), [file])).target.tolist() == [
+        "1",
+        "0",
+        "1",
+    ]
+    regression = plan(
+        target="grade", features={"size": "number"}, task="regression", metric="mae", kinds=["random_forest"]
+    )
+    assert accepted(read_table(regression, [file])).target.tolist() == [1.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        lambda text: b"\xef\xbb\xbf" + text,
+        lambda text: text.replace(b"\n", b"\r\n"),
+        lambda text: text.replace(b"\n", b"\r"),
+        lambda text: text.replace(b",", b" , "),
+        lambda text: text.replace(b"\n", b"\n\n") + b",,,\n",
+        lambda text: b"\n".join(b",".join(b'"%b"' % cell for cell in line.split(b",")) for line in text.split()),
+        lambda text: text.rstrip(),
+    ],
+    ids=["byte order mark", "CRLF", "CR", "blanks", "blank lines", "quoted", "no last line end"],
+)
+def test_spellings_of_the_same_table_read_the_same(graded: Plan, spelling: Any) -> None:
+    plain = accepted(read_table(graded, [csv_file(HEADER, ROWS)]))
+    table = accepted(read_table(graded, [spelling(csv_file(HEADER, ROWS))]))
+    assert [column.tolist() for column in table.columns.values()] == [
+        column.tolist() for column in plain.columns.values()
+    ]
+    assert table.evaluation.tolist() == plain.evaluation.tolist()
+
+
+def test_a_quoted_newline_is_part_of_a_value_and_lines_are_still_counted_right(graded: Plan) -> None:
+    rows = [["2024-01-01", 1.5, "red\nand blue", "good"], ["2024-01-02", "big", "red", "bad"]]
+    reading = read_table(graded, [csv_file(HEADER, rows)], names=["a.csv"])
+    assert reading.findings == (
+        "a.csv: column 'size': 1 value cannot be read (line 4: 'big'); expected numbers such as 4.7, of at most "
+        "3.4e38; empty where missing",
+    )
+    assert accepted(read_table(graded, [csv_file(HEADER, rows[:1] + ROWS)])).columns["colour"][0] == "red\nand blue"
+
+
+def test_missing_values_of_features_are_kept_as_missing(graded: Plan) -> None:
+    rows = [["", "", "", "good"], ["2024-01-02", "NA", "NA", "bad"], ["2024-01-03", "NaN", "red", "bad"], ROWS[0]]
+    table = accepted(read_table(graded, [csv_file(HEADER, rows)]))
+    assert np.isnan(table.columns["size"]).tolist() == [True, True, True, False]
+    assert table.columns["colour"].tolist() == ["", "NA", "red", "red"], "NA is a value of a category"
+    assert table.columns["day"][0] == ""
+    every = np.ones(4, dtype=bool)
+    assert table.instances(every)[0] == {"day": "", "size": None, "colour": ""}
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        (b"", "is empty"),
+        (b" \n\n ", "is empty"),
+        (csv_file(HEADER, []), "has a header and no rows"),
+        (csv_file(HEADER, ROWS).replace(b",", b";"), "separated by semicolons; expected commas"),
+        (csv_file(HEADER, ROWS).replace(b",", b"\t"), "separated by tabs; expected commas"),
+        (csv_file(HEADER, ROWS).decode().encode("utf-16"), "is UTF-16"),
+        (changed(1, "colour", "gr\u00fcn").decode().encode("latin-1"), "not UTF-8 (byte 0xfc on line 3)"),
+        (b"PK\x03\x04" + bytes(20), "is a zip or Excel file"),
+        (b"PAR1" + bytes(20), "is a Parquet file"),
+        (csv_file(HEADER, ROWS) + b"\x00", "holds a NUL byte"),
+        (csv_file(HEADER, ROWS) + b'2024-01-05,1,"red,good\n', "line 6 is not CSV"),
+        (csv_file(HEADER, ROWS) + b"2024-01-05,1,good\n", "1 rows do not have 4 values (line 6 has 3)"),
+        (without("size"), "column 'size' is missing; the header has 'day', 'colour', 'grade'"),
+        (without("grade"), "column 'grade' is missing"),
+        (csv_file(["day", "Size", "colour", "grade"], ROWS), "column 'size' is missing; did you mean 'Size'?"),
+        (csv_file(["day", "size", "size", "grade"], ROWS), "column 'size' is there 2 times"),
+        (csv_file(ROWS[0], ROWS[1:]), "column 'day' is missing; the header has '2024-01-01'"),
+        (changed(2, "size", "3,5"), "column 'size': 1 value cannot be read (line 4: '3,5'); expected numbers"),
+        (changed(2, "size", "1_000"), "line 4: '1_000'"),
+        (changed(2, "size", "inf"), "line 4: 'inf'"),
+        (changed(2, "size", "1e400"), "line 4: '1e400'"),
+        (changed(2, "size", "1e39"), "of at most 3.4e38"),
+        (
+            changed(0, "day", "01/02/2024"),
+            "column 'day': 1 value cannot be read (line 2: '01/02/2024'); expected dates",
+        ),
+        (changed(0, "day", "2024-02-30"), "line 2: '2024-02-30'"),
+        (changed(0, "day", "2024-1-3"), "line 2: '2024-1-3'"),
+        (changed(0, "day", "20240103"), "line 2: '20240103'"),
+        (changed(0, "day", "2024-W01-1"), "line 2: '2024-W01-1'"),
+        (changed(3, "grade", ""), "column 'grade' is the target and has no value in 1 row (line 5)"),
+        (csv_file(HEADER, [[*row[:2], "", row[3]] for row in ROWS]), "column 'colour' is empty in all 4 rows"),
+        (csv_file(HEADER, [[row[0], "NA", *row[2:]] for row in ROWS]), "column 'size' is empty in all 4 rows"),
+        (csv_file(HEADER, [[*row[:3], "good"] for row in ROWS]), "target 'grade' has one class only ('good', 4 rows)"),
+        (csv_file(HEADER, [[*row[:2], row[3], row[3]] for row in ROWS]), "column 'colour' equals the target in all 4"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said_in_words(graded: Plan, file: bytes, said: str) -> None:
+    reading = read_table(graded, [file], names=["a.csv"])
+    assert reading.table is None
+    assert said in "\n".join(reading.findings)
+
+
+def test_swapped_columns_are_found_by_their_values(graded: Plan) -> None:
+    findings = read_table(graded, [csv_file(["size", "day", "colour", "grade"], ROWS)]).findings
+    assert len(findings) == 2
+    assert "column 'day'" in findings[0]
+    assert "column 'size'" in findings[1]
+
+
+def test_all_findings_of_all_files_come_at_once(graded: Plan) -> None:
+    files = [changed(0, "size", "big"), b"", changed(1, "day", "soon")]
+    findings = read_table(graded, files, names=["a.csv", "b.csv", "c.csv"]).findings
+    assert [finding.split(":")[0] for finding in findings] == ["b.csv", "a.csv", "c.csv"]
+
+
+def test_a_finding_shows_three_examples_and_counts_the_others(graded: Plan) -> None:
+    rows = [["2024-01-01", f"no {number}", "red", "good"] for number in range(10)]
+    (finding,) = read_table(graded, [csv_file(HEADER, rows)]).findings
+    assert "10 values cannot be read (line 2: 'no 0', line 3: 'no 1', line 4: 'no 2' and 7 more)" in finding
+
+
+@pytest.mark.parametrize("feature", [["1", "0", "2"], ["1.0", "0.0", "2e0"]])
+def test_a_leak_is_found_in_whatever_spelling(feature: list[str]) -> None:
+    leaking = plan(target="grade", features={"other": "number"})
+    reading = read_table(leaking, [csv_file(["other", "grade"], list(zip(feature, "102", strict=True)))])
+    assert "column 'other' equals the target in all 3 rows: it is the answer; leave it out" in reading.findings
+
+
+def test_a_leak_of_a_regression_is_found() -> None:
+    leaking = plan(target="y", features={"x": "number"}, task="regression", metric="mae", kinds=["random_forest"])
+    (finding,) = read_table(leaking, [csv_file(["x", "y"], [[1, 1.0], [2.5, "2.50"]])]).findings
+    assert "equals the target" in finding
+
+
+def test_a_feature_that_only_renames_the_classes_is_remarked_on() -> None:
+    coded = plan(target="grade", features={"code": "category", "size": "number"})
+    reading = read_table(
+        coded, [csv_file(["code", "size", "grade"], [["A", 1, "good"], ["B", 2, "bad"], ["A", 3, "good"]])]
+    )
+    accepted(reading)
+    assert any("'code' has one value for each class" in remark for remark in reading.remarks)
+
+
+def test_a_regression_with_one_value_and_a_binary_task_with_three_classes_are_refused() -> None:
+    regression = plan(target="y", features={"x": "number"}, task="regression", metric="mae", kinds=["random_forest"])
+    (finding,) = read_table(regression, [csv_file(["x", "y"], [[1, 7], [2, 7.0]])]).findings
+    assert finding == "target 'y' is 7.0 in all 2 rows; expected different values"
+    binary = plan(target="y", features={"x": "number"}, task="binary")
+    (finding,) = read_table(binary, [csv_file(["x", "y"], [[1, "a"], [2, "b"], [3, "c"]])]).findings
+    assert finding == "target 'y' has 3 classes ('a', 'b', 'c'); a binary task has two"
+
+
+def test_a_measurement_given_as_classes_and_an_id_given_as_a_category_are_refused() -> None:
+    rows = [[f"id {number}", number, number + 0.5] for number in range(1_001)]
+    multiclass = plan(target="y", features={"x": "number"})
+    (finding,) = read_table(multiclass, [csv_file(["id", "x", "y"], rows)]).findings
+    assert "has 1,001 classes in 1,001 rows" in finding
+    regression = plan(target="y", features={"id": "category"}, task="regression", metric="mae", kinds=["random_forest"])
+    (finding,) = read_table(regression, [csv_file(["id", "x", "y"], rows)]).findings
+    assert "column 'id' is a category with 1,001 different values" in finding
+
+
+def test_duplicates_are_dropped_with_a_remark_within_and_across_files(graded: Plan) -> None:
+    again = [[row[0], f"{row[1]}0", *row[2:]] for row in ROWS]
+    reading = read_table(graded, [csv_file(HEADER, ROWS + ROWS[:1]), csv_file(HEADER, again)])
+    assert len(accepted(reading)) == 4
+    assert reading.rows == (5, 4)
+    assert reading.remarks == ("5 of 9 rows say the same as an earlier row in every column: dropped",)
+
+
+def test_rows_that_differ_in_a_column_the_model_does_not_use_are_no_duplicates() -> None:
+    small = plan(target="grade", features={"size": "number"})
+    reading = read_table(small, [csv_file(["id", "size", "grade"], [[1, 5, "a"], [2, 5, "a"], [3, 6, "b"]])])
+    assert len(accepted(reading)) == 3
+    assert reading.remarks[0] == "file 1: not used by the model: id"
+
+
+def test_the_index_of_a_data_frame_counts_for_nothing(graded: Plan) -> None:
+    file = csv_file(["", *HEADER], [[number, *row] for number, row in enumerate(ROWS + ROWS)])
+    assert len(accepted(read_table(graded, [file]))) == 4
+
+
+def test_no_files_at_all_is_a_finding(graded: Plan) -> None:
+    assert read_table(graded, []).findings == ("there is no training file; expected at least one",)
+
+
+def test_an_upload_is_checked_alone_and_its_digest_is_that_of_its_bytes() -> None:
+    (file,) = weather(2012)
+    check = check_upload(weather_plan(minimum_rows=30), file, name="2012.csv")
+    assert check.valid
+    assert check.rows == 366
+    assert check.sha256 == hashlib.sha256(file).hexdigest()
+
+
+def test_an_upload_with_too_few_rows_is_refused(graded: Plan) -> None:
+    check = check_upload(plan(target="grade", features=FEATURES, minimum_rows=5), csv_file(HEADER, ROWS), name="a.csv")
+    assert not check.valid
+    assert check.findings == ("a.csv: has 4 rows; expected at least 5",)
+
+
+def test_a_sunny_week_is_refused_alone_and_accepted_after_a_year() -> None:
+    header, *lines = weather(2014)[0].decode().splitlines()
+    sunny = "\n".join([header, *[line for line in lines if line.endswith(",sun")][:7]]).encode()
+    assert "one class only" in check_upload(weather_plan(), sunny).findings[0]
+    check = check_upload(weather_plan(), sunny, earlier=weather(2012))
+    assert check.valid
+    assert check.rows == 7
+
+
+def test_new_categories_and_classes_are_welcome(graded: Plan) -> None:
+    new = csv_file(HEADER, [["2025-01-01", 9, "violet", "excellent"]])
+    assert check_upload(graded, new, earlier=[csv_file(HEADER, ROWS)]).valid
+
+
+def test_ten_times_the_usual_rows_are_read(graded: Plan) -> None:
+    rows = [
+        [f"20{year:02}-0{month}-1{day}", year / 7 + month, "red", "good" if day % 2 else "bad"]
+        for year in range(100)
+        for month in range(1, 10)
+        for day in range(10)
+    ]
+    assert len(accepted(read_table(graded, [csv_file(HEADER, rows)]))) == 9_000
+
+
+@given(st.one_of(st.binary(max_size=200), st.text(max_size=200).map(str.encode)))
+@settings(max_examples=150, deadline=None)
+def test_any_bytes_are_either_rows_or_findings(graded: Plan, file: bytes) -> None:
+    for content in (file, csv_file(HEADER, ROWS) + file):
+        reading = read_table(graded, [content])
+        assert (reading.table is None) == bool(reading.findings)
