@@ -1,2 +1,45 @@
-def handler(event, context):
-    return {"statusCode": 501}
+"""The control plane: API Gateway event in, answer out; FastAPI under Mangum.
+
+Every request writes one audit line. Clients are made while Lambda initialises the function.
+"""
+
+import os
+from typing import Any
+
+from modelyard.aws.bucket import S3Artifacts
+from modelyard.aws.clients import Clients
+from modelyard.aws.presigned import S3UploadSigner
+from modelyard.aws.table import DynamoDBRecords
+from modelyard.control.adapter import Adapter
+from modelyard.control.app import create_app
+from modelyard.control.journal import StructuredJournal
+from modelyard.control.settings import ControlSettings
+from modelyard.registry import Registry
+
+DEADLINE_S = 10.0
+"""How long a request competes with other writers: well within the function's 29 s and API Gateway's 30 s."""
+
+SETTINGS = ControlSettings.read(os.environ)
+CLIENTS = Clients()
+RECORDS = DynamoDBRecords(CLIENTS.dynamodb, SETTINGS.table, deadline_s=DEADLINE_S)
+ARTIFACTS = S3Artifacts(CLIENTS.s3, SETTINGS.artifact_bucket)
+JOURNAL = StructuredJournal()
+
+
+def registry_for(actor: str) -> Registry:
+    """The registry as ``actor`` acts on it."""
+    return Registry(RECORDS, ARTIFACTS, actor=actor, deadline_s=DEADLINE_S)
+
+
+APP = create_app(
+    registry_for,
+    S3UploadSigner(CLIENTS, SETTINGS.artifact_bucket),
+    journal=JOURNAL,
+    require_reason=SETTINGS.require_reason,
+)
+ADAPTER = Adapter(APP, journal=JOURNAL)
+
+
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Lambda's entry point."""
+    return ADAPTER(event, context)

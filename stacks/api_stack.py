@@ -1,5 +1,7 @@
 """The way in: HTTP APIs with IAM authorization on every route, and the control plane behind the first of them."""
 
+import re
+
 from aws_cdk import CfnOutput, RemovalPolicy
 from aws_cdk import aws_apigatewayv2 as apigateway
 from aws_cdk import aws_apigatewayv2_authorizers as authorizers
@@ -9,7 +11,7 @@ from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from modelyard import stack_names
-from modelyard.control.routes import ROUTES
+from modelyard.control.routes import PREDICT_ROUTE, ROUTES
 from modelyard.errors import SpecError
 from modelyard.packaging import layers_of
 from modelyard.spec import Model
@@ -51,12 +53,20 @@ class ApiStack(ModelyardStack):
         integration = integrations.HttpLambdaIntegration("Control", self.control.function)
         for method, path in ROUTES:
             self.apis[0].add_routes(path=path, methods=[apigateway.HttpMethod(method)], integration=integration)
-        self.invoke_policy = self._invoke_policy()
+        self.invoke_policy = self._policy(
+            "Invoke", "Call the predict route of every Modelyard model", [("POST", PREDICT_ROUTE.format(name="*"))]
+        )
+        self.control_policy = self._policy(
+            "UseControlPlane",
+            "Use every route of Modelyard's control plane",
+            [(method, re.sub(r"{\w+}", "*", path)) for method, path in ROUTES],
+        )
         for index, api in enumerate(self.apis):
             suffix = "" if index == 0 else str(index)
             CfnOutput(self, f"{stack_names.API_URL}{suffix}", value=self.url(api))
         CfnOutput(self, stack_names.CONTROL_FUNCTION, value=self.control.function.function_name)
         CfnOutput(self, f"{stack_names.LOGS}Control", value=self.control.log_group.log_group_name)
+        CfnOutput(self, stack_names.CONTROL_POLICY, value=self.control_policy.managed_policy_arn)
         CfnOutput(self, stack_names.INVOKE_POLICY, value=self.invoke_policy.managed_policy_arn)
 
     def url(self, api: apigateway.HttpApi) -> str:
@@ -140,21 +150,19 @@ class ApiStack(ModelyardStack):
         control.allow("s3:ListBucket", on=[registry.artifacts.bucket_arn])
         return control
 
-    def _invoke_policy(self) -> iam.ManagedPolicy:
-        """What a caller of models needs, and nothing of the control plane."""
-        policy = iam.ManagedPolicy(self, "Invoke", description="Call the predict route of every Modelyard model")
+    def _policy(self, name: str, description: str, routes: list[tuple[str, str]]) -> iam.ManagedPolicy:
+        """A policy that allows calling some routes of every API; ``*`` stands for a model's name."""
+        policy = iam.ManagedPolicy(self, name, description=description)
         policy.add_statements(
             iam.PolicyStatement(
                 actions=["execute-api:Invoke"],
-                resources=[api.arn_for_execute_api("POST", "/models/*", "*") for api in self.apis],
+                resources=[api.arn_for_execute_api(method, path, "*") for api in self.apis for method, path in routes],
             )
         )
+        place = f"arn:{self.partition}:execute-api:{self.region}:{self.account}"
         accept_resources(
             policy,
-            [
-                f"arn:{self.partition}:execute-api:{self.region}:{self.account}:<{logical_id(api)}>/*/POST/models/*"
-                for api in self.apis
-            ],
-            why="Every model's predict route on every stage of this API.",
+            [f"{place}:<{logical_id(api)}>/*/{method}{path}" for api in self.apis for method, path in routes],
+            why="These routes for every model and on every stage of this API.",
         )
         return policy

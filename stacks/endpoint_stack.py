@@ -83,7 +83,6 @@ class EndpointStack(ModelyardStack):
             self._alarm(model, registry)
         CfnOutput(self, stack_names.PREDICT_FUNCTION, value=self.endpoint.entry.function.function_name)
         CfnOutput(self, f"{stack_names.LOGS}Predict", value=self.endpoint.entry.log_group.log_group_name)
-        CfnOutput(self, stack_names.PREDICT_URL, value=api.url(http_api) + path)
 
     def _alarm(self, model: Model, registry: RegistryStack) -> None:
         monitoring, alias = model.spec.monitoring, self.endpoint.alias

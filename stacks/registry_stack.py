@@ -1,6 +1,6 @@
 """What all models share: bytes in S3, truth in DynamoDB, an event bus and the topic that tells people."""
 
-from aws_cdk import ArnFormat, CfnOutput, Duration, RemovalPolicy
+from aws_cdk import CfnOutput, Duration, RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
@@ -129,66 +129,40 @@ class RegistryStack(ModelyardStack):
         policy = iam.ManagedPolicy(
             self, "Operator", description="Run Modelyard: register, upload, promote, roll back, look at everything"
         )
-        table_actions = ["GetItem", "Query", "PutItem"]
         stacks = f"{stack_names.PROJECT}-{self.deployment.name}-*"
-        # CloudFormation names a state machine after its logical id, the local AWS after its stack.
-        workflow = (
-            f"{stack_names.retraining_stack(self.deployment.name, '*')}" if self.settings.is_local else "Retraining*"
-        )
-        workflows = [("stateMachine", workflow), ("execution", workflow)]
-        stack_arn = self.format_arn(service="cloudformation", resource="stack", resource_name=f"{stacks}/*")
+        # CloudFormation names state machines and log groups after their logical ids; the local AWS does it otherwise.
+        workflow = stack_names.retraining_stack(self.deployment.name, "*") if self.settings.is_local else "Retraining*"
+        log_groups = f"/aws/cloudformation/{stacks}" if self.settings.is_local else stacks
+        named = {
+            "cloudformation": [f"stack/{stacks}/*"],
+            "logs": [f"log-group:{log_groups}:*"],
+            "states": [f"stateMachine:{workflow}", f"execution:{workflow}"],
+        }
+        actions = {
+            "cloudformation": ["DescribeStacks"],
+            "logs": ["FilterLogEvents"],
+            "states": ["ListExecutions", "DescribeExecution", "GetExecutionHistory"],
+        }
+        keys = ["artifacts/*", "deployments/*", "reports/*"]
         policy.add_statements(
             iam.PolicyStatement(
-                actions=[f"dynamodb:{action}" for action in table_actions], resources=[self.table.table_arn]
+                actions=["dynamodb:GetItem", "dynamodb:Query", "dynamodb:PutItem"], resources=[self.table.table_arn]
             ),
             iam.PolicyStatement(
                 actions=["s3:GetObject", "s3:PutObject"],
-                resources=[
-                    self.artifacts.arn_for_objects("artifacts/*"),
-                    self.artifacts.arn_for_objects("deployments/*"),
-                    self.artifacts.arn_for_objects("reports/*"),
-                    self.uploads.arn_for_objects("*"),
-                ],
+                resources=[*[self.artifacts.arn_for_objects(key) for key in keys], self.uploads.arn_for_objects("*")],
             ),
             # Without it S3 answers 403 for an object that is not there, and "not yet published" reads as "forbidden".
             iam.PolicyStatement(
                 actions=["s3:ListBucket"], resources=[self.artifacts.bucket_arn, self.uploads.bucket_arn]
             ),
-            iam.PolicyStatement(actions=["cloudformation:DescribeStacks"], resources=[stack_arn]),
-            iam.PolicyStatement(
-                actions=["states:ListExecutions", "states:DescribeExecution", "states:GetExecutionHistory"],
-                resources=[
-                    self.format_arn(
-                        service="states",
-                        resource=kind,
-                        resource_name=name,
-                        arn_format=ArnFormat.COLON_RESOURCE_NAME,
-                    )
-                    for kind, name in workflows
-                ],
-            ),
-            iam.PolicyStatement(
-                actions=["logs:FilterLogEvents"],
-                resources=[
-                    self.format_arn(
-                        service="logs",
-                        resource="log-group",
-                        resource_name=f"{stacks}:*",
-                        arn_format=ArnFormat.COLON_RESOURCE_NAME,
-                    )
-                ],
-            ),
         )
-        accept_objects(policy, self.artifacts, ["artifacts/*", "deployments/*", "reports/*"])
+        accept_objects(policy, self.artifacts, keys)
         accept_objects(policy, self.uploads, ["*"])
-        place = f"{self.region}:{self.account}"
-        accept_resources(
-            policy,
-            [
-                f"arn:{self.partition}:cloudformation:{place}:stack/{stacks}/*",
-                f"arn:{self.partition}:logs:{place}:log-group:{stacks}:*",
-                *[f"arn:{self.partition}:states:{place}:{kind}:{name}" for kind, name in workflows],
-            ],
-            why="The stacks, logs and workflows of this environment; models come and go, the prefix stays.",
-        )
+        for service, names in named.items():
+            arns = [f"arn:{self.partition}:{service}:{self.region}:{self.account}:{name}" for name in names]
+            policy.add_statements(
+                iam.PolicyStatement(actions=[f"{service}:{action}" for action in actions[service]], resources=arns)
+            )
+            accept_resources(policy, arns, why="This environment's; models come and go, the prefix stays.")
         return policy

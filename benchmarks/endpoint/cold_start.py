@@ -4,8 +4,8 @@ Cold: a new process to its first answer, for
 
 - ``python``: an interpreter that does nothing;
 - ``floor``: ``import onnxruntime``, a default session from a file, one run;
-- ``endpoint``: ``functions/predict.py`` with its real S3 client: pointer and model come over a socket from a stand-in for
-  S3 on this machine (no TLS, no network distance), then one API Gateway event is answered.
+- ``endpoint``: ``functions/predict.py`` with its real S3 client: pointer and model come over a socket from a stand-in
+  for S3 on this machine (no TLS, no network distance), then one API Gateway event is answered.
 
 Warm: the same event to its response, against ``session.run`` on arrays that are ready, for a gradient boosting of 100
 trees on 4 features; the audit line goes to /dev/null. Rounds are interleaved; cold compares medians, warm minima.
@@ -14,6 +14,7 @@ trees on 4 features; the audit line goes to /dev/null. Rounds are interleaved; c
 """
 
 import argparse
+import contextlib
 import copy
 import json
 import os
@@ -93,7 +94,7 @@ def _gradient_boosting() -> bytes:
 
 
 def _event(instances: int) -> dict[str, Any]:
-    event = copy.deepcopy(EVENT)
+    event: dict[str, Any] = copy.deepcopy(EVENT)
     event["body"] = json.dumps({"instances": [[5.1, 3.5, 1.4, 0.2 + row / 1000] for row in range(instances)]})
     return event
 
@@ -133,7 +134,8 @@ def _warm(environment: dict[str, str], model: Path, *, rounds: int) -> dict[str,
     import onnxruntime
 
     os.environ.update(environment)
-    from functions.predict import handler
+    with contextlib.redirect_stdout(sys.stderr):  # it writes a line when the version is loaded
+        from functions.predict import handler
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1

@@ -48,8 +48,11 @@ def endless_loop() -> bytes:
     )
     true = helper.make_tensor("true", TensorProto.BOOL, [], [True])
     return model(
-        [helper.make_node("Constant", [], ["yes"], value=true), helper.make_node("Loop", ["", "yes", "x"], ["y"], body=body)]
-    ).SerializeToString()  # fmt: skip
+        [
+            helper.make_node("Constant", [], ["yes"], value=true),
+            helper.make_node("Loop", ["", "yes", "x"], ["y"], body=body),
+        ]
+    ).SerializeToString()
 
 
 def huge_constant() -> bytes:
@@ -66,13 +69,16 @@ def huge_constant() -> bytes:
 
 
 def huge_at_run_time() -> bytes:
-    """Asks for 48 GiB only when it runs: one row is expanded."""
-    shape = helper.make_tensor("shape", TensorProto.INT64, [2], [2**32, 3])
-    return model(
-        [helper.make_node("Expand", ["x", "shape"], ["wide"]), helper.make_node("ReduceMax", ["wide"], ["y"], keepdims=1)],
-        outputs=[value("y", None)],
-        initializers=[shape],
-    ).SerializeToString()  # fmt: skip
+    """Asks for 48 GiB, but only when it runs."""
+    return expanding(to_rows=2**32)
+
+
+def expanding(*, to_rows: int) -> bytes:
+    """Repeats one row of 12 bytes so many times, and gives the largest value."""
+    shape = helper.make_tensor("shape", TensorProto.INT64, [2], [to_rows, 3])
+    expand = helper.make_node("Expand", ["x", "shape"], ["wide"])
+    largest = helper.make_node("ReduceMax", ["wide"], ["y"], keepdims=1)
+    return model([expand, largest], outputs=[value("y", None)], initializers=[shape]).SerializeToString()
 
 
 def external_tensor(location: str) -> TensorProto:
@@ -101,9 +107,7 @@ def external_everywhere() -> dict[str, bytes]:
         node.attribute.append(AttributeProto(name="a", **attribute))
         return node
 
-    function = helper.make_function(
-        "my", "F", ["a"], ["b"], [holding(t=tensor)], [helper.make_opsetid("", OPSET)]
-    )  # fmt: skip
+    function = helper.make_function("my", "F", ["a"], ["b"], [holding(t=tensor)], [helper.make_opsetid("", OPSET)])
     with_function = model([helper.make_node("Abs", ["x"], ["y"])])
     with_function.functions.append(function)
     with_default = model([helper.make_node("Abs", ["x"], ["y"])])

@@ -1,5 +1,6 @@
 """The registry's two ports in memory, with the conditions and the number rules of the real ones, safe under threads."""
 
+import decimal
 import hashlib
 import threading
 from bisect import insort
@@ -12,7 +13,7 @@ from modelyard.ports import ConditionFailedError, Item, ObjectFacts, Page, Put, 
 
 
 class InMemoryRecordStore:
-    """A ``RecordStore``: items are kept as DynamoDB attributes, so what comes back is what DynamoDB would give."""
+    """A ``RecordStore``: items are kept as DynamoDB keeps them, so what comes back is what DynamoDB would give."""
 
     def __init__(self) -> None:
         self._items: dict[str, dict[str, dict[str, Any]]] = {}
@@ -51,7 +52,7 @@ class InMemoryRecordStore:
         addresses = [(put.item["pk"], put.item["sk"]) for put in puts]
         if len(set(addresses)) != len(puts) or len(puts) > 100:
             raise AWSError("a transaction names each item once, and at most 100")
-        encoded = [to_attributes(put.item) for put in puts]
+        encoded = [_as_kept(to_attributes(put.item)) for put in puts]
         with self._lock:
             failed = [place for place, put in enumerate(puts) if not self._expected(put)]
             if failed:
@@ -107,6 +108,18 @@ class InMemoryArtifactStore:
             self.objects[key] = bytes(body)
             self._checksums.pop(key, None)
             return True
+
+
+def _as_kept(value: Any) -> Any:
+    """Attributes with their numbers as DynamoDB answers them: 38 digits, no exponent, no trailing zeros."""
+    if isinstance(value, list):
+        return [_as_kept(entry) for entry in value]
+    if not isinstance(value, dict):
+        return value
+    if list(value) == ["N"]:
+        number = decimal.Context(prec=38).create_decimal(value["N"])
+        return {"N": format(number.normalize() if number else abs(number), "f")}
+    return {key: _as_kept(entry) for key, entry in value.items()}
 
 
 def _etag(body: bytes) -> str:

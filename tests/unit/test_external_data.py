@@ -32,9 +32,14 @@ def test_either_of_its_two_marks_is_enough() -> None:
 def test_ordinary_models_have_none() -> None:
     numbers = [1.5] * 100_000
     forest = helper.make_node(
-        "TreeEnsembleRegressor", ["x"], ["y"], domain="ai.onnx.ml",
-        nodes_values=numbers, nodes_featureids=list(range(100_000)), nodes_modes=["LEAF", "location"] * 50_000,
-    )  # fmt: skip
+        "TreeEnsembleRegressor",
+        ["x"],
+        ["y"],
+        domain="ai.onnx.ml",
+        nodes_values=numbers,
+        nodes_featureids=list(range(100_000)),
+        nodes_modes=["LEAF", "location"] * 50_000,
+    )
     weights = helper.make_tensor("w", TensorProto.FLOAT, [1000], numbers[:1000])
     weights.data_location = TensorProto.DEFAULT
     noted = model([forest], initializers=[weights], metadata={"location": "external_data"})
@@ -56,9 +61,17 @@ def test_unusual_spellings_of_the_mark_are_found_too() -> None:
 
 @pytest.mark.parametrize(
     "damaged",
-    [harmless()[:-5], b"\x00" * 20, b"\x08", b"\x3a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", b"\x3b\x3c", b"\x0f", b"\xff" * 20],
+    [
+        harmless()[:-5],
+        b"\x00" * 20,
+        b"\x08",
+        b"\x3a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
+        b"\x3b\x3c",
+        b"\x0f",
+        b"\xff" * 20,
+    ],
     ids=["truncated", "zeros", "half a field", "endless length", "group", "wire type 7", "endless number"],
-)  # fmt: skip
+)
 def test_what_cannot_be_walked_is_malformed(damaged: bytes) -> None:
     with pytest.raises(MalformedError):
         has_external_data(damaged)

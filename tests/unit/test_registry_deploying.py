@@ -300,6 +300,25 @@ def test_a_pointer_never_goes_back(yard: Yard, registry: Registry) -> None:
     assert pointer(yard) == (3, 3)
 
 
+def test_a_pointer_that_is_newer_than_what_was_read_stays(yard: Yard, registry: Registry) -> None:
+    registry.promote("weather", 1)
+    late = yard.registry("late")
+
+    class Overtaken(InMemoryArtifactStore):
+        """Between this writer's look at the table and its look at the pointer, somebody publishes a newer one."""
+
+        def get(self, key: str) -> Any:
+            registry.promote("weather", 2)
+            return yard.artifacts.get(key)
+
+        def put_if_match(self, key: str, body: bytes, **parts: Any) -> bool:
+            return yard.artifacts.put_if_match(key, body, **parts)
+
+    late.artifacts = Overtaken()
+    late.publish_pointer("weather")
+    assert pointer(yard) == (2, 2)
+
+
 def test_publishers_at_once_end_with_the_newest(yard: Yard, registry: Registry) -> None:
     for number in range(12):
         registry.promote("weather", 1 + number % 3)

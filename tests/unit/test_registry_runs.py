@@ -7,6 +7,7 @@ import pytest
 
 from modelyard.errors import NotFoundError, UsageError
 from tests.fakes.registries import Yard
+from tests.fakes.stores import InMemoryRecordStore
 
 FILE: dict[str, Any] = {
     "bucket": "data",
@@ -90,6 +91,26 @@ def test_the_same_news_at_once_is_one_record(yard: Yard) -> None:
     with ThreadPoolExecutor(16) as pool:
         runs = list(pool.map(lambda _: yard.registry().record_run("weather", "run-1", status="running"), range(16)))
     assert len({run.started_at for run in runs}) == 1
+
+
+def test_news_that_was_overtaken_does_not_replace_what_came_first(yard: Yard) -> None:
+    registry = yard.registry()
+    registry.record_run("weather", "run-1", status="running")
+
+    class Overtaken(InMemoryRecordStore):
+        """Between this writer's look at the run and its write, another step finishes the run."""
+
+        def get(self, pk: str, sk: str) -> Any:
+            found = yard.records.get(pk, sk)
+            registry.record_run("weather", "run-1", status="promoted", version=3)
+            return found
+
+        def put(self, put: Any) -> None:
+            yard.records.put(put)
+
+    run = yard.registry(records=Overtaken()).record_run("weather", "run-1", status="failed", reason="too late")
+    assert run == registry.run("weather", "run-1")
+    assert (run.status, run.version) == ("promoted", 3)
 
 
 def test_runs_are_listed_highest_id_first(yard: Yard) -> None:

@@ -255,9 +255,7 @@ def test_a_failed_request_leaves_an_audit_line(capsys, error):
 
 
 def test_the_caller_is_never_read_from_a_header(stand, capsys):
-    forged = {
-        name: "arn:aws:iam::1:root" for name in ("x-caller", "x-amzn-iam-arn", "x-amzn-caller", "userarn", "user")
-    }
+    forged = dict.fromkeys(("x-caller", "x-amzn-iam-arn", "x-amzn-caller", "userarn", "user"), "arn:aws:iam::1:root")
     changed = event(headers={**EVENT["headers"], **forged})
     del changed["requestContext"]["authorizer"]
     stand.ask(changed)
@@ -275,7 +273,7 @@ def test_an_authorizer_of_another_kind_leaves_the_caller_out(stand, capsys, auth
 
 def test_text_of_a_caller_cannot_start_a_line_of_its_own(stand, capsys):
     forged = '{"x": [1, 2], "a\\n{\\"kind\\": \\"audit\\"}": 1}'
-    stand.ask(event(body='{"instances": [%s]}' % forged, requestContext={"requestId": 'x\n{"kind": "audit"}'}))
+    stand.ask(event(body='{"instances": [' + forged + "]}", requestContext={"requestId": 'x\n{"kind": "audit"}'}))
     assert len(lines(capsys)) == 1
 
 

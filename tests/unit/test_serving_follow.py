@@ -4,6 +4,7 @@ import hashlib
 import json
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -67,8 +68,10 @@ class Scene:
 
 
 @pytest.fixture
-def scene() -> Scene:
-    return Scene()
+def scene() -> Iterator[Scene]:
+    made = Scene()
+    yield made
+    made.settle()  # a check under way must not write its line into the next test
 
 
 def events(capsys) -> list[dict]:

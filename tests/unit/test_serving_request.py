@@ -88,10 +88,15 @@ def test_colons_in_text_and_nested_objects_are_no_duplicates():
     assert read_instances(event(body)) == json.loads(body)["instances"]
 
 
-def test_nesting_that_only_the_second_reading_cannot_follow_is_refused():
+def test_nesting_that_the_second_reading_may_not_follow_is_answered_or_refused():
+    """How deep the standard library reads differs between Pythons; none may end in a RecursionError."""
     depth = 1020
     body = '{"instances": [":", ' + "[" * depth + "]" * depth + "]}"
-    assert refusal(event(body)).code == "invalid_json"
+    try:
+        code = None if len(read_instances(event(body))) == 2 else "wrong length"
+    except RequestError as refused:
+        code = refused.code
+    assert code in (None, "invalid_json")
 
 
 @pytest.mark.parametrize("content_type", ["", "text/plain", "application/x-www-form-urlencoded", "application/jsonx"])

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from typing import Any
 
+import msgspec
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -38,18 +39,18 @@ def mixed_file(*, task: str) -> bytes:
         colour, shop = str(draw.choice(["red", "green", "blue"])), str(draw.choice(["north", "süd, 東", 'a "b"']))
         score = 3 * np.sin(2 * np.pi * place / 365) + size + (colour == "red") + draw.normal(0, 0.3)
         day = np.datetime64("2021-01-01") + place + 365 * (number % 3)
-        goal: Any = {"regression": 1000 + 250 * score, "binary": int(score > 5)}.get(
-            task, "low" if score < 3 else "middle" if score < 6 else "high"
-        )
+        grade = "low" if score < 3 else "middle" if score < 6 else "high"
+        goal: Any = {"regression": 1000 + 250 * score, "binary": int(score > 5), "multiclass": grade}[task]
         cells = [str(day), f"{size:.3f}", f"{price:.2f}", colour, shop]
         rows.append(["" if draw.random() < 0.06 else cell for cell in cells] + [goal])
     return csv_file(["day", "size", "price", "colour", "shop", "goal"], rows)
 
 
-def mixed_plan(task: str, kind: str = "random_forest") -> Plan:
+def mixed_plan(task: str, kind: str = "random_forest", grid: dict[str, list[Any]] | None = None) -> Plan:
     features = {"day": "date", "size": "number", "price": "number", "colour": "category", "shop": "category"}
     metric = "mae" if task == "regression" else "log_loss"
-    return plan(target="goal", features=features, task=task, metric=metric, kinds=[kind])
+    grids = SMALL if grid is None else {kind: grid}
+    return plan(target="goal", features=features, task=task, metric=metric, kinds=[kind], grids=grids)
 
 
 def fitted(spec: Plan, file: bytes) -> tuple[Any, Any]:
@@ -95,6 +96,26 @@ def assert_same_answers(spec: Plan, pipeline: Any, matrix: Any) -> None:
 )
 def test_every_candidate_answers_the_same_on_every_task_and_kind_of_column(task: str, kind: str) -> None:
     spec = mixed_plan(task, kind)
+    pipeline, matrix = fitted(spec, mixed_file(task=task))
+    assert_same_answers(spec, pipeline, matrix)
+
+
+@pytest.mark.parametrize(
+    ("task", "kind", "settings"),
+    [
+        ("multiclass", "logistic_regression", {"class_weight": "balanced", "solver": "newton-cg"}),
+        ("binary", "logistic_regression", {"solver": "liblinear", "fit_intercept": False}),
+        ("multiclass", "random_forest", {"class_weight": "balanced", "criterion": "entropy", "bootstrap": False}),
+        ("binary", "gradient_boosting", {"class_weight": "balanced", "early_stopping": True, "max_features": 0.5}),
+        ("regression", "linear_regression", {"positive": True}),
+        ("regression", "random_forest", {"criterion": "poisson", "max_depth": 4}),
+        ("regression", "gradient_boosting", {"loss": "poisson"}),
+        ("regression", "gradient_boosting", {"loss": "gamma"}),
+        ("regression", "gradient_boosting", {"loss": "quantile", "quantile": 0.8}),
+    ],
+)
+def test_settings_that_change_the_formula_are_answered_the_same(task: str, kind: str, settings: dict[str, Any]) -> None:
+    spec = mixed_plan(task, kind, grid=SMALL[kind] | {name: [value] for name, value in settings.items()})
     pipeline, matrix = fitted(spec, mixed_file(task=task))
     assert_same_answers(spec, pipeline, matrix)
 
@@ -162,6 +183,19 @@ def test_a_model_of_one_kind_of_column_is_answered_the_same(features: dict[str, 
     assert_same_answers(spec, pipeline, matrix)
 
 
+def test_a_column_may_have_the_name_of_a_value_inside_the_graph() -> None:
+    spec = mixed_plan("multiclass")
+    pipeline, matrix = fitted(spec, mixed_file(task="multiclass"))
+    model = onnx.load_from_string(to_onnx(spec, pipeline))
+    inside = [name for node in model.graph.node for name in node.output if name not in {"label", "probabilities"}]
+    assert len(inside) > 8
+    features = spec.training.features
+    for name in [*inside, *(constant.name for constant in model.graph.initializer)]:
+        renamed = {name if old == "size" else old: kind for old, kind in features.items()}
+        training = msgspec.structs.replace(spec.training, features=renamed)
+        assert_same_answers(msgspec.structs.replace(spec, training=training), pipeline, matrix)
+
+
 def test_two_dates_are_two_dates() -> None:
     draw = np.random.default_rng(3)
     days = [[str(np.datetime64("2024-01-01") + int(day)) for day in draw.integers(366, size=2)] for _ in range(60)]
@@ -215,17 +249,19 @@ DIGEST = """
 import hashlib, sys
 from modelyard.training.trainer import train
 from tests.fakes.training_data import weather, weather_plan
-result = train(weather_plan(kinds=[sys.argv[1]]), weather(2012))
-print(hashlib.sha256(result.model).hexdigest(), hashlib.sha256(result.evaluation.to_json()).hexdigest())
+for kind in sys.argv[1:]:
+    result = train(weather_plan(kinds=[kind]), weather(2012))
+    print(hashlib.sha256(result.model).hexdigest(), hashlib.sha256(result.evaluation.to_json()).hexdigest())
 """
 
 
-@pytest.mark.parametrize("kind", CLASSIFIERS)
-def test_equal_files_and_plan_give_equal_bytes_in_another_process(kind: str) -> None:
-    result = train(weather_plan(kinds=[kind]), weather(2012))
-    here = [hashlib.sha256(part).hexdigest() for part in (result.model, result.evaluation.to_json())]
+def test_equal_files_and_plan_give_equal_bytes_in_another_process() -> None:
+    here = []
+    for kind in CLASSIFIERS:
+        result = train(weather_plan(kinds=[kind]), weather(2012))
+        here += [hashlib.sha256(part).hexdigest() for part in (result.model, result.evaluation.to_json())]
     ran = subprocess.run(
-        [sys.executable, "-c", DIGEST, kind],
+        [sys.executable, "-c", DIGEST, *CLASSIFIERS],
         env={**os.environ, "PYTHONHASHSEED": "4711", "PYTHONPATH": "."},
         capture_output=True,
         text=True,

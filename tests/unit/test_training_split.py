@@ -44,6 +44,14 @@ def test_a_row_keeps_its_side_when_its_label_is_corrected() -> None:
     assert read([weather(2012)[0].replace(b"rain", b"fog")]) == read(weather(2012))
 
 
+def test_rows_that_were_held_out_stay_held_out_when_they_are_uploaded_again() -> None:
+    before = read(weather(2012))
+    header, *lines = weather(2012)[0].decode().splitlines()
+    again = "\n".join([header, *(line for line in lines if before[line[:10]])]).encode()
+    assert read([*weather(2012), again]) == before
+    assert all(read([again]).values())
+
+
 def test_a_row_keeps_its_side_when_the_model_looks_at_fewer_columns() -> None:
     assert read(weather(2012), features={"date": "date", "wind": "number"}) == read(weather(2012))
 

@@ -7,62 +7,67 @@ users. It is read in ``app.py`` and in the CLI, nowhere below.
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, RootModel, field_validator, model_validator
+from pydantic import AfterValidator, Field, RootModel
 
 from modelyard.errors import SpecError, UsageError
 from modelyard.spec import Section
-from modelyard.toml import read_toml, validate
+from modelyard.toml import Problem, dotted, nearest, read_toml, read_toml_file, validate, value_at
 
 ENVIRONMENTS_FILE = "environments.toml"
 LOCAL = "local"
 LOCAL_ACCOUNT = "000000000000"
 PORT_VARIABLE = "MODELYARD_LOCAL_PORT"
+ENVIRONMENTS_DOCS = "docs/environments.md"
+
+NAME_PATTERN = re.compile(r"[a-z][a-z0-9-]{0,19}")
+"""Names of environments: they are part of stack names, which CloudFormation gives 128 characters."""
+
+
+def _account(value: str) -> str:
+    if not re.fullmatch("[0-9]{12}", value):
+        raise ValueError(f"{value!r} is not an AWS account id: 12 digits in quotes")
+    return value
+
+
+def _region(value: str) -> str:
+    if not re.fullmatch("[a-z]{2}(-[a-z]+)+-[0-9]", value):
+        raise ValueError(f"{value!r} is not an AWS region, like 'eu-west-1'")
+    return value
+
+
+def _address(value: str) -> str:
+    if not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", value):
+        raise ValueError(f"{value!r} is not an e-mail address")
+    return value
 
 
 class Environment(Section):
     """Where a deployment lives and how careful it is."""
 
-    account: str = Field(description="12-digit AWS account id.")
-    region: str = Field(description="AWS region.")
-    port: int | None = Field(default=None, ge=1024, le=65535, description="Port of the local AWS; local only.")
+    account: Annotated[str, AfterValidator(_account)] = Field(
+        description=f"12-digit AWS account id, in quotes; {LOCAL_ACCOUNT!r} is the local AWS."
+    )
+    region: Annotated[str, AfterValidator(_region)] = Field(description="AWS region.")
+    port: int | None = Field(
+        default=None, ge=1024, le=65535, description="Port of the AWS emulator on this machine; [local] alone has one."
+    )
     python: Literal["3.12", "3.13", "host"] = Field(
-        default="3.13", description="Lambda's Python; host: the Python that runs this command, local only."
+        default="3.13", description="Lambda's Python; host: the Python that runs this command, [local] only."
     )
     retain: bool = Field(default=True, description="Keep buckets and table when the stack is destroyed.")
     deletion_protection: bool = Field(default=True, description="Refuse to delete the table and the stacks.")
     alarms: bool = Field(default=True, description="Create alarms on errors, latency and dead letters.")
-    alarm_email: str | None = Field(default=None, description="Who is told about alarms and failed runs.")
+    alarm_email: Annotated[str, AfterValidator(_address)] | None = Field(
+        default=None, description="Who is told about alarms and failed runs."
+    )
     requests_per_second: int = Field(default=500, ge=1, le=10000, description="Steady rate that each API lets in.")
     request_burst: int = Field(default=1000, ge=1, le=5000, description="Requests that each API lets in at once.")
     log_retention_days: Literal[1, 7, 30, 90, 365] = Field(default=30, description="How long function logs are kept.")
     require_reason: bool = Field(default=False, description="promote and rollback need --reason.")
-
-    @field_validator("account")
-    @classmethod
-    def _account_has_12_digits(cls, value: str) -> str:
-        if not re.fullmatch(r"\d{12}", value):
-            raise ValueError(f"{value!r} is not an AWS account id: 12 digits")
-        return value
-
-    @field_validator("region")
-    @classmethod
-    def _region_looks_right(cls, value: str) -> str:
-        if not re.fullmatch(r"[a-z]{2}(-[a-z]+)+-\d", value):
-            raise ValueError(f"{value!r} is not an AWS region, like 'eu-west-1'")
-        return value
-
-    @model_validator(mode="after")
-    def _local_settings_stay_local(self) -> Self:
-        is_local = self.port is not None
-        if is_local and self.account != LOCAL_ACCOUNT:
-            raise ValueError(f"port is for the local AWS, whose account is {LOCAL_ACCOUNT!r}")
-        if self.python == "host" and not is_local:
-            raise ValueError("python = 'host' is for the local AWS; Lambda has '3.12' and '3.13'")
-        return self
 
     @property
     def is_local(self) -> bool:
@@ -85,8 +90,7 @@ def parse_environments(text: str, *, file: str = ENVIRONMENTS_FILE) -> dict[str,
     Raises:
         SpecError: With every finding.
     """
-    document: dict[str, Any] = read_toml(text, file=file)
-    return validate(Environments, document, file=file).root
+    return _checked(read_toml(text, file=file), file=file)
 
 
 def load_environments(project: Path, environ: Mapping[str, str] | None = None) -> dict[str, Environment]:
@@ -94,14 +98,47 @@ def load_environments(project: Path, environ: Mapping[str, str] | None = None) -
 
     Raises:
         SpecError: When it is missing or has findings.
+        UsageError: When the port that `PORT_VARIABLE` names is none.
     """
-    path = project / ENVIRONMENTS_FILE
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        document = read_toml_file(project / ENVIRONMENTS_FILE, file=ENVIRONMENTS_FILE)
     except FileNotFoundError as missing:
         finding = f"{ENVIRONMENTS_FILE}: not found in {project}"
         raise SpecError(finding, findings=(finding,), next_step="Run the command in the project's folder.") from missing
-    return _with_local_port(parse_environments(text), environ if environ is not None else os.environ)
+    environments = _checked(document, file=ENVIRONMENTS_FILE)
+    return _with_local_port(environments, environ if environ is not None else os.environ)
+
+
+def _checked(document: dict[str, Any], *, file: str) -> dict[str, Environment]:
+    return validate(Environments, document, file=file, rules=_disagreements(document), docs=ENVIRONMENTS_DOCS).root
+
+
+def _disagreements(document: dict[str, Any]) -> Iterator[Problem]:
+    """What is wrong between keys, found in the raw document: it may have other findings too."""
+    for name, table in document.items():
+        if not isinstance(table, dict):
+            continue
+        if not NAME_PATTERN.fullmatch(name):
+            yield (
+                dotted((name,)),
+                "is no environment's name: a lower-case letter, then at most 19 of a-z, 0-9, '-'",
+            )
+        account, port = value_at(table, "account"), value_at(table, "port")
+        if name == LOCAL:
+            if port is None:
+                yield (
+                    dotted((name, "port")),
+                    "is required: where the AWS emulator on this machine listens, like 4599",
+                )
+            if isinstance(account, str) and account != LOCAL_ACCOUNT:
+                yield dotted((name, "account")), f"{account!r} is not that of the local AWS: {LOCAL_ACCOUNT!r}"
+            continue
+        if port is not None:
+            yield dotted((name, "port")), "is for [local] alone: the AWS emulator on this machine"
+        if account == LOCAL_ACCOUNT:
+            yield dotted((name, "account")), f"{LOCAL_ACCOUNT!r} is the local AWS; [{name}] needs an account of yours"
+        if value_at(table, "python") == "host":
+            yield dotted((name, "python")), "'host' is for [local] alone; Lambda has '3.12' and '3.13'"
 
 
 def _with_local_port(environments: dict[str, Environment], environ: Mapping[str, str]) -> dict[str, Environment]:
@@ -109,8 +146,12 @@ def _with_local_port(environments: dict[str, Environment], environ: Mapping[str,
     port = environ.get(PORT_VARIABLE)
     if port is None:
         return environments
-    if not (port.isdecimal() and 1024 <= int(port) <= 65535):
-        raise UsageError(f"{PORT_VARIABLE}={port!r} is not a port: 1024 to 65535")
+    if not re.fullmatch("[0-9]{4,5}", port) or not 1024 <= int(port) <= 65535:
+        raise UsageError(
+            f"{PORT_VARIABLE}={port!a} is not a port: 1024 to 65535",
+            code="invalid_port",
+            next_step=f"Unset {PORT_VARIABLE}, or set it to a free port.",
+        )
     return {
         name: environment.model_copy(update={"port": int(port)}) if environment.is_local else environment
         for name, environment in environments.items()
@@ -127,6 +168,7 @@ def choose_environment(environments: dict[str, Environment], name: str) -> Envir
         return environments[name]
     except KeyError:
         raise UsageError(
-            f"environment {name!r} is not in {ENVIRONMENTS_FILE}; there are {', '.join(environments)}",
+            f"environment {name!a} is not in {ENVIRONMENTS_FILE}; {nearest(name, environments)}",
             code="unknown_environment",
+            next_step=f"Choose another with --env (cdk: -c env=…), or add the table to {ENVIRONMENTS_FILE}.",
         ) from None

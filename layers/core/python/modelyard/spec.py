@@ -5,68 +5,57 @@ call and no AWS call. All findings come at once, each with its file and key; an 
 nearest known one. Every key that exists is a field below: ``docs/spec.md`` lists them and a test compares.
 """
 
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from modelyard.names import name_problem
-from modelyard.toml import read_toml, validate
+from modelyard import spec_rules
+from modelyard.errors import SpecError
+from modelyard.toml import read_toml, read_toml_file, validate
 
 SPEC_FILE = "model.toml"
+SPEC_DOCS = "docs/spec.md"
 
 Task = Literal["regression", "binary", "multiclass"]
 Metric = Literal["accuracy", "balanced_accuracy", "f1_macro", "log_loss", "mae", "rmse", "r2"]
-LOWER_IS_BETTER: frozenset[str] = frozenset({"log_loss", "mae", "rmse"})
-CLASSIFICATION_METRICS: frozenset[str] = frozenset({"accuracy", "balanced_accuracy", "f1_macro", "log_loss"})
 
 
 class Section(BaseModel):
     """One table of a TOML file: immutable, no unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+PathInside = Annotated[str, AfterValidator(spec_rules.path_inside)]
+Column = Annotated[str, AfterValidator(spec_rules.column)]
+KeyPart = Annotated[str, AfterValidator(spec_rules.key_part)]
+Setting = Annotated[float | int | bool | str, BeforeValidator(spec_rules.setting)]
 
 
 class ModelSection(Section):
     """Who the model is and where it comes from."""
 
-    name: str = Field(description="Unique name; equals the folder's name.")
+    name: Annotated[str, AfterValidator(spec_rules.portable_name)] = Field(
+        description="Unique name; equals the folder's name. Lower-case letters, digits and '_', at most 48."
+    )
     task: Task = Field(description="What kind of answer the model gives.")
-    description: str = Field(default="", description="One sentence for people who find the model in a list.")
-    owner: str = Field(default="", description="Who is asked when it misbehaves: a person, team or address.")
-    artifact: str | None = Field(
+    description: str = Field(
+        default="", max_length=1000, description="One sentence for people who find the model in a list."
+    )
+    owner: str = Field(
+        default="", max_length=1000, description="Who is asked when it misbehaves: a person, team or address."
+    )
+    artifact: PathInside | None = Field(
         default=None, description="A finished ONNX file in the folder, for a model that is not trained here."
     )
-    code: str | None = Field(
+    code: Annotated[str, AfterValidator(spec_rules.own_package)] | None = Field(
         default=None,
         description="Package under python/ with preprocess and postprocess; deployed as the model's own layer.",
     )
-    example: str | None = Field(
+    example: PathInside | None = Field(
         default=None, description='A JSON file in the folder, {"instances": [...]}: a first request that works.'
     )
-
-    @field_validator("name")
-    @classmethod
-    def _name_is_portable(cls, value: str) -> str:
-        problem = name_problem(value)
-        if problem is not None:
-            raise ValueError(problem)
-        return value
-
-    @field_validator("artifact", "example")
-    @classmethod
-    def _path_stays_inside(cls, value: str | None) -> str | None:
-        if value is not None and (Path(value).is_absolute() or ".." in Path(value).parts or not value):
-            raise ValueError(f"{value!r} leaves the model's folder; give a path inside it")
-        return value
-
-    @field_validator("code")
-    @classmethod
-    def _code_is_a_package(cls, value: str | None) -> str | None:
-        if value is not None and not value.isidentifier():
-            raise ValueError(f"{value!r} is not the name of a Python package")
-        return value
 
 
 class EndpointSection(Section):
@@ -95,7 +84,7 @@ class Feature(Section):
     )
 
 
-Grid = dict[str, list[float | int | bool | str]]
+Grid = dict[str, Annotated[list[Setting], Field(min_length=1)]]
 
 
 class Candidate(Section):
@@ -110,35 +99,24 @@ class Candidate(Section):
 class TrainingSection(Section):
     """How the model is trained from configuration alone."""
 
-    target: str = Field(min_length=1, description="The column to predict.")
-    features: dict[str, Feature] = Field(min_length=1, description="The columns the model sees; keys of a request.")
+    target: Column = Field(description="The column to predict.")
+    features: dict[Column, Feature] = Field(min_length=1, description="The columns the model sees; keys of a request.")
     candidates: list[Candidate] = Field(min_length=1, description="What is tried; the best by cross-validation wins.")
-    data: str = Field(default="data", description="Folder with the training files, in order of their names.")
+    data: PathInside = Field(default="data", description="Folder with the training files, in order of their names.")
     folds: int = Field(default=5, ge=2, le=20, description="Cross-validation folds.")
     seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Makes a run repeatable.")
     memory_mb: int = Field(default=3008, ge=512, le=10240, description="Memory of the training function.")
     timeout_s: int = Field(default=600, ge=30, le=900, description="Deadline of the training function.")
-
-    @field_validator("data")
-    @classmethod
-    def _path_stays_inside(cls, value: str) -> str:
-        if Path(value).is_absolute() or ".." in Path(value).parts or not value:
-            raise ValueError(f"{value!r} leaves the model's folder; give a path inside it")
-        return value
-
-    @model_validator(mode="after")
-    def _target_is_not_a_feature(self) -> Self:
-        if self.target in self.features:
-            raise ValueError(f"target {self.target!r} is also a feature; the model would see the answer")
-        return self
 
 
 class UploadTrigger(Section):
     """Retrain when a file arrives in the data bucket."""
 
     kind: Literal["upload"] = Field(default="upload", description="What starts a run.")
-    prefix: str | None = Field(default=None, description="Key prefix in the data bucket; default '<name>/'.")
-    suffix: str = Field(default=".csv", description="Key suffix.")
+    prefix: KeyPart | None = Field(
+        default=None, description="Key prefix in the data bucket, starting with '<name>/', which is the default."
+    )
+    suffix: KeyPart = Field(default=".csv", description="Key suffix.")
     minimum_rows: int = Field(default=1, ge=1, description="A file with fewer rows is rejected.")
 
 
@@ -182,31 +160,6 @@ class ModelSpec(Section):
     rollout: RolloutSection = RolloutSection()
     monitoring: MonitoringSection = MonitoringSection()
 
-    @model_validator(mode="after")
-    def _sections_agree(self) -> Self:
-        name, task = self.model.name, self.model.task
-        if self.model.artifact is None and self.training is None:
-            raise ValueError("needs either model.artifact (a finished ONNX file) or a [training] section")
-        if self.model.artifact is not None and self.training is not None:
-            raise ValueError("has both model.artifact and [training]; a model is either brought or trained")
-        if self.training is None:
-            for section, present in (("triggers", bool(self.triggers)), ("evaluation", self.evaluation is not None)):
-                if present:
-                    raise ValueError(f"[{section}] needs a [training] section")
-            return self
-        if self.evaluation is None:
-            raise ValueError("[training] needs an [evaluation] section with a metric")
-        classification = task != "regression"
-        if (self.evaluation.metric in CLASSIFICATION_METRICS) != classification:
-            raise ValueError(f"evaluation.metric {self.evaluation.metric!r} does not fit task {task!r}")
-        for candidate in self.training.candidates:
-            if candidate.kind == ("linear_regression" if classification else "logistic_regression"):
-                raise ValueError(f"candidate {candidate.kind!r} does not fit task {task!r}")
-        for trigger in self.triggers:
-            if trigger.prefix is not None and not trigger.prefix.startswith(f"{name}/"):
-                raise ValueError(f"triggers.prefix {trigger.prefix!r} must start with {name + '/'!r}, the model's own")
-        return self
-
     @property
     def upload_prefix(self) -> str:
         """Where ``modelyard upload`` puts training files in the data bucket."""
@@ -245,7 +198,8 @@ def parse_model(text: str, *, file: str) -> ModelSpec:
     Raises:
         SpecError: With every finding, as ``file: key: what is wrong``.
     """
-    return validate(ModelSpec, read_toml(text, file=file), file=file)
+    document = read_toml(text, file=file)
+    return validate(ModelSpec, document, file=file, rules=spec_rules.disagreements(document), docs=SPEC_DOCS)
 
 
 def load_model(folder: Path) -> Model:
@@ -254,36 +208,15 @@ def load_model(folder: Path) -> Model:
     Raises:
         SpecError: With every finding.
     """
-    from modelyard.errors import SpecError
-
-    path = folder / SPEC_FILE
     shown = f"{folder.parent.name}/{folder.name}/{SPEC_FILE}"
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        document = read_toml_file(folder / SPEC_FILE, file=shown)
     except FileNotFoundError as missing:
         raise SpecError(
             f"{shown}: not found", findings=(f"{shown}: not found",), next_step="Run 'modelyard init' to write one."
         ) from missing
-    except UnicodeDecodeError as broken:
-        finding = f"{shown}: not UTF-8 (byte {broken.start})"
-        raise SpecError(finding, findings=(finding,)) from broken
-    model = Model(spec=parse_model(text, file=shown), folder=folder)
-    findings = [f"{shown}: {key}: {problem}" for key, problem in _missing_files(model)]
-    if findings:
-        raise SpecError("\n".join(findings), findings=tuple(findings))
-    return model
-
-
-def _missing_files(model: Model) -> Iterable[tuple[str, str]]:
-    section = model.spec.model
-    if section.name != model.folder.name:
-        yield "model.name", f"{section.name!r} differs from the folder's name {model.folder.name!r}"
-    for key in ("artifact", "example"):
-        relative = getattr(section, key)
-        if relative is not None and not (model.folder / relative).is_file():
-            yield f"model.{key}", f"{relative!r} is not a file in the model's folder"
-    if section.code is not None and not (model.folder / "python" / section.code / "__init__.py").is_file():
-        yield "model.code", f"python/{section.code}/__init__.py is missing from the model's folder"
+    rules = [*spec_rules.disagreements(document), *spec_rules.wrong_files(document, folder)]
+    return Model(spec=validate(ModelSpec, document, file=shown, rules=rules, docs=SPEC_DOCS), folder=folder)
 
 
 def load_models(folder: Path) -> list[Model]:
@@ -292,17 +225,20 @@ def load_models(folder: Path) -> list[Model]:
     Raises:
         SpecError: With the findings of all files together.
     """
-    from modelyard.errors import SpecError
-
     models: list[Model] = []
-    findings: list[str] = []
+    failed: list[SpecError] = []
     for spec_file in sorted(folder.glob(f"*/{SPEC_FILE}")):
         try:
             models.append(load_model(spec_file.parent))
         except SpecError as error:
-            findings.extend(error.findings)
-    if findings:
-        raise SpecError("\n".join(findings), findings=tuple(findings))
+            failed.append(error)
+    if len(failed) == 1:
+        raise failed[0]
+    if failed:
+        findings = tuple(finding for error in failed for finding in error.findings)
+        raise SpecError(
+            "\n".join(findings), findings=findings, next_step=f"Correct the files; {SPEC_DOCS} explains every key."
+        )
     return models
 
 

@@ -25,8 +25,9 @@ from modelyard.plain_secrets import looks_like_secret
 
 Schema = TypeVar("Schema", bound=BaseModel)
 Location = tuple[str | int, ...]
+"""A path of keys; a number is a place in a list."""
 Problem = tuple[str, str]
-"""A key and what is wrong with it."""
+"""A path as `dotted` writes it, and what is wrong there."""
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -100,17 +101,19 @@ def validate(
     Raises:
         SpecError: With all findings.
     """
-    problems: list[Problem] = [
-        (_dotted(at), f"holds {kind} in plain text; remove it here, and replace it where it is used: it has been seen")
-        for at, value in _texts(document)
-        if (kind := looks_like_secret(value)) is not None
-    ]
+    secrets: dict[str, str] = {}
+    for at, value in _texts(document):
+        if (kind := looks_like_secret(value)) is not None:
+            secrets[dotted(at)] = f"holds {kind} in plain text; take it out, and revoke it if anyone has seen this file"
+    problems: list[Problem] = []
     checked: Schema | None = None
     try:
         checked = schema.model_validate(document)
     except ValidationError as error:
         problems.extend(_problem(schema, dict(detail)) for detail in error.errors(include_url=False))
     problems.extend(rules)
+    # What else is wrong with a secret's key would show the secret.
+    problems = [*secrets.items(), *(problem for problem in problems if problem[0] not in secrets)]
     if checked is None or problems:
         findings = tuple(f"{file}: {key}: {problem}" if key else f"{file}: {problem}" for key, problem in problems)
         explained = f"; {docs} explains every key" if docs else ""
@@ -123,6 +126,19 @@ def value_at(document: object, *path: str) -> Any:
     for key in path:
         document = document.get(key) if isinstance(document, dict) else None
     return document
+
+
+def dotted(location: Location) -> str:
+    """A path of keys as a file writes it, with quotes where TOML needs them; ``[0]`` is the first of a list."""
+    text = ""
+    for part in location:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            written = part if _BARE_KEY.fullmatch(part) else json.dumps(part)
+            written = "(a secret)" if looks_like_secret(part) else written
+            text += f".{written}" if text else written
+    return text
 
 
 def every_field(schema: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
@@ -183,9 +199,9 @@ def _problem(schema: type[BaseModel], detail: dict[str, Any]) -> Problem:
     """One of pydantic's errors in the words of a TOML file."""
     location: Location = detail["loc"]
     kind, context, value = detail["type"], detail.get("ctx", {}), detail.get("input")
-    key = _dotted(location)
+    key = dotted(location)
     if kind == "extra_forbidden":
-        return key, f"unknown key; {_nearest(schema, location)}"
+        return key, f"unknown key; {_where(schema, location)}"
     if kind == "value_error":
         return key, str(context["error"])
     field = _known_at(schema, location[:-1]).get(str(location[-1])) if location else None
@@ -194,34 +210,37 @@ def _problem(schema: type[BaseModel], detail: dict[str, Any]) -> Problem:
         return key, f"is required{explained}"
     say = _MESSAGES.get(kind)
     message = say(context, value, location) if say else detail["msg"][0].lower() + detail["msg"][1:]
-    return key, f"{message} (got {_shown(value)}){explained if kind in _BOUNDS else ''}"
+    hint = explained if kind in _BOUNDS else ""
+    if kind == "literal_error":
+        close = difflib.get_close_matches(str(value), re.findall("'([^']*)'", context["expected"]), n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+    elif kind == "string_type" and not isinstance(value, dict | list):
+        hint = "; quotes make it text"
+    return key, f"{message} (got {_shown(value)}){hint}"
 
 
-def _nearest(schema: type[BaseModel], location: Location) -> str:
+def _where(schema: type[BaseModel], location: Location) -> str:
     known = _known_at(schema, location[:-1])
     unknown = str(location[-1])
-    close = difflib.get_close_matches(unknown, known, n=1)
-    if close:
-        return f"did you mean {close[0]!r}?"
     elsewhere = [path for path, _ in every_field(schema) if path.rpartition(".")[2] == unknown]
-    if elsewhere:
+    if elsewhere and not difflib.get_close_matches(unknown, known, n=1):
         return f"it belongs in [{elsewhere[0].rpartition('.')[0]}]"
-    return f"known here: {', '.join(known)}"
+    return nearest(unknown, known)
 
 
-def _literal(context: dict[str, Any], value: object, _: Location) -> str:
-    expected: str = context["expected"]
-    allowed = re.findall(r"'([^']*)'", expected)
-    close = difflib.get_close_matches(str(value), allowed, n=1) if isinstance(value, str) else []
-    return f"must be {expected}" + (f"; did you mean {close[0]!r}?" if close else "")
+def nearest(unknown: str, known: Iterable[str]) -> str:
+    """Which of the known names was meant, or all of them."""
+    names = list(known)
+    close = difflib.get_close_matches(unknown, names, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(names)}"
 
 
 def _table(_: dict[str, Any], value: object, location: Location) -> str:
-    return f"must be one table: write [{_dotted(location)}]" if isinstance(value, list) else "must be a table"
+    return f"must be one table: write [{dotted(location)}]" if isinstance(value, list) else "must be a table"
 
 
 def _list(_: dict[str, Any], value: object, location: Location) -> str:
-    return f"must be a list of tables: write [[{_dotted(location)}]]" if isinstance(value, dict) else "must be a list"
+    return f"must be a list of tables: write [[{dotted(location)}]]" if isinstance(value, dict) else "must be a list"
 
 
 _Say = Callable[[dict[str, Any], object, Location], str]
@@ -233,15 +252,15 @@ _BOUNDS: dict[str, _Say] = {
 }
 _MESSAGES: dict[str, _Say] = {
     **_BOUNDS,
-    "string_type": lambda *_: "must be text in quotes",
-    "string_too_short": lambda *_: "must not be empty",
+    "string_type": lambda *_: "must be text",
+    "string_too_long": lambda context, *_: f"must have at most {context['max_length']} characters",
     "int_type": lambda *_: "must be a whole number",
     "int_from_float": lambda *_: "must be a whole number",
     "float_type": lambda *_: "must be a number",
     "finite_number": lambda *_: "must be a finite number",
     "bool_type": lambda *_: "must be true or false",
     "too_short": lambda context, *_: f"needs at least {context['min_length']} entry",
-    "literal_error": _literal,
+    "literal_error": lambda context, *_: f"must be {context['expected']}",
     "model_type": _table,
     "dict_type": _table,
     "list_type": _list,
@@ -252,29 +271,16 @@ _MESSAGES: dict[str, _Say] = {
 def _shown(value: object) -> str:
     """A value as TOML writes it, short, and never a secret."""
     if isinstance(value, dict | list):
-        return f"{'a table' if isinstance(value, dict) else 'a list'} with {len(value)} entries"
+        return "a table" if isinstance(value, dict) else "a list"
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, dt.date | dt.time):  # a datetime is a date
-        return f"the date {value}; quotes make it text" if isinstance(value, dt.date) else str(value)
+    if isinstance(value, dt.date | dt.time):
+        return str(value)
     text = str(value)
     if looks_like_secret(text):
         return "what looks like a secret"
     shown = ascii(value)  # control and right-to-left characters would garble the message
     return shown if len(shown) <= 60 else f"{shown[:57]}..."
-
-
-def _dotted(location: Location) -> str:
-    """A key as the file writes it, with quotes where TOML needs them; ``[0]`` is the first of a list."""
-    text = ""
-    for part in location:
-        if isinstance(part, int):
-            text += f"[{part}]"
-        else:
-            written = part if _BARE_KEY.fullmatch(part) else json.dumps(part)
-            written = "(a secret)" if looks_like_secret(part) else written
-            text += f".{written}" if text else written
-    return text
 
 
 def _texts(value: object, at: Location = ()) -> Iterator[tuple[Location, str]]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_S = 5
 READ_TIMEOUT_S = 30
 ATTEMPTS = 5
+CONNECTIONS = 50
 
 
 class Clients:
@@ -99,6 +100,7 @@ class Clients:
             retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
             connect_timeout=CONNECT_TIMEOUT_S,
             read_timeout=READ_TIMEOUT_S,
+            max_pool_connections=CONNECTIONS,
             # A local endpoint has no host name for each bucket.
             s3={"addressing_style": "path"} if self.endpoint_url else None,
         )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelyard import stack_names
+from modelyard.control.routes import PREDICT_ROUTE
 from modelyard.environments import ENVIRONMENTS_FILE, Environment, choose_environment, load_environments
 from modelyard.errors import AWSError, CredentialsError, NotFoundError, UsageError
 from modelyard.spec import SPEC_FILE, Model, load_model, load_models
@@ -214,7 +215,10 @@ class Session:
 
     def predict_url(self, model: str) -> str:
         """Where to POST instances for a model."""
-        return self.outputs(stack_names.endpoint_stack(self.name, model))[stack_names.PREDICT_URL]
+        self.outputs(stack_names.endpoint_stack(self.name, model))  # says so when the model is not deployed
+        index = self.model(model).spec.endpoint.api
+        urls = self.outputs(stack_names.api_stack(self.name))
+        return urls[f"{stack_names.API_URL}{index or ''}"] + PREDICT_ROUTE.format(name=model)
 
     def _identity(self, clients: "Clients") -> dict[str, Any]:
         from modelyard.aws.failures import aws_errors

@@ -124,11 +124,15 @@ def _stacks(cloudformation: Any) -> dict[str, str]:
 
 
 def _make_developer(session: Session) -> None:
-    """An IAM user with the two policies that a developer in the cloud would have, and keys in the state folder."""
+    """An IAM user with the policies that a developer in the cloud would have, and keys in the state folder."""
     iam = _root(session).client("iam")
     path = session.home / "aws" / CREDENTIALS_FILE
     outputs = [_outputs(session, name) for name in (stack_names.registry_stack, stack_names.api_stack)]
-    policies = [outputs[0][stack_names.OPERATOR_POLICY], outputs[1][stack_names.INVOKE_POLICY]]
+    policies = [
+        outputs[0][stack_names.OPERATOR_POLICY],
+        outputs[1][stack_names.CONTROL_POLICY],
+        outputs[1][stack_names.INVOKE_POLICY],
+    ]
     if not any(user["UserName"] == DEVELOPER for user in iam.list_users()["Users"]):
         iam.create_user(UserName=DEVELOPER)
     attached = iam.list_attached_user_policies(UserName=DEVELOPER)["AttachedPolicies"]

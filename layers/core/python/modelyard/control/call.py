@@ -23,12 +23,14 @@ class Call:
         account: The caller's account.
         request_id: API Gateway's, or Lambda's; it is in the log, in every problem and in the access log.
         code: How it ended, ``ok`` or the problem's code; written by whoever answers.
+        failure: The cause of a 5xx, for the journal.
     """
 
     caller: str | None
     account: str | None
     request_id: str
     code: str = "ok"
+    failure: Exception | None = None
 
     @classmethod
     def of(cls, scope: Scope) -> "Call":

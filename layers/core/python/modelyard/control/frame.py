@@ -69,6 +69,7 @@ class Frame:
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -76,19 +77,25 @@ class Frame:
         call = Call.of(scope)
         inner = {**scope, "path": path_of(scope), "raw_path": None}
         call.attach(inner)
+        answer = await self._answer(call, inner, receive)
+        await answer.give(send)
+        if call.failure is not None:
+            self._journal.failure(call.failure, request_id=call.request_id)
+        self._journal.audit(_line(inner, call, answer.status, (self._clock() - began) * 1000))
+
+    async def _answer(self, call: Call, scope: Scope, receive: Receive) -> "_Held":
+        if call.caller is None:
+            return await _Held.of(problem(call, _unknown_caller()))
         answer = _Held()
         try:
-            if call.caller is None:
-                raise _unknown_caller()
-            await self._app(inner, receive, answer.take)
+            await self._app(scope, receive, answer.take)
             answer.refuse_large()
         except ModelyardError as error:
-            answer = await _Held.of(problem(call, error))
+            return await _Held.of(problem(call, error))
         except Exception as error:  # noqa: BLE001 - the last line of defence: a caller gets a problem, never a traceback
-            self._journal.failure(error, request_id=call.request_id)
-            answer = await _Held.of(problem(call, _unexpected()))
-        await answer.give(send)
-        self._journal.audit(_line(inner, call, answer.status, (self._clock() - began) * 1000))
+            call.failure = error
+            return await _Held.of(problem(call, _unexpected()))
+        return answer
 
 
 class _Held:
@@ -101,7 +108,9 @@ class _Held:
     @classmethod
     async def of(cls, response: Response) -> "_Held":
         held = cls()
-        await held.take({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})
+        await held.take(
+            {"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers}
+        )
         await held.take({"type": "http.response.body", "body": response.body})
         return held
 
@@ -154,5 +163,5 @@ def _unexpected() -> ModelyardError:
     return ModelyardError(
         "the control plane failed",
         code="internal",
-        next_step="Look for the request id in the function's log; it holds the cause. Repeating the request is safe.",
+        next_step="Look for the request id in the function's log; it holds the cause.",
     )

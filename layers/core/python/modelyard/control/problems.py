@@ -38,12 +38,17 @@ async def _expected(request: Request, error: Exception) -> Response:
     assert isinstance(error, ModelyardError)  # noqa: S101 - how it was registered; tells the type checker
     if isinstance(error, CredentialsError):
         # The caller was let in by IAM. It is this function's own role that may not, which the caller cannot change.
-        error = AWSError(
+        denied = AWSError(
             error.message,
             code=error.code,
             next_step="Deploy the Api stack again: its function's role lacks a permission.",
         )
-    return problem(call_of(request.scope), error)
+        denied.__cause__ = error
+        error = denied
+    call = call_of(request.scope)
+    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        call.failure = error
+    return problem(call, error)
 
 
 async def _refused(request: Request, error: Exception) -> Response:
@@ -54,7 +59,7 @@ async def _refused(request: Request, error: Exception) -> Response:
     if error.status_code == HTTPStatus.NOT_FOUND:
         refusal = NotFoundError(f"there is no route {called}", code="unknown_route", next_step="Look at GET /docs.")
     elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        allowed = (error.headers or {}).get("allow", "another method")
+        allowed = (error.headers or {}).get("Allow", "another method")
         refusal = UsageError(
             f"there is no route {called}; this path takes {allowed}",
             code="method_not_allowed",

@@ -11,13 +11,13 @@
     commit     zip, then manifest, each by one rename                        manifest.py
     fit        every function's set against Lambda's limit                   fit.py
 
-``build`` runs the whole of it; ``find_layer`` and ``find_layers`` only read what is there, so that synth makes no
-network call. Nothing here runs in Lambda: the core layer leaves this folder out.
+``build`` runs the whole of it; ``find_layer`` only reads what is there, so that synth makes no network call. Nothing
+here runs in Lambda: the core layer leaves this folder out.
 """
 
-from modelyard.packaging.builder import build, find_layer, find_layers
+from modelyard.packaging.builder import build, find_layer
 from modelyard.packaging.fit import check_fit
 from modelyard.packaging.manifest import LayerManifest
 from modelyard.packaging.targets import layers_of, model_layer
 
-__all__ = ["LayerManifest", "build", "check_fit", "find_layer", "find_layers", "layers_of", "model_layer"]
+__all__ = ["LayerManifest", "build", "check_fit", "find_layer", "layers_of", "model_layer"]

@@ -39,16 +39,13 @@ from modelyard.packaging.targets import (
     SHARED_ARCHITECTURE,
     Architecture,
     BuildTarget,
-    FunctionKind,
     FunctionSet,
-    architecture_of,
     function_sets,
-    layers_of,
     model_layer,
     plan,
     target_of,
 )
-from modelyard.spec import Model, load_models
+from modelyard.spec import load_models
 
 Layers = dict[str, dict[str, LayerManifest]]
 """Built layers by target and layer name."""
@@ -129,20 +126,6 @@ def find_layer(
             f"layer {layer!r} for {target.name} is older than what it is made of", code="layer_stale", next_step=_BUILD
         )
     return found
-
-
-def find_layers(
-    project: Path, environment: Environment, function: FunctionKind, model: Model | None = None
-) -> tuple[LayerManifest, ...]:
-    """All built layers of one kind of function, in Lambda's order; ``model`` for ``predict``.
-
-    Raises:
-        BuildError: As ``find_layer``.
-    """
-    architecture = architecture_of(function, model)
-    return tuple(
-        find_layer(project, environment, layer, architecture=architecture) for layer in layers_of(function, model)
-    )
 
 
 @dataclass

@@ -2,8 +2,8 @@
 
 The rule: nothing goes without a reason in the table, and every row has been import-tested, with a session run
 (serving) and a fit and conversion (training). Lambda allows 250 MB for a function and all its layers, and each file
-costs time when a layer is unpacked or compiled. Python sources stay, because tracebacks and ``inspect`` read them.
-Licences stay in the wheels on PyPI; a layer is for running.
+costs time when a layer is unpacked or compiled. Python sources stay: tracebacks and ``inspect`` read them,
+and anyio parses its own when it is imported. Licences stay in the wheels on PyPI; a layer is for running.
 """
 
 import fnmatch

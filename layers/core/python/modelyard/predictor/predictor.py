@@ -80,7 +80,7 @@ class Predictor:
     def predict(self, instances: list[Any]) -> list[Any]:
         """Answer each instance with one plain JSON value, in the same order.
 
-        NaN and Infinity never reach the model's own ``postprocess``: the most probable class of NaNs would be an answer.
+        NaN and Infinity never reach the model's own ``postprocess``: the largest of several NaNs would be an answer.
 
         Args:
             instances: Objects ``{input name: value}``, or with a single input also the bare values; what the model's

@@ -99,7 +99,7 @@ def _identity(event: Any) -> tuple[str | None, str | None]:
 
 
 def _write(record: dict[str, Any]) -> None:
-    # JSON escapes line ends, so nothing that a caller sends can start a line of its own. One write per line: the follower's
-    # thread writes too.
+    # JSON escapes line ends, so nothing that a caller sends can start a line of its own. One write per line: the
+    # follower's thread writes too.
     sys.stdout.write(json_text(record) + "\n")
     sys.stdout.flush()

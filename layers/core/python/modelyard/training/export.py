@@ -27,6 +27,9 @@ OPSET = 20
 """The first with RegexFullMatch, StringSplit and StringConcat."""
 ML_OPSET = 3
 
+LOG_LINKED = frozenset({"poisson", "gamma"})
+"""Losses of gradient boosting whose trees add up to the logarithm of the answer."""
+
 CLASSES_KEY, TASK_KEY, FEATURES_KEY = "modelyard.classes", "modelyard.task", "modelyard.features"
 """Keys of the model's metadata: the classes as a JSON list in the order of the probabilities, the task, and the kind of
 each feature as a JSON object. To an engine a date is text: whoever refuses text that is no date finds out here."""
@@ -56,6 +59,8 @@ def to_onnx(plan: Plan, pipeline: Any) -> bytes:
             target_opset={"": OPSET, "ai.onnx.ml": ML_OPSET},
             options={id(estimator): {"zipmap": False}} if plan.classification else None,
         )
+    if getattr(estimator, "loss", None) in LOG_LINKED:
+        _append_exp(model.graph)
     outputs = (LABEL, PROBABILITIES) if plan.classification else (PREDICTION,)
     _rename(model.graph, (*features, *outputs))
     metadata = {TASK_KEY: plan.task, FEATURES_KEY: _json({name: feature.kind for name, feature in features.items()})}
@@ -84,22 +89,27 @@ def _round_thresholds(estimator: Any) -> None:
         tree.nodes["num_threshold"] = np.where(nearest > exact, np.nextafter(nearest, np.float32(-np.inf)), nearest)
 
 
+def _append_exp(graph: Any) -> None:
+    """The last step of boosting that was fitted to logarithms; skl2onnx leaves it out."""
+    output = graph.output[0].name
+    for node in graph.node:
+        node.output[:] = [f"{output}_log" if name == output else name for name in node.output]
+    graph.node.append(onnx.helper.make_node("Exp", [f"{output}_log"], [output], name="Exp"))
+
+
 def _rename(graph: Any, names: tuple[str, ...]) -> None:
     """Give the inputs and outputs the columns' own names, which skl2onnx would reduce to letters and digits."""
     ends = [value.name for value in (*graph.input, *graph.output)]
+    inside = [value.name for value in graph.initializer] + [name for node in graph.node for name in node.output]
     new = dict(zip(ends, names, strict=True))
+    for name in inside:
+        if name in names and name not in new:  # a column may have the name of a value inside
+            new[name] = f"{name}_{max((*inside, *names), key=len)}"
     for value in (*graph.input, *graph.output, *graph.initializer):
-        value.name = new.setdefault(value.name, _free(value.name, names))
+        value.name = new.get(value.name, value.name)
     for node in graph.node:
         for values in (node.input, node.output):
-            values[:] = [new.setdefault(name, _free(name, names)) for name in values]
-
-
-def _free(name: str, taken: tuple[str, ...]) -> str:
-    """A name for a value inside the graph that no column has."""
-    while name in taken:
-        name += "_"
-    return name
+            values[:] = [new.get(name, name) for name in values]
 
 
 def _place_in_year_shape(operator: Any) -> None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import KFold, StratifiedKFold
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from modelyard.errors import UsageError
 from modelyard.metrics import METRICS, Labelled, Measured
@@ -138,17 +139,23 @@ def _score(
 
 
 def fit(model: Any, matrix: NDArray[Any], target: NDArray[Any]) -> Any:
-    """Fit quietly: a solver that stops at its limit of iterations is judged by its score like any other."""
-    with warnings.catch_warnings():
+    """Fit quietly, on one thread.
+
+    Quietly, because a solver that stops at its limit of iterations is judged by its score like any other. On one
+    thread, because sums then come out the same on every machine, and because OpenMP's threads spin while they wait for
+    a core of which a function has a share only.
+    """
+    with warnings.catch_warnings(), threadpool_limits(limits=1):
         warnings.simplefilter("ignore", ConvergenceWarning)
         return model.fit(matrix, target)
 
 
 def answers(plan: Plan, fitted: Any, matrix: NDArray[Any], target: NDArray[Any]) -> Labelled | Measured:
     """What a fitted model answers, beside the truth."""
-    if plan.classification:
-        return Labelled.from_matrix(target.tolist(), fitted.predict_proba(matrix), fitted.classes_.tolist())
-    return Measured(target, np.asarray(fitted.predict(matrix), dtype=np.float64).ravel())
+    with threadpool_limits(limits=1):
+        if plan.classification:
+            return Labelled.from_matrix(target.tolist(), fitted.predict_proba(matrix), fitted.classes_.tolist())
+        return Measured(target, np.asarray(fitted.predict(matrix), dtype=np.float64).ravel())
 
 
 def _rank(plan: Plan, score: Score) -> float:

@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from modelyard.errors import UsageError
 from modelyard.evaluation import EvaluationSet
@@ -78,14 +77,11 @@ def train(
     _check_sides(plan, table)
     matrix, target = table.matrix(training), table.target[training]
     progress(f"{len(target):,} rows to train on, {int(held_out.sum()):,} held out")
-    # One thread: sums come out the same on every machine, and OpenMP's threads do not spin while they wait for a core
-    # of which a function has a share only.
-    with threadpool_limits(limits=1):
-        leaderboard = search(plan, matrix, target, progress=progress)
-        best = winner(leaderboard)
-        progress(f"best is {describe(best, plan.evaluation.metric)}; fitting it to all training rows")
-        pipeline = fit(build(plan, best.candidate, best.settings), matrix, target)
-        simplest = fit(baseline(plan), matrix, target)
+    leaderboard = search(plan, matrix, target, progress=progress)
+    best = winner(leaderboard)
+    progress(f"best is {describe(best, plan.evaluation.metric)}; fitting it to all training rows")
+    pipeline = fit(build(plan, best.candidate, best.settings), matrix, target)
+    simplest = fit(baseline(plan), matrix, target)
     read = sum(reading.rows)
     return TrainingResult(
         model=to_onnx(plan, pipeline),

@@ -1,0 +1,163 @@
+"""What the control plane takes: bodies and query strings, checked whole before anything is read or written.
+
+The rule: a field that is not known is refused, because a misspelt ``expected_revision`` would silently not protect; a
+value is never converted, so ``"2"`` and ``true`` are not version numbers. Texts end up in ledgers, terminals and logs:
+characters that garble those are refused here.
+"""
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+from modelyard.names import ID_PATTERN
+from modelyard.registry.reading import HIGHEST_VERSION, PAGE
+from modelyard.version import Task
+
+LONGEST_PAGE = 100
+LONGEST_REASON = 1000
+LONGEST_NOTE = 4000
+HIGHEST_REVISION = 2**53 - 1
+
+# C0 and C1 controls but tab and line feed; marks that turn the direction of text around them.
+_GARBLING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+EXAMPLE_DIGEST = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+
+
+def _readable(text: str) -> str:
+    found = _GARBLING.search(text)
+    if found:
+        raise ValueError(
+            f"character {found.start()} is U+{ord(found[0]):04X}; control characters and marks that change the "
+            "direction of text are not stored"
+        )
+    return text
+
+
+def whole_number(value: object) -> object:
+    """``value`` of a path or a query string, when it is written as a plain whole number.
+
+    Raises:
+        ValueError: When it is not: int() would also take ``1_000``, `` 1 `` and digits of other scripts.
+    """
+    if isinstance(value, str) and not re.fullmatch(r"[0-9]{1,9}", value):
+        raise ValueError("a whole number of at most 9 digits is expected")
+    return value
+
+
+Sha256 = Annotated[
+    str,
+    StringConstraints(pattern=r"^[0-9a-f]{64}$"),
+    Field(description="SHA-256 in hex, lower case.", examples=[EXAMPLE_DIGEST]),
+]
+Note = Annotated[
+    str,
+    StringConstraints(max_length=LONGEST_NOTE, strip_whitespace=True),
+    AfterValidator(_readable),
+    Field(description="One sentence about the version.", examples=["Trained on the 2026 season"]),
+]
+Reason = Annotated[
+    str,
+    StringConstraints(max_length=LONGEST_REASON, strip_whitespace=True),
+    AfterValidator(_readable),
+    Field(
+        description="Why, for the ledger. Some environments require it.", examples=["Fewer false alarms in the shadow"]
+    ),
+]
+Text = Annotated[str, StringConstraints(max_length=1000, strip_whitespace=True), AfterValidator(_readable)]
+Number = Annotated[int, Field(ge=1, le=HIGHEST_VERSION, description="A version's number.", examples=[2])]
+ExpectedRevision = Annotated[
+    Annotated[int, Field(ge=0, le=HIGHEST_REVISION)] | None,
+    Field(
+        description="The revision on which you decided (0: nothing is live yet). A change since then is a 409.",
+        examples=[3],
+    ),
+]
+Operation = Annotated[
+    Annotated[str, StringConstraints(pattern=f"^{ID_PATTERN.pattern}$")] | None,
+    Field(
+        description="Your id of this change. A request with an id that was applied gets the same answer and changes "
+        "nothing, so it can be repeated after a lost answer.",
+        examples=["release-2026-11-21"],
+    ),
+]
+
+
+class Body(BaseModel):
+    """A JSON object with no other keys."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class UploadBody(Body):
+    """A file that is about to be uploaded."""
+
+    sha256: Sha256
+    size: int = Field(ge=1, le=2**40, description="Its bytes.", examples=[13412])
+
+
+class RegisterBody(Body):
+    """An upload that shall become a version."""
+
+    sha256: Sha256
+    task: Task = Field(description="What kind of answer the model gives.", examples=["multiclass"])
+    note: Note = ""
+    description: Text | None = Field(
+        default=None, description="The model's description; left out, it stays.", examples=["Weather of tomorrow"]
+    )
+    owner: Text | None = Field(
+        default=None, description="The model's owner; left out, it stays.", examples=["forecast-team"]
+    )
+    code_digest: Sha256 | None = Field(
+        default=None, description="SHA-256 of the model's own code, for the lineage.", examples=[EXAMPLE_DIGEST]
+    )
+    promote: bool = Field(default=False, description="Put the version live at once.", examples=[False])
+    reason: Reason = ""
+
+
+class PromoteBody(Body):
+    """A version that shall be live."""
+
+    version: Number
+    reason: Reason = ""
+    expected_revision: ExpectedRevision = None
+    operation: Operation = None
+
+
+class RollbackBody(Body):
+    """A way back. Empty: to the champion before the present one."""
+
+    to: Number | None = Field(default=None, description="An earlier champion; left out, the one before.", examples=[1])
+    reason: Reason = ""
+    expected_revision: ExpectedRevision = None
+    operation: Operation = None
+
+
+class Query(BaseModel):
+    """A query string with no other keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PageQuery(Query):
+    """Which page of a listing."""
+
+    limit: Annotated[int, BeforeValidator(whole_number)] = Field(
+        default=PAGE, ge=1, le=LONGEST_PAGE, description="At most this many.", examples=[PAGE]
+    )
+    start: str | None = Field(
+        default=None,
+        pattern=r"^[!-~]{1,300}$",
+        description="`next` of the page before; left out for the first page.",
+    )
+
+
+class HistoryQuery(PageQuery):
+    """Which page of the ledger, and of when."""
+
+    at: str | None = Field(
+        default=None,
+        max_length=40,
+        description="A time with `Z` or an offset (write `+` as `%2B`). Entries up to then, and what was live then.",
+        examples=["2026-11-21T10:00:00Z"],
+    )

@@ -1,0 +1,151 @@
+"""The routes that change something. Each names its caller's IAM ARN in the ledger."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Response
+
+from modelyard.control import answers, bodies
+from modelyard.control.openapi import problems
+from modelyard.control.services import NO_QUERY, AsCaller, ModelName, Provided
+from modelyard.control.uploads import UPLOAD_EXPIRES_S, register_upload, sign_upload
+
+router = APIRouter(dependencies=NO_QUERY, redirect_slashes=False)
+
+CHANGED = "`revision_changed`: somebody was first; the detail says who, and the present revision."
+REUSED = "`operation_reused`: the id belongs to another change."
+REASON = "`reason_required`: this environment wants a reason. `invalid_request`: see `field`."
+BEHIND = "`pointer_behind`: it is live in the registry, and endpoints may not know yet; repeat with the same operation."
+
+
+@router.post(
+    "/models/{name}/uploads",
+    operation_id="sign_upload",
+    summary="Get a URL to upload a model file to",
+    tags=["Register"],
+    responses=problems({413: "`artifact_too_large`: use the command line, which takes larger files."}),
+)
+def create_upload(name: ModelName, asked: bodies.UploadBody, services: Provided) -> answers.Upload:
+    """The first of three steps: get a URL, PUT the file there, register it as a version.
+
+    Send the file within 15 minutes and with exactly the headers of the answer; S3 refuses other bytes than announced.
+    An upload that is not registered is deleted after a day.
+    """
+    signed = sign_upload(services.uploads, name, sha256=asked.sha256, size=asked.size)
+    return answers.Upload(method="PUT", url=signed.url, headers=signed.headers, expires_in_s=UPLOAD_EXPIRES_S)
+
+
+@router.post(
+    "/models/{name}/versions",
+    operation_id="register_version",
+    summary="Register an upload as a version",
+    tags=["Register"],
+    status_code=201,
+    responses={
+        200: {"model": answers.Registered, "description": "The same was registered before"},
+        **problems(
+            {
+                400: REASON,
+                404: "`unknown_upload`: nothing with this SHA-256 was uploaded for this model, or it has expired.",
+                409: "The version is registered and was not promoted; codes as for promoting.",
+                413: "`artifact_too_large`.",
+                422: "The bytes are not a model that Modelyard would run: `not_onnx`, `external_data`, "
+                "`not_loadable`, `unsupported_signature`, `trial_failed`, `trial_timeout`, `trial_memory`, "
+                "`trial_crashed`, `checksum_mismatch`.",
+            }
+        ),
+    },
+)
+def register_version(
+    name: ModelName,
+    asked: bodies.RegisterBody,
+    registry: AsCaller,
+    services: Provided,
+    response: Response,
+) -> answers.Registered:
+    """The file is tried in a process of its own, with limits on time and memory, before anything becomes visible.
+
+    The same file with the same task, signature and lineage is the same version, however often it is registered. The
+    first version creates the model. With `promote`, the version goes live at once, so whoever may call this route may
+    change what is live.
+    """
+    if asked.promote:
+        services.check_reason(asked.reason)
+    registered, deployment = register_upload(registry, name, asked, admit=services.admit)
+    response.status_code = 201 if registered.created else 200
+    response.headers["location"] = f"/models/{name}/versions/{registered.version.number}"
+    return answers.Registered(
+        created=registered.created,
+        version=answers.Version.of(registered.version),
+        deployment=None if deployment is None else answers.Deployment.of(deployment),
+    )
+
+
+@router.post(
+    "/models/{name}/promote",
+    operation_id="promote",
+    summary="Put a version live",
+    tags=["Go live"],
+    responses=problems(
+        {
+            400: REASON,
+            404: "`not_found`: there is no such model or version.",
+            409: f"`already_live`. {CHANGED} {REUSED}",
+            502: BEHIND,
+        }
+    ),
+)
+def promote(name: ModelName, asked: bodies.PromoteBody, registry: AsCaller, services: Provided) -> answers.Deployment:
+    """Make a version the champion. Endpoints follow within seconds; no deploy, no failed request.
+
+    Nothing that somebody else changed meanwhile is overwritten. With `expected_revision` that includes what they
+    changed since you looked.
+    """
+    services.check_reason(asked.reason)
+    return answers.Deployment.of(
+        registry.promote(
+            name,
+            asked.version,
+            reason=asked.reason,
+            expected_revision=asked.expected_revision,
+            operation=asked.operation,
+        )
+    )
+
+
+@router.post(
+    "/models/{name}/rollback",
+    operation_id="rollback",
+    summary="Put an earlier version live again",
+    tags=["Go live"],
+    responses=problems(
+        {
+            400: REASON,
+            404: "`not_found`: there is no such model or version.",
+            409: "`no_predecessor`. `not_a_predecessor`: version `to` was never live before this one. "
+            f"`already_live`. {CHANGED} {REUSED}",
+            502: BEHIND,
+        }
+    ),
+)
+def rollback(
+    name: ModelName,
+    registry: AsCaller,
+    services: Provided,
+    asked: Annotated[bodies.RollbackBody | None, Body()] = None,
+) -> answers.Deployment:
+    """Put the champion before the present one live again, or the earlier champion `to`.
+
+    A second rollback goes one further back. So that a repeated request does not, send `operation` or
+    `expected_revision`.
+    """
+    asked = asked or bodies.RollbackBody()
+    services.check_reason(asked.reason)
+    return answers.Deployment.of(
+        registry.rollback(
+            name,
+            to=asked.to,
+            reason=asked.reason,
+            expected_revision=asked.expected_revision,
+            operation=asked.operation,
+        )
+    )

@@ -1,0 +1,73 @@
+"""The OpenAPI document of the control plane: what FastAPI derives, corrected where it does not know how we answer."""
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi.openapi.utils import get_openapi
+from starlette.routing import BaseRoute
+
+from modelyard import __version__
+from modelyard.control.answers import Problem
+from modelyard.serving.problem import CONTENT_TYPE
+
+TITLE = "Modelyard control plane"
+DESCRIPTION = """\
+Look at models, register versions, put them live and take them back. Predictions have a route of their own beside these:
+`POST /models/{name}/predict`.
+
+Every request is signed with AWS credentials (SigV4, service `execute-api`), and each route is a resource of its own in
+IAM. The caller's IAM ARN goes into the ledger. Times are UTC. Every error is a problem document with a stable `code`.
+"""
+TAGS = [
+    {"name": "Look", "description": "Changes nothing."},
+    {"name": "Register", "description": "A file becomes a version: get a URL, upload, register."},
+    {"name": "Go live", "description": "A version becomes what endpoints answer with."},
+]
+_SECURITY = {
+    "sigv4": {
+        "type": "apiKey",
+        "name": "Authorization",
+        "in": "header",
+        "description": "AWS Signature Version 4, service execute-api.",
+        "x-amazon-apigateway-authtype": "awsSigv4",
+    }
+}
+_PROBLEM_REF = {"$ref": f"#/components/schemas/{Problem.__name__}"}
+
+Responses = dict[int | str, dict[str, Any]]
+
+
+def problems(by_status: Mapping[int, str]) -> Responses:
+    """FastAPI's ``responses`` of a route: what each error status means there."""
+    return {status: {"model": Problem, "description": text} for status, text in by_status.items()}
+
+
+ANY_PROBLEM: Responses = {
+    "default": {
+        "model": Problem,
+        "description": "A problem: 400 what cannot be read, 403 who calls, 500 and 502 not the caller's fault.",
+    }
+}
+"""Of every route. It also keeps FastAPI from promising its own form of validation errors, which is never sent."""
+
+
+def openapi_document(routes: Sequence[BaseRoute]) -> dict[str, Any]:
+    """The document for these routes."""
+    document = get_openapi(title=TITLE, version=__version__, description=DESCRIPTION, routes=routes, tags=TAGS)
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            for status, response in operation["responses"].items():
+                _correct(status, response)
+    document["components"]["securitySchemes"] = _SECURITY
+    document["security"] = [{"sigv4": []}]
+    return document
+
+
+def _correct(status: str, response: dict[str, Any]) -> None:
+    """Problems have a content type of their own, and FastAPI knows one for each route only."""
+    content = response.get("content", {})
+    if content.get("application/json", {}).get("schema") == _PROBLEM_REF:
+        response["content"] = {CONTENT_TYPE: content["application/json"]}
+    if response["description"] == "Successful Response":
+        response["description"] = HTTPStatus(int(status)).phrase

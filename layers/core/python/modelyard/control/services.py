@@ -1,0 +1,83 @@
+"""What the routes work with, and how a route gets it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Path, Query, Request
+from pydantic import BeforeValidator
+
+from modelyard.control import bodies
+from modelyard.control.call import call_of
+from modelyard.control.uploads import Admit, UploadSigner
+from modelyard.errors import CredentialsError, UsageError
+from modelyard.names import NAME_PATTERN, check_name
+from modelyard.registry import Registry
+from modelyard.registry.reading import HIGHEST_VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the app was made with.
+
+    Attributes:
+        registry_for: The registry as this IAM ARN acts on it.
+        uploads: Signs uploads.
+        admit: Refuses bytes that are not a model which Modelyard would run.
+        require_reason: Whether a change of what is live must say why.
+    """
+
+    registry_for: Callable[[str], Registry]
+    uploads: UploadSigner
+    admit: Admit
+    require_reason: bool
+
+    def check_reason(self, reason: str) -> None:
+        """Return when ``reason`` is enough here.
+
+        Raises:
+            UsageError: With code ``reason_required``.
+        """
+        if self.require_reason and not reason:
+            raise UsageError(
+                "this environment wants a reason for every change of what is live, and there is none",
+                code="reason_required",
+                field="reason",
+                next_step="Send 'reason' with one sentence that people will understand in a year.",
+            )
+
+
+async def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+async def _registry(request: Request) -> Registry:
+    caller = call_of(request.scope).caller
+    if caller is None:  # the frame lets nobody through without; this keeps it true whatever wraps the app
+        raise CredentialsError("nobody is known to be calling", code="unknown_caller")
+    services: Services = request.app.state.services
+    return services.registry_for(caller)
+
+
+async def _model_name(
+    name: Annotated[
+        str, Path(description=f"A model's name: `{NAME_PATTERN.pattern}`.", examples=["seattle_weather"])
+    ],
+) -> str:
+    return check_name(name)
+
+
+async def _no_query(_query: Annotated[bodies.Query, Query()]) -> None:
+    """Refuse every query parameter: one that is ignored, like ``at``, would give a wrong answer."""
+
+
+NO_QUERY = [Depends(_no_query)]
+Provided = Annotated[Services, Depends(_services)]
+AsCaller = Annotated[Registry, Depends(_registry)]
+ModelName = Annotated[str, Depends(_model_name)]
+VersionNumber = Annotated[
+    int,
+    BeforeValidator(bodies.whole_number),
+    Path(ge=1, le=HIGHEST_VERSION, description="A version's number.", examples=[2]),
+]

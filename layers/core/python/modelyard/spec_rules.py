@@ -1,0 +1,164 @@
+"""What a ``model.toml`` has to keep beyond the types of its keys: single values, keys that agree, files that are there.
+
+The rules between keys read the raw document, because a typed one exists only when every key is right, and a user wants
+to hear of both at once. They say nothing about a value of a wrong type: the schema does.
+"""
+
+import json
+import keyword
+import sys
+from collections.abc import Iterator
+from pathlib import Path, PureWindowsPath
+from typing import Any
+
+from modelyard.names import name_problem
+from modelyard.tasks import CANDIDATES, METRICS, SETTINGS
+from modelyard.toml import Problem, dotted, nearest, value_at
+from modelyard.training.plan import LABEL, PREDICTION, PROBABILITIES
+
+SERVING_PACKAGES = frozenset(
+    {"flatbuffers", "google", "modelyard", "msgspec", "numpy", "obstore", "onnxruntime", "orjson", "packaging"}
+    | {"typing_extensions"}
+)
+"""What lies beside a model's own package on the endpoint, and would be hidden by one of the same name."""
+
+
+def portable_name(value: str) -> str:
+    """``value``, when it can be a model's name."""
+    problem = name_problem(value)
+    if problem is not None:
+        raise ValueError(problem)
+    return value
+
+
+def path_inside(value: str) -> str:
+    """``value``, when it is a path inside the model's folder, on every system."""
+    if not _stays_inside(value):
+        raise ValueError(f"{value!r} leaves the model's folder; give a path inside it")
+    if "\\" in value or not value.isprintable():
+        raise ValueError(f"{value!a} is not portable; separate folders with '/', without control characters")
+    return value
+
+
+def _stays_inside(value: str) -> bool:
+    parts = Path(value).parts
+    return bool(parts) and ".." not in parts and not Path(value).is_absolute() and not PureWindowsPath(value).drive
+
+
+def own_package(value: str) -> str:
+    """``value``, when a model's package may be called so."""
+    if not (value.isascii() and value.isidentifier()) or keyword.iskeyword(value):
+        raise ValueError(f"{value!r} is not the name of a Python package: letters, digits and '_'")
+    if value in sys.stdlib_module_names or value in SERVING_PACKAGES:
+        raise ValueError(f"{value!r} is the name of a package that the endpoint imports itself; choose another")
+    return value
+
+
+def column(value: str) -> str:
+    """``value``, when a training file can have a column of that name."""
+    if not value or value != value.strip():
+        raise ValueError(f"{value!r} is not a column's name: names are not empty, and reading a file cuts off blanks")
+    return value
+
+
+def key_part(value: str) -> str:
+    """``value``, when an EventBridge pattern takes it literally."""
+    if "*" in value or "\\" in value or not value.isprintable():
+        raise ValueError(f"{value!a} is compared as it is; it may hold no '*', backslash or control character")
+    return value
+
+
+def setting(value: object) -> object:
+    """``value``, when it is one value of a candidate's setting."""
+    if not isinstance(value, float | int | bool | str):
+        # pydantic turns only a ValueError into a finding
+        raise ValueError("must be a number, text, true or false; values to try are one list")  # noqa: TRY004
+    return value
+
+
+def disagreements(document: dict[str, Any]) -> Iterator[Problem]:
+    """What is wrong between the keys of a document."""
+    training = value_at(document, "training")
+    brought = value_at(document, "model", "artifact") is not None
+    if training is None:
+        if not brought:
+            yield "", "needs either model.artifact (a finished ONNX file) or a [training] section"
+        for section in ("triggers", "evaluation"):
+            if value_at(document, section):
+                yield section, "needs a [training] section; a model that is brought is not retrained"
+        return
+    if brought:
+        yield "model.artifact", "stands beside [training]; a model is either brought or trained"
+    if value_at(document, "evaluation") is None:
+        yield "evaluation", "is required beside [training]: its metric says which version is better"
+    yield from _wrong_for_task(document)
+    yield from _wrong_columns(value_at(training, "target"), value_at(training, "features"))
+    name = value_at(document, "model", "name")
+    for index, trigger in _entries(value_at(document, "triggers")):
+        prefix = value_at(trigger, "prefix")
+        if isinstance(prefix, str) and isinstance(name, str) and not prefix.startswith(f"{name}/"):
+            yield f"triggers[{index}].prefix", f"{prefix!r} must start with {name + '/'!r}, the model's own"
+
+
+def _wrong_for_task(document: dict[str, Any]) -> Iterator[Problem]:
+    task, metric = value_at(document, "model", "task"), value_at(document, "evaluation", "metric")
+    known_task = isinstance(task, str) and task in METRICS
+    if known_task and _misplaced(metric, METRICS, task):
+        yield "evaluation.metric", f"{metric!r} does not fit task {task!r}; {', '.join(METRICS[task])} do"
+    for index, candidate in _entries(value_at(document, "training", "candidates")):
+        kind, grid = value_at(candidate, "kind"), value_at(candidate, "grid")
+        if known_task and _misplaced(kind, CANDIDATES, task):
+            key = f"training.candidates[{index}].kind"
+            yield key, f"{kind!r} does not fit task {task!r}; {', '.join(CANDIDATES[task])} do"
+        known = SETTINGS.get(kind, frozenset()) if isinstance(kind, str) else frozenset()
+        for name in grid if known and isinstance(grid, dict) else ():
+            if name not in known:
+                key = dotted(("training", "candidates", index, "grid", name))
+                yield key, f"unknown setting; {nearest(name, sorted(known))}"
+
+
+def _misplaced(choice: object, choices: dict[str, tuple[str, ...]], task: str) -> bool:
+    """Whether a choice exists, but for other tasks."""
+    return choice not in choices[task] and any(choice in others for others in choices.values())
+
+
+def _wrong_columns(target: object, features: object) -> Iterator[Problem]:
+    if not isinstance(features, dict):
+        return
+    if isinstance(target, str) and target in features:
+        yield "training.target", f"{target!r} is also a feature; the model would see the answer"
+    for name in (LABEL, PROBABILITIES, PREDICTION):
+        if name in features:  # in ONNX, inputs and outputs share one namespace
+            yield f"training.features.{name}", "is the name of a model's output; rename the column in the data"
+
+
+def _entries(tables: object) -> Iterator[tuple[int, Any]]:
+    yield from enumerate(tables if isinstance(tables, list) else ())
+
+
+def wrong_files(document: dict[str, Any], folder: Path) -> Iterator[Problem]:
+    """What a document says about its folder and is not so."""
+    section = value_at(document, "model")
+    name, code = value_at(section, "name"), value_at(section, "code")
+    if isinstance(name, str) and name != folder.name:
+        yield "model.name", f"{name!r} differs from the folder's name {folder.name!r}; the two are the same"
+    for key in ("artifact", "example"):
+        relative = value_at(section, key)
+        if not isinstance(relative, str) or not relative.isprintable() or not _stays_inside(relative):
+            continue
+        if not (folder / relative).is_file():
+            yield f"model.{key}", f"{relative!r} is not a file in the model's folder"
+        elif key == "example" and (problem := _wrong_example(folder / relative)) is not None:
+            yield "model.example", f"{relative!r} {problem}"
+    if isinstance(code, str) and code.isidentifier() and not (folder / "python" / code / "__init__.py").is_file():
+        yield "model.code", f"python/{code}/__init__.py is missing from the model's folder"
+
+
+def _wrong_example(path: Path) -> str | None:
+    try:
+        instances = value_at(json.loads(path.read_bytes()), "instances")
+    except (ValueError, RecursionError) as error:
+        return f"is not JSON: {error}"
+    if not isinstance(instances, list) or not instances:
+        return 'is not {"instances": [...]} with at least one instance'
+    return None

@@ -1,0 +1,109 @@
+"""Every environment's templates, synthesized once for all tests: starting jsii takes longer than the tests."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+ENVIRONMENTS = ("local", "dev", "prod")
+
+
+@dataclass(frozen=True)
+class Synthesized:
+    """One environment's cloud assembly and what the rule packs say about it."""
+
+    name: str
+    folder: Path
+    templates: dict[str, dict[str, Any]] = field(repr=False)
+    findings: list[str]
+
+    def template(self, ending: str) -> dict[str, Any]:
+        """The template of the stack whose name ends so."""
+        (found,) = [body for name, body in self.templates.items() if name.endswith(ending)]
+        return found
+
+    def resources(self, kind: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        """Stack, logical id and resource, for every resource of a type in every stack."""
+        for stack, body in self.templates.items():
+            for logical_id, resource in body["Resources"].items():
+                if resource["Type"] == kind:
+                    yield stack, logical_id, resource
+
+
+@pytest.fixture(scope="session")
+def unbuilt_layers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Synth needs layers that were built; these tests need only that they are asked for, not what is in them."""
+    import stacks.base
+    from modelyard.packaging import LayerManifest
+
+    archive = tmp_path_factory.mktemp("layers") / "layer.zip"
+    archive.write_bytes(b"PK\x05\x06" + bytes(18))
+
+    def find_layer(_project: Path, _environment: Any, layer: str, *, architecture: str = "arm64") -> LayerManifest:
+        return LayerManifest(
+            name=layer, target=architecture, digest=f"{layer}-{architecture}".encode().hex().ljust(64, "0")[:64],
+            inputs="", unzipped_bytes=0, zip_bytes=22, files=0, bytecode=None, packages=(), modules=(), path=archive,
+        )  # fmt: skip
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr(stacks.base, "find_layer", find_layer)
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="session", params=ENVIRONMENTS)
+def synthesized(
+    request: pytest.FixtureRequest, unbuilt_layers: None, tmp_path_factory: pytest.TempPathFactory
+) -> Synthesized:
+    """The app in one environment, checked with cdk-nag's AwsSolutions and Serverless packs."""
+    return synthesize(request.param, tmp_path_factory.mktemp(request.param))
+
+
+@pytest.fixture(scope="session")
+def prod(unbuilt_layers: None, tmp_path_factory: pytest.TempPathFactory) -> Synthesized:
+    """The app in prod."""
+    return synthesize("prod", tmp_path_factory.mktemp("prod-only"))
+
+
+_DONE: dict[str, Synthesized] = {}
+
+
+def synthesize(environment: str, folder: Path) -> Synthesized:
+    if environment in _DONE:
+        return _DONE[environment]
+    from aws_cdk import App, Validations
+    from cdk_nag import AwsSolutionsChecks, ServerlessChecks
+
+    import app as modelyard_app
+    import stacks  # noqa: F401 - chooses the Node that aws_cdk starts
+
+    context = json.loads((PROJECT / "cdk.json").read_text())["context"]
+    app = App(outdir=str(folder), context={**context, "env": environment}, analytics_reporting=False)
+    Validations.of(app).add_plugins(AwsSolutionsChecks(app), ServerlessChecks(app))
+    modelyard_app.build_app(app, PROJECT)
+    try:
+        app.synth()
+    except RuntimeError as error:
+        if "ValidationFailed" not in str(error):
+            raise
+    templates = {
+        path.name.removesuffix(".template.json"): json.loads(path.read_text())
+        for path in sorted(folder.glob("*.template.json"))
+    }
+    _DONE[environment] = Synthesized(environment, folder, templates, _findings(folder / "validation-report.json"))
+    return _DONE[environment]
+
+
+def _findings(report: Path) -> list[str]:
+    """What the packs found and nobody accepted. Without findings the report names no pack; a test of its own proves
+    that they run."""
+    return [
+        f"{violation['ruleName']}: {construct['constructPath']}"
+        for plugin in json.loads(report.read_text())["pluginReports"]
+        for violation in plugin["violations"]
+        for construct in violation["violatingConstructs"]
+    ]

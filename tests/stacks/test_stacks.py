@@ -1,0 +1,160 @@
+"""What the stacks mean to say, asserted on their templates."""
+
+import json
+from typing import Any
+
+import pytest
+
+from modelyard.control.routes import ROUTES
+from tests.stacks.conftest import Synthesized
+
+
+def test_every_route_asks_for_iam_authorization(synthesized: Synthesized) -> None:
+    routes = [route["Properties"] for _, _, route in synthesized.resources("AWS::ApiGatewayV2::Route")]
+    assert {route["AuthorizationType"] for route in routes} == {"AWS_IAM"}
+    keys = {route["RouteKey"] for route in routes}
+    assert keys == {f"{method} {path}" for method, path in ROUTES} | {
+        "POST /models/digits/predict",
+        "POST /models/seattle_weather/predict",
+    }
+
+
+def test_api_gateway_may_invoke_a_function_for_its_own_routes_only(synthesized: Synthesized) -> None:
+    permissions = [item["Properties"] for _, _, item in synthesized.resources("AWS::Lambda::Permission")]
+    from_api = [item for item in permissions if item["Principal"] == "apigateway.amazonaws.com"]
+    assert from_api
+    for item in from_api:
+        assert "SourceArn" in item
+        assert not json.dumps(item["SourceArn"]).endswith('/*/*"]]}'), item
+
+
+def test_an_endpoint_can_read_its_own_pointer_and_write_nothing(synthesized: Synthesized) -> None:
+    template = synthesized.template("Endpoint-digits")
+    policies = [item for item in template["Resources"].values() if item["Type"] == "AWS::IAM::Policy"]
+    assert len(policies) == 1
+    actions = set()
+    for statement in policies[0]["Properties"]["PolicyDocument"]["Statement"]:
+        found = statement["Action"]
+        actions |= set(found if isinstance(found, list) else [found])
+    assert actions == {"s3:GetObject", "s3:ListBucket", "logs:CreateLogStream", "logs:PutLogEvents"}
+    text = json.dumps(policies)
+    assert "deployments/digits.json" in text
+    assert "seattle_weather" not in text
+
+
+def test_training_cannot_touch_the_registry_and_other_models(synthesized: Synthesized) -> None:
+    template = synthesized.template("Retraining-seattle-weather")
+    policies = {
+        name: json.dumps(item["Properties"]["PolicyDocument"])
+        for name, item in template["Resources"].items()
+        if item["Type"] == "AWS::IAM::Policy"
+    }
+    (train,) = [text for name, text in policies.items() if "TrainRole" in name]
+    assert "dynamodb:PutItem" not in train
+    assert "artifacts/sha256" not in train
+    assert "digits" not in json.dumps(policies)
+
+
+def test_retraining_reaches_only_its_own_models_items(synthesized: Synthesized) -> None:
+    template = synthesized.template("Retraining-seattle-weather")
+    seen = 0
+    for name, item in template["Resources"].items():
+        if item["Type"] != "AWS::IAM::Policy":
+            continue
+        for statement in item["Properties"]["PolicyDocument"]["Statement"]:
+            if "dynamodb:" in json.dumps(statement["Action"]):
+                seen += 1
+                keys = json.dumps(statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"])
+                assert "MODEL#seattle_weather" in keys, name
+                assert "digits" not in keys, name
+    assert seen == 7
+
+
+def test_code_of_a_model_travels_as_a_layer_of_its_own(synthesized: Synthesized) -> None:
+    layers = {
+        stack: [item["Properties"]["Description"] for item in body["Resources"].values()
+                if item["Type"] == "AWS::Lambda::LayerVersion"]
+        for stack, body in synthesized.templates.items()
+    }  # fmt: skip
+    (digits,) = [found for stack, found in layers.items() if stack.endswith("Endpoint-digits")]
+    (weather,) = [found for stack, found in layers.items() if stack.endswith("Endpoint-seattle-weather")]
+    assert any("model-digits" in description for description in digits)
+    assert not any("model-" in description for description in weather)
+
+
+def test_the_workflow_reads_like_its_story(synthesized: Synthesized) -> None:
+    states = _definition(synthesized)["States"]
+    for state in (
+        "Claim the upload",
+        "Validate the data",
+        "Train the candidates",
+        "Evaluate against the champion",
+        "Register the version",
+        "Make it the champion",
+        "Record the rejection",
+        "Record the failure",
+    ):
+        assert state in states
+
+
+def test_every_task_has_a_timeout_and_retries_only_what_passes(synthesized: Synthesized) -> None:
+    tasks = {
+        name: state
+        for name, state in _definition(synthesized)["States"].items()
+        if state["Type"] == "Task" and "events:putEvents" not in json.dumps(state["Resource"])
+    }
+    assert len(tasks) >= 9
+    for name, task in tasks.items():
+        assert task["TimeoutSeconds"] > 0, name
+        retried = {error for retry in task["Retry"] for error in retry["ErrorEquals"]}
+        assert "States.ALL" not in retried, name
+        if not name.startswith("Record"):
+            assert task["Catch"][0]["ErrorEquals"] == ["States.ALL"], name
+
+
+def _definition(synthesized: Synthesized) -> dict[str, Any]:
+    (machine,) = [item for _, _, item in synthesized.resources("AWS::StepFunctions::StateMachine")]
+    parts = machine["Properties"]["DefinitionString"]["Fn::Join"][1]
+    document: dict[str, Any] = json.loads("".join(part if isinstance(part, str) else "REF" for part in parts))
+    return document
+
+
+def test_an_upload_that_cannot_start_its_run_goes_to_a_dead_letter_queue(synthesized: Synthesized) -> None:
+    rules = [rule for stack, _, rule in synthesized.resources("AWS::Events::Rule") if "Retraining" in stack]
+    assert rules
+    for rule in rules:
+        (target,) = rule["Properties"]["Targets"]
+        assert "DeadLetterConfig" in target
+        assert target["RetryPolicy"]["MaximumEventAgeInSeconds"] == 86400
+
+
+@pytest.mark.parametrize("ending", ["Registry"])
+def test_prod_keeps_what_cannot_be_made_again(prod: Synthesized, ending: str) -> None:
+    template = prod.template(ending)
+    for name, item in template["Resources"].items():
+        if item["Type"] in {"AWS::S3::Bucket", "AWS::DynamoDB::GlobalTable", "AWS::Logs::LogGroup"}:
+            assert item["DeletionPolicy"] == "Retain", name
+    (table,) = [item for item in template["Resources"].values() if item["Type"] == "AWS::DynamoDB::GlobalTable"]
+    (replica,) = table["Properties"]["Replicas"]
+    assert replica["DeletionProtectionEnabled"] is True
+    assert replica["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
+
+
+def test_buckets_in_the_cloud_refuse_plain_http(synthesized: Synthesized) -> None:
+    policies = [json.dumps(item) for _, _, item in synthesized.resources("AWS::S3::BucketPolicy")]
+    refusing = [text for text in policies if "aws:SecureTransport" in text]
+    expected = 0 if synthesized.name == "local" else 3
+    assert len(refusing) == expected
+
+
+def test_alarms_exist_where_the_environment_asks_for_them(synthesized: Synthesized) -> None:
+    alarms = list(synthesized.resources("AWS::CloudWatch::Alarm"))
+    assert bool(alarms) == (synthesized.name != "local")
+    for _, logical_id, alarm in alarms:
+        assert alarm["Properties"]["AlarmActions"], logical_id
+
+
+def test_one_stack_stays_far_below_cloudformations_limits(synthesized: Synthesized) -> None:
+    for stack, body in synthesized.templates.items():
+        assert len(body["Resources"]) < 250, stack
+        assert len(json.dumps(body)) < 500_000, stack

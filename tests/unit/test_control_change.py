@@ -1,0 +1,168 @@
+"""Putting versions live and taking them back over HTTP: who is told what when somebody else was first."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from modelyard.errors import AWSError
+from modelyard.pointer import pointer_key
+from modelyard.registry import Registry
+from tests.fakes.control import MODEL, ControlStand
+from tests.fakes.gateway import CALLER
+from tests.fakes.stores import InMemoryArtifactStore
+
+BOB = "arn:aws:iam::111122223333:user/bob"
+
+
+@pytest.fixture
+def stand() -> ControlStand:
+    return ControlStand().with_versions(3)
+
+
+def test_a_promoted_version_is_live_for_endpoints_too(stand: ControlStand) -> None:
+    answer = stand.promote(2, reason="better")
+    assert answer.status == 200
+    assert (answer.body["champion"], answer.body["revision"], answer.body["changed_by"]) == (2, 1, CALLER)
+    stored = stand.artifacts.get(pointer_key(MODEL))
+    assert stored is not None
+    assert json.loads(stored.body)["champion"]["version"] == 2
+
+
+def test_the_ledger_names_the_caller_that_api_gateway_established(stand: ControlStand) -> None:
+    stand.promote(1)
+    stand.gateway.caller = BOB
+    assert stand.promote(2).body["changed_by"] == BOB
+    actors = [entry["actor"] for entry in stand.get(f"/models/{MODEL}/history").body["items"]]
+    assert actors[:2] == [BOB, CALLER]
+
+
+def test_promoting_twice_is_a_conflict_and_changes_nothing(stand: ControlStand) -> None:
+    stand.promote(2)
+    again = stand.promote(2)
+    assert (again.status, again.code, again.body["field"]) == (409, "already_live", "version")
+    assert stand.get(f"/models/{MODEL}/deployment").body["revision"] == 1
+
+
+def test_a_version_that_does_not_exist_cannot_be_live(stand: ControlStand) -> None:
+    answer = stand.promote(4)
+    assert (answer.status, answer.code) == (404, "not_found")
+    assert "1 to 3" in answer.body["detail"]
+    assert stand.get(f"/models/{MODEL}/deployment").code == "nothing_live"
+
+
+def test_a_repeated_operation_gives_the_first_answer(stand: ControlStand) -> None:
+    first = stand.promote(1, operation="release-1")
+    stand.promote(2)
+    assert stand.promote(1, operation="release-1").body == first.body
+    assert stand.get(f"/models/{MODEL}/deployment").body["champion"] == 2
+
+
+def test_an_operation_stands_for_one_change_only(stand: ControlStand) -> None:
+    stand.promote(1, operation="release-1")
+    answer = stand.promote(2, operation="release-1")
+    assert (answer.status, answer.code, answer.body["field"]) == (409, "operation_reused", "operation")
+
+
+def test_a_change_in_between_is_a_conflict_that_names_the_present_revision(stand: ControlStand) -> None:
+    seen = stand.promote(1).body["revision"]
+    stand.gateway.caller = BOB
+    stand.promote(2)
+    stand.gateway.caller = CALLER
+    late = stand.promote(3, expected_revision=seen)
+    assert (late.status, late.code, late.body["field"]) == (409, "revision_changed", "expected_revision")
+    assert "revision 2" in late.body["detail"]
+    assert BOB in late.body["detail"]
+    assert stand.get(f"/models/{MODEL}/deployment").body["champion"] == 2
+
+
+def test_revision_0_means_that_nothing_is_live_yet(stand: ControlStand) -> None:
+    assert stand.promote(1, expected_revision=0).status == 200
+    assert stand.promote(2, expected_revision=0).code == "revision_changed"
+
+
+def test_a_rollback_goes_back_one_and_the_next_one_further(stand: ControlStand) -> None:
+    for version in (1, 2, 3):
+        stand.promote(version)
+    assert stand.rollback(reason="worse").body["champion"] == 2
+    assert stand.rollback().body["champion"] == 1
+    answer = stand.rollback()
+    assert (answer.status, answer.code) == (409, "no_predecessor")
+
+
+def test_a_rollback_needs_no_body(stand: ControlStand) -> None:
+    stand.promote(1)
+    stand.promote(2)
+    assert stand.post(f"/models/{MODEL}/rollback").body["champion"] == 1
+
+
+def test_a_rollback_goes_to_an_earlier_champion_by_number(stand: ControlStand) -> None:
+    stand.promote(1)
+    stand.promote(2)
+    never = stand.rollback(to=3)
+    assert (never.status, never.code, never.body["field"]) == (409, "not_a_predecessor", "to")
+    assert stand.rollback(to=2).code == "already_live"
+    assert stand.rollback(to=1).body["champion"] == 1
+    assert stand.rollback(to=99).code == "not_found"
+
+
+def test_there_is_nothing_to_roll_back_before_the_first_promotion(stand: ControlStand) -> None:
+    assert (stand.rollback().status, stand.rollback().code) == (409, "no_predecessor")
+
+
+def test_of_callers_at_once_one_wins_and_the_others_are_told(stand: ControlStand) -> None:
+    stand.promote(1)
+
+    def promote(version: int) -> object:  # what a request does, without the event loop that threads cannot share
+        try:
+            return Registry(stand.records, stand.artifacts, actor=BOB).promote(MODEL, version, expected_revision=1)
+        except Exception as lost:  # noqa: BLE001 - looked at below
+            return lost
+
+    with ThreadPoolExecutor(4) as pool:
+        outcomes = list(pool.map(promote, [2, 3, 2, 3]))
+    assert [getattr(outcome, "code", "ok") for outcome in outcomes].count("revision_changed") == 3
+    assert stand.promote(1, expected_revision=1).code == "revision_changed"
+
+
+class TestWhereAReasonIsRequired:
+    @pytest.fixture
+    def strict(self) -> ControlStand:
+        return ControlStand(require_reason=True).with_versions(2)
+
+    @pytest.mark.parametrize("reason", [{}, {"reason": ""}, {"reason": "  \n"}])
+    def test_a_change_without_one_is_refused(self, strict: ControlStand, reason: dict) -> None:
+        for answer in (strict.promote(1, **reason), strict.rollback(**reason)):
+            assert (answer.status, answer.code, answer.body["field"]) == (400, "reason_required", "reason")
+        assert strict.get(f"/models/{MODEL}/deployment").code == "nothing_live"
+
+    def test_a_change_with_one_goes_through(self, strict: ControlStand) -> None:
+        assert strict.promote(1, reason="first").status == 200
+        assert strict.promote(2, reason="second").status == 200
+        assert strict.rollback(reason="back").body["reason"] == "back"
+
+    def test_registering_needs_one_only_to_go_live(self, strict: ControlStand) -> None:
+        refused = strict.register(b"model 3", promote=True)
+        assert (refused.status, refused.code) == (400, "reason_required")
+        assert strict.get(f"/models/{MODEL}").body["versions"] == 2
+        assert strict.register(b"model 3").status == 201
+
+
+def test_a_pointer_that_cannot_be_written_is_said_and_repaired_by_repeating() -> None:
+    class Failing(InMemoryArtifactStore):
+        down = False
+
+        def put_if_absent(self, key: str, body: bytes, **about: object) -> bool:
+            if self.down and key.startswith("deployments/"):
+                raise AWSError("cannot write s3://bucket/key: S3 is away", code="unreachable")
+            return super().put_if_absent(key, body, **about)  # type: ignore[arg-type]
+
+    store = Failing()
+    stand = ControlStand(artifacts=store).with_versions(1)
+    store.down = True
+    behind = stand.promote(1, operation="release-1")
+    assert (behind.status, behind.code) == (502, "pointer_behind")
+    assert [failure.code for failure, _ in stand.journal.failures] == ["pointer_behind"]
+    store.down = False
+    assert stand.promote(1, operation="release-1").status == 200
+    assert store.get(pointer_key(MODEL)) is not None

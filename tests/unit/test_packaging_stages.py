@@ -1,0 +1,286 @@
+"""The stages of a layer's build: install, prune, compile, zip."""
+
+import os
+import stat
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from modelyard.packaging.archive import write_archive
+from modelyard.packaging.bytecode import compile_tree, find_interpreter
+from modelyard.packaging.install import install_command, install_failure, installer_environment
+from modelyard.packaging.process import run_program
+from modelyard.packaging.pruning import RULES, Rule, prune, pruned
+from modelyard.packaging.targets import BuildTarget
+
+HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
+ARM = BuildTarget("3.13", "arm64")
+
+
+def write(folder: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+# --- the installer
+
+
+def test_pips_index_counts_for_uv_unless_uv_has_its_own() -> None:
+    pip = {"PIP_INDEX_URL": "https://a.example/simple", "PIP_EXTRA_INDEX_URL": "https://b.example/simple"}
+
+    settings = installer_environment(pip)
+    assert settings["UV_DEFAULT_INDEX"] == "https://a.example/simple"
+    assert settings["UV_INDEX"] == "https://b.example/simple"
+
+    own = {**pip, "UV_INDEX_URL": "https://c.example/simple", "UV_INDEX": "https://d.example/simple"}
+    settings = installer_environment(own)
+    assert "UV_DEFAULT_INDEX" not in settings
+    assert settings["UV_INDEX"] == "https://d.example/simple"
+
+
+def test_wheels_are_for_the_target_with_hashes_and_nothing_is_built(tmp_path: Path) -> None:
+    command = install_command(tmp_path / "requirements.txt", tmp_path, ARM)
+
+    assert {"--require-hashes", "--no-deps", "--no-compile-bytecode"} <= set(command)
+    assert command[command.index("--only-binary") + 1] == ":all:"
+    assert command[command.index("--python-platform") + 1] == "aarch64-manylinux_2_28"
+    assert command[command.index("--python-version") + 1] == "3.13"
+    assert "--python-platform" not in install_command(tmp_path / "r.txt", tmp_path, BuildTarget(HERE, "local"))
+
+
+@pytest.mark.parametrize(
+    ("said", "helps"),
+    [
+        ("error: Failed to fetch: https://x\n cause: dns error", "connection"),
+        ("cause: Hash mismatch for `numpy`", "index serves other files"),
+        ("x has no wheels with a matching platform tag", "endpoint.architecture"),
+        ("No space left on device", "disk space"),
+    ],
+)
+def test_a_failed_install_says_what_helps(said: str, helps: str) -> None:
+    error = install_failure(Path("/p/layers/serving/requirements.txt"), ARM, said)
+
+    assert "layers/serving/requirements.txt" in error.message
+    assert said.splitlines()[0] in error.message
+    assert helps in str(error.next_step)
+
+
+def test_an_interrupted_program_ends_at_once(tmp_path: Path) -> None:
+    def stop() -> None:
+        raise InterruptedError
+
+    started = time.monotonic()
+    with pytest.raises(InterruptedError):
+        run_program(["/bin/sleep", "60"], env={}, folder=tmp_path, deadline_s=60, checkpoint=stop)
+
+    assert time.monotonic() - started < 10
+
+
+def test_a_program_that_hangs_is_ended_at_its_deadline(tmp_path: Path) -> None:
+    with pytest.raises(TimeoutError, match="not done after"):
+        run_program(["/bin/sleep", "60"], env={}, folder=tmp_path, deadline_s=0.2)
+
+
+# --- pruning
+
+
+@pytest.mark.parametrize(
+    ("layer", "path"),
+    [
+        ("serving", "bin/f2py"),
+        ("serving", ".lock"),
+        ("serving", "numpy/_core/tests/test_umath.py"),
+        ("serving", "numpy/__init__.pyi"),
+        ("serving", "numpy/_core/include/numpy/arrayobject.h"),
+        ("serving", "numpy-2.5.5.dist-info/RECORD"),
+        ("serving", "numpy-2.5.5.dist-info/licenses/LICENSE.txt"),
+        ("serving", "onnxruntime/capi/libonnxruntime.so.1.31.1"),
+        ("serving", "onnxruntime/capi/libonnxruntime.1.31.1.dylib"),
+        ("serving", "onnxruntime/transformers/optimizer.py"),
+        ("serving", "google/protobuf/message.py"),
+        ("training", "onnx/backend/test/data/node/test_abs/model.onnx"),
+        ("training", "sklearn/datasets/data/iris.csv"),
+        ("training", "scipy/signal/__init__.py"),
+        ("api", "aws_lambda_powertools/event_handler/openapi/swagger_ui/swagger-ui-bundle.min.js"),
+    ],
+)
+def test_what_no_function_reads_goes(layer: str, path: str) -> None:
+    assert pruned(layer, [path]) == [path]
+
+
+@pytest.mark.parametrize(
+    ("layer", "path"),
+    [
+        ("serving", "numpy/__init__.py"),
+        ("serving", "numpy/f2py/__init__.py"),
+        ("serving", "numpy/testing/__init__.py"),
+        ("serving", "numpy-2.5.5.dist-info/METADATA"),
+        ("serving", "onnxruntime/capi/onnxruntime_pybind11_state.so"),
+        ("serving", "onnxruntime/capi/libonnxruntime_providers_shared.so"),
+        ("training", "google/protobuf/message.py"),
+        ("training", "onnx/backend/base.py"),
+        ("training", "sklearn/utils/_testing.py"),
+        ("api", "opentelemetry_api-1.45.2.dist-info/entry_points.txt"),
+        ("api", "starlette/testclient.py"),
+    ],
+)
+def test_what_some_function_reads_stays(layer: str, path: str) -> None:
+    assert pruned(layer, [path]) == []
+
+
+def test_a_rule_for_one_layer_leaves_the_others_alone() -> None:
+    rules = [Rule("why", ("*/engine.so",), layers=("serving",))]
+
+    assert pruned("serving", ["x/engine.so"], rules) == ["x/engine.so"]
+    assert pruned("lean", ["x/engine.so"], rules) == []
+
+
+def test_every_pruning_rule_says_why_and_names_something() -> None:
+    assert all(rule.reason and rule.patterns for rule in RULES)
+    assert {name for rule in RULES for name in rule.layers} <= {"serving", "training", "api"}
+
+
+def test_pruning_removes_files_and_the_folders_that_they_leave_empty(tmp_path: Path) -> None:
+    write(tmp_path, {"a/tests/sub/test_x.py": "12345", "a/x.py": ""})
+
+    freed = prune("api", tmp_path)
+
+    assert freed == 5
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")) == ["a", "a/x.py"]
+
+
+# --- bytecode
+
+
+def test_bytecode_is_unchecked_names_lambdas_path_and_is_the_same_each_time(tmp_path: Path) -> None:
+    interpreter = find_interpreter(HERE)
+    assert interpreter is not None
+    source = "def f(x):\n    return x in {'a', 'b', 'c', 'd'}\n"
+    trees = [write(tmp_path / name, {"pkg/__init__.py": source, "pkg/more.py": "y = 'a'\n"}) for name in ("one", "two")]
+
+    outcomes = [compile_tree(tree, interpreter) for tree in trees]
+    one, two = ([path.read_bytes() for path in sorted(tree.rglob("*.pyc"))] for tree in trees)
+
+    assert all(outcome.complete for outcome in outcomes)
+    assert one == two
+    assert len(one) == 2
+    assert all(int.from_bytes(content[4:8], "little") == 0b01 for content in one)
+    assert b"/opt/python/pkg/__init__.py" in one[0]
+    assert str(tmp_path).encode() not in one[0]
+
+
+def test_a_file_that_does_not_compile_is_reported_and_the_others_are_compiled(tmp_path: Path) -> None:
+    interpreter = find_interpreter(HERE)
+    assert interpreter is not None
+    write(tmp_path, {"bad.py": "def x(:\n", "good.py": "y = 1\n"})
+
+    outcome = compile_tree(tmp_path, interpreter)
+
+    assert not outcome.complete
+    assert "SyntaxError" in outcome.output
+    assert [path.name.split(".")[0] for path in tmp_path.rglob("*.pyc")] == ["good"]
+
+
+def script(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+def nowhere(tmp_path: Path, *folders: Path) -> dict[str, str]:
+    path = os.pathsep.join(str(folder) for folder in folders)
+    return {"PATH": path, "HOME": str(tmp_path), "UV_PYTHON_INSTALL_DIR": str(tmp_path / "none")}
+
+
+def test_the_running_python_compiles_for_its_own_version(tmp_path: Path) -> None:
+    found = find_interpreter(HERE, environ=nowhere(tmp_path), home=tmp_path)
+
+    assert found is not None
+    assert found.executable == sys.executable
+    assert found.version.startswith(f"{HERE}.")
+
+
+def test_a_shim_that_refuses_to_run_is_passed_over(tmp_path: Path) -> None:
+    script(tmp_path / "shims/python3.99", "echo 'version not installed' >&2; exit 127")
+    real = script(tmp_path / "bin/python3.99", "echo cpython final 3.99 3.99.1")
+    environ = nowhere(tmp_path, tmp_path / "shims", tmp_path / "bin")
+
+    found = find_interpreter("3.99", environ=environ, home=tmp_path)
+
+    assert found is not None
+    assert (found.executable, found.version) == (str(real), "3.99.1")
+
+
+def test_a_version_managers_python_is_found_although_path_does_not_name_it(tmp_path: Path) -> None:
+    script(tmp_path / ".pyenv/versions/3.99.4/bin/python3.99", "echo cpython final 3.99 3.99.4")
+
+    found = find_interpreter("3.99", environ=nowhere(tmp_path), home=tmp_path)
+
+    assert found is not None
+    assert found.version == "3.99.4"
+
+
+@pytest.mark.parametrize(
+    "answer", ["cpython final 3.11 3.11.2", "pypy final 3.99 3.99.1", "cpython candidate 3.99 3.99.0", "", "nonsense"]
+)
+def test_another_python_is_not_taken_for_the_right_one(tmp_path: Path, answer: str) -> None:
+    script(tmp_path / "bin/python3.99", f"echo {answer}")
+
+    assert find_interpreter("3.99", environ=nowhere(tmp_path, tmp_path / "bin"), home=tmp_path) is None
+
+
+# --- the zip
+
+
+def test_equal_trees_give_equal_zips_whatever_their_times_modes_and_order(tmp_path: Path) -> None:
+    one = write(tmp_path / "one", {"b/x.py": "x", "a.py": "a" * 1000})
+    two = write(tmp_path / "two", {"a.py": "a" * 1000, "b/x.py": "x"})
+    os.utime(two / "a.py", (1, 1))
+    (two / "a.py").chmod(0o700)
+
+    archives = [write_archive(tree, tmp_path / f"{tree.name}.zip", level=6) for tree in (one, two)]
+
+    assert archives[0] == archives[1]
+    assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
+
+
+def test_the_digest_is_of_the_content_and_not_of_the_compression(tmp_path: Path) -> None:
+    tree = write(tmp_path / "tree", {"a.py": "a" * 5000})
+
+    stored, small = (write_archive(tree, tmp_path / f"{level}.zip", level=level) for level in (0, 6))
+
+    assert stored.digest == small.digest
+    assert small.zip_bytes < stored.unzipped_bytes == 5000 < stored.zip_bytes
+
+
+def test_the_level_decides_how_small_the_zip_is(tmp_path: Path) -> None:
+    tree = write(tmp_path / "tree", {"a.py": " ".join(str(number * number) for number in range(20_000))})
+
+    fast, small = (write_archive(tree, tmp_path / f"{level}.zip", level=level).zip_bytes for level in (1, 9))
+
+    assert small < fast
+
+
+def test_moving_a_byte_from_one_file_to_the_next_changes_the_digest(tmp_path: Path) -> None:
+    one = write_archive(write(tmp_path / "one", {"a": "xy", "b": "z"}), tmp_path / "1.zip", level=0)
+    two = write_archive(write(tmp_path / "two", {"a": "x", "b": "yz"}), tmp_path / "2.zip", level=0)
+
+    assert one.digest != two.digest
+
+
+def test_everything_lies_under_python_and_lambda_may_read_it(tmp_path: Path) -> None:
+    tree = write(tmp_path / "tree", {"pkg/__init__.py": ""})
+    (tree / "pkg/__init__.py").chmod(0o600)
+    write_archive(tree, tmp_path / "layer.zip", level=1)
+
+    with zipfile.ZipFile(tmp_path / "layer.zip") as archive:
+        (entry,) = archive.infolist()
+
+    assert entry.filename == "python/pkg/__init__.py"
+    assert stat.S_IMODE(entry.external_attr >> 16) == 0o644
