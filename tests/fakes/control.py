@@ -58,9 +58,7 @@ class ControlStand:
         self.artifacts = artifacts or InMemoryArtifactStore()
         self.journal = RecordingJournal()
         self.signer = RecordingSigner()
-        self.app = create_app(
-            self.registry, self.signer, journal=self.journal, **{"admit": admit_all, **settings}
-        )
+        self.app = create_app(self.registry, self.signer, journal=self.journal, **{"admit": admit_all, **settings})
         self.gateway = Gateway(Adapter(self.app, journal=self.journal))
         self.get, self.post, self.send = self.gateway.get, self.gateway.post, self.gateway.send
 

@@ -89,7 +89,9 @@ def test_a_method_that_a_path_does_not_take_is_refused(stand: ControlStand, meth
     assert "takes GET" in answer.body["detail"]
 
 
-@pytest.mark.parametrize("number", ["0", "-1", "1.0", "1e3", "1_0", "%201", "latest", "\u0663", "9" * 30, "true", "%00"])
+@pytest.mark.parametrize(
+    "number", ["0", "-1", "1.0", "1e3", "1_0", "%201", "latest", "\u0663", "9" * 30, "true", "%00"]
+)
 def test_a_version_number_in_a_path_is_a_plain_number(stand: ControlStand, number: str) -> None:
     answer = stand.get(f"/models/{MODEL}/versions/{number}")
     assert (answer.status, answer.code, answer.body["field"]) == (400, "invalid_request", "number")
@@ -153,9 +155,7 @@ REGISTRATIONS = {
 
 
 @pytest.mark.parametrize(("body", "field"), REGISTRATIONS.values(), ids=REGISTRATIONS)
-def test_a_body_that_is_none_for_a_registration_names_the_field(
-    stand: ControlStand, body: object, field: str
-) -> None:
+def test_a_body_that_is_none_for_a_registration_names_the_field(stand: ControlStand, body: object, field: str) -> None:
     answer = stand.post(f"/models/{MODEL}/versions", body)
     assert (answer.status, answer.code, answer.body["field"]) == (400, "invalid_request", field)
 
@@ -180,8 +180,10 @@ def test_all_that_is_wrong_with_a_body_is_said_at_once(stand: ControlStand) -> N
 
 
 @pytest.mark.parametrize(
-    "body", ["{", "", "\0", "{'version': 1}", '{"version": 1}}', "\ufeff{}"], ids=["cut", "empty", "NUL", "quotes", "more", "BOM"]
-)  # fmt: skip
+    "body",
+    ["{", "", "\0", "{'version': 1}", '{"version": 1}}', "\ufeff{}"],
+    ids=["cut", "empty", "NUL", "quotes", "more", "BOM"],
+)
 def test_a_body_that_is_not_json_is_refused(stand: ControlStand, body: str) -> None:
     answer = stand.post(f"/models/{MODEL}/promote", body)
     assert (answer.status, answer.code) in {(400, "invalid_json"), (400, "invalid_request")}
@@ -230,7 +232,9 @@ def test_a_start_is_what_a_page_gave(stand: ControlStand, start: str) -> None:
     assert (answer.status, answer.body["field"]) == (400, "start")
 
 
-@pytest.mark.parametrize("at", ["yesterday", "2026-11-21", "2026-11-21T10:00:00", "2026-11-21T10:00:00+01:00", "", "%00"])
+@pytest.mark.parametrize(
+    "at", ["yesterday", "2026-11-21", "2026-11-21T10:00:00", "2026-11-21T10:00:00+01:00", "", "%00"]
+)
 def test_a_time_needs_a_zone_and_an_encoded_plus(stand: ControlStand, at: str) -> None:
     answer = stand.get(f"/models/{MODEL}/history", f"at={at}")
     assert (answer.status, answer.code, answer.body["field"]) == (400, "invalid_time", "at")

@@ -94,7 +94,7 @@ def _show(draft: "Draft", files: list[str]) -> None:
         rows = [[column.name or "(no name)", column.kind or "left out", column.note] for column in training.columns]
         rows.sort(key=lambda row: row[1] == "left out")
         rows.insert(0, [training.target, "target", training.target_note])
-        table("Columns", ["column", "used as", ""], rows[:LONGEST_LIST])
+        table("Columns", ["column", "used as"], rows[:LONGEST_LIST])
         if len(rows) > LONGEST_LIST:
             out.print(f"  and {len(rows) - LONGEST_LIST} more: models/{draft.name}/model.toml has them all")
         for remark in training.remarks:

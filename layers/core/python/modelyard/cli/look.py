@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from modelyard import stack_names
 from modelyard.cli.session import Session
-from modelyard.cli.show import out, print_json, table
+from modelyard.cli.show import moment, out, print_json, table, who
 from modelyard.errors import ModelyardError, UsageError
 
 
@@ -24,7 +24,7 @@ def status(
         return
     table(
         f"{session.name} ({session.settings.account}, {session.settings.region})",
-        ["model", "live", "newest", "since", "by", "last run", "endpoint"],
+        ["model", "live", "newest", "since (UTC)", "by", "last run"],
         [list(row.values()) for row in rows],
     )
 
@@ -42,9 +42,7 @@ def _model_row(session: Session, name: str) -> dict[str, Any]:
     row["newest"] = newest[0].number if newest else None
     row["last_run"] = runs[-1].status if runs else None
     if deployment is not None:
-        row.update(
-            live=deployment.champion, since=deployment.changed_at[:19], by=deployment.changed_by.rsplit("/", 1)[-1]
-        )
+        row.update(live=deployment.champion, since=moment(deployment.changed_at), by=who(deployment.changed_by))
     return row
 
 
@@ -75,8 +73,8 @@ def logs(
             )
             for page in pages:
                 lines += [(event["timestamp"], title, event["message"].rstrip()) for event in page["events"]]
-    for moment, title, message in sorted(lines)[-limit:]:
-        clock = time.strftime("%H:%M:%S", time.localtime(moment / 1000))
+    for milliseconds, title, message in sorted(lines)[-limit:]:
+        clock = time.strftime("%H:%M:%S", time.localtime(milliseconds / 1000))
         out.print(f"[dim]{clock} {title}[/] {escape(message)}", soft_wrap=True)
     if not lines:
         out.print(f"no lines in the last {since_minutes} minutes")

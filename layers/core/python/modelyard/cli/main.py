@@ -5,6 +5,7 @@ cause and one line of what to run next; a traceback only with ``--debug``.
 """
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -74,9 +75,11 @@ def version() -> None:
     sys.stdout.write(f"modelyard {__version__}\n")
 
 
-for command in (up.up, up.down, look.status, initialise.init):
-    app.command()(command)
-for command in (
+COMMANDS: tuple[Callable[..., None], ...] = (
+    up.up,
+    up.down,
+    look.status,
+    initialise.init,
     models.register,
     models.upload,
     models.predict,
@@ -84,9 +87,11 @@ for command in (
     models.history,
     models.promote,
     models.rollback,
-):
-    app.command()(command)
-for command in (look.logs, look.doctor, build.build):
+    look.logs,
+    look.doctor,
+    build.build,
+)
+for command in COMMANDS:
     app.command()(command)
 
 

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from modelyard.cli.bring import register_artifact
 from modelyard.cli.runs import wait_for_run
 from modelyard.cli.session import Session
-from modelyard.cli.show import errors, out, print_json, table
+from modelyard.cli.show import errors, moment, out, print_json, table, who
 from modelyard.errors import ConflictError, ModelyardError, UsageError
 
 Name = Annotated[str, typer.Argument(help="The model's name.")]
@@ -152,9 +152,17 @@ def refusal(status: int, body: Any) -> ModelyardError:
 
 
 def brief(value: Any) -> str:
-    """A value on one line, cut where it gets long."""
-    text = value if isinstance(value, str) else json.dumps(value)
+    """A value on one line, with numbers to four digits, cut where it gets long; for people, not for programs."""
+    text = value if isinstance(value, str) else json.dumps(_rounded(value))
     return text if len(text) <= 100 else f"{text[:97]}…"
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.4g}")
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    return [_rounded(item) for item in value] if isinstance(value, list) else value
 
 
 def _instances(session: Session, name: str, instances: str | None) -> dict[str, Any]:
@@ -197,18 +205,20 @@ def versions(
         print_json([msgspec.to_builtins(version) for version in page.items])
         return
     champion = deployment.champion if deployment else None
+    evaluation = session.model(name).spec.evaluation
+    metric = evaluation.metric if evaluation else ""
     table(
         f"{name}: versions",
-        ["version", "", "made", "by", "from", "metrics", "sha256"],
+        ["version", "", "made", "by", metric or "metric", "sha256"],
         [
             [
                 version.number,
                 "champion" if version.number == champion else "",
-                version.created_at[:19],
-                version.author.rsplit("/", 1)[-1],
-                _origin(version),
-                " ".join(f"{metric} {value:.4g}" for metric, value in version.manifest.metrics.items()),
+                moment(version.created_at),
+                who(version.author),
+                f"{version.manifest.metrics[metric]:.4g}" if metric in version.manifest.metrics else "",
                 version.manifest.digest[:12],
+                _origin(version),
             ]
             for version in page.items
         ],
@@ -245,7 +255,8 @@ def history(
         else:
             out.print(
                 f"{escape(name)} at {escape(at)}: version [bold]{deployment.champion}[/] "
-                f"(revision {deployment.revision}, since {deployment.changed_at[:19]}, by {deployment.changed_by})"
+                f"(revision {deployment.revision}, since {moment(deployment.changed_at)}, "
+                f"by {who(deployment.changed_by)})"
             )
         return
     page = session.registry.history(name, limit=limit)
@@ -254,15 +265,9 @@ def history(
         return
     table(
         f"{name}: history",
-        ["when", "what", "version", "by", "why"],
+        ["when (UTC)", "what", "version", "by"],
         [
-            [
-                entry.at[:19],
-                entry.kind.replace("_", " "),
-                entry.version,
-                entry.actor.rsplit("/", 1)[-1],
-                entry.reason,
-            ]
+            [moment(entry.at), entry.kind.replace("_", " "), entry.version, who(entry.actor), entry.reason]
             for entry in page.items
         ],
     )

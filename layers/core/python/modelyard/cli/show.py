@@ -8,7 +8,6 @@ from typing import Any, Self
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 out = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
@@ -20,15 +19,39 @@ def print_json(document: Any) -> None:
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """A table on stdout; values are shown as they are, not as markup."""
-    drawn = Table(
-        title=title, title_justify="left", header_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0)
-    )
-    for column in columns:
-        drawn.add_column(column, overflow="fold")
-    for row in rows:
-        drawn.add_row(*[escape("" if value is None else str(value)) for value in row])
-    out.print(drawn)
+    """A table on stdout whose last column is long and stands below its row.
+
+    So a URL stays in one piece, to be clicked or copied, and a reason reads as a sentence, also where the terminal is
+    narrow. Values are shown as they are, not as markup.
+
+    Args:
+        title: Above the table.
+        columns: Headings of all columns but the last, which has none.
+        rows: As many values as columns, and one more; None is empty.
+    """
+    shown = [["" if value is None else str(value) for value in row] for row in rows]
+    widths = [max(len(cell) for cell in cells) for cells in zip(columns, *[row[:-1] for row in shown], strict=True)]
+    out.print(f"[bold]{escape(title)}[/]")
+    out.print(f"[dim]{escape(_aligned(columns, widths))}[/]", soft_wrap=True)
+    for *cells, long in shown:
+        out.print(escape(_aligned(cells, widths)), soft_wrap=True)
+        if long:
+            out.print(f"  [dim]{escape(long)}[/]", soft_wrap=True)
+
+
+def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip()
+
+
+def who(actor: str) -> str:
+    """An IAM identity in one or two words: the user, or what kind of function it was."""
+    name = actor.rsplit("/", 1)[-1]
+    return "retraining" if ":assumed-role/" in actor and "-Retraini" in name else name
+
+
+def moment(stamp: str) -> str:
+    """A stored UTC time, to the second."""
+    return f"{stamp[:10]} {stamp[11:19]}"
 
 
 class Step:

@@ -5,7 +5,10 @@ a user in the cloud would: upload, register, promote, signed calls. Each step lo
 it again changes nothing that is up to date, and running it after a crash goes on where it stopped.
 """
 
+import fcntl
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -44,6 +47,24 @@ def up(context: typer.Context) -> None:
             next_step=f"Run 'cdk deploy --all -c env={session.name}'.",
         )
     models = session.models  # a broken spec ends it here, before anything starts
+    with _only_one(session.home):
+        _bring_up(session, models)
+
+
+@contextmanager
+def _only_one(home: Path) -> Iterator[None]:
+    """One 'up' at a time; a second terminal waits for the first."""
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "up.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            errors.print("[yellow]note:[/] another 'modelyard up' is running; waiting for it to end")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _bring_up(session: Session, models: list[Model]) -> None:
     with Step("Local AWS") as step:
         found = session.local_aws.start()
         step.outcome = f"{FOUND[found]} at {session.local_aws.endpoint}"
@@ -59,7 +80,7 @@ def up(context: typer.Context) -> None:
             session.local_aws.start()
             step.outcome = "stopped and started: a kill from now on loses nothing of this"
     out.print()
-    table("Models", ["model", "live", "versions", "prediction", "endpoint"], rows)
+    table("Models", ["model", "live", "versions", "first answer"], rows)
     _show_next(session, models)
 
 

@@ -61,9 +61,7 @@ async def _registry(request: Request) -> Registry:
 
 
 async def _model_name(
-    name: Annotated[
-        str, Path(description=f"A model's name: `{NAME_PATTERN.pattern}`.", examples=["seattle_weather"])
-    ],
+    name: Annotated[str, Path(description=f"A model's name: `{NAME_PATTERN.pattern}`.", examples=["seattle_weather"])],
 ) -> str:
     return check_name(name)
 

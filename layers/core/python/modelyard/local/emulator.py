@@ -55,6 +55,7 @@ class LocalAws:
         self.home, self.port, self.python = home, port, python
         self.state, self.saved, self.temporary = home / "state", home / "saved", home / "tmp"
         self.log, self._record = home / "emulator.log", home / "process.json"
+        self._child: subprocess.Popen[bytes] | None = None
 
     @property
     def endpoint(self) -> str:
@@ -93,7 +94,7 @@ class LocalAws:
             if process is None or not _is_emulator(process.pid):
                 return False
             os.kill(process.pid, signal.SIGTERM)
-            if not _wait_for_end(process.pid, STOP_TIMEOUT_S):
+            if not self._wait_for_end(process.pid, STOP_TIMEOUT_S):
                 os.kill(process.pid, signal.SIGKILL)
                 raise LocalError(
                     f"the local AWS (process {process.pid}) did not end within {STOP_TIMEOUT_S:.0f} s and was killed",
@@ -127,7 +128,7 @@ class LocalAws:
         if _is_emulator(process.pid):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGKILL)  # ours, alive, and not answering
-            _wait_for_end(process.pid, 10)
+        self._wait_for_end(process.pid, 10)
         self._record.unlink(missing_ok=True)
         shutil.rmtree(self.temporary, ignore_errors=True)
         shutil.rmtree(self.state, ignore_errors=True)
@@ -150,7 +151,7 @@ class LocalAws:
         self.state.mkdir(exist_ok=True)
         self.temporary.mkdir(exist_ok=True)
         with self.log.open("ab") as log:
-            child = subprocess.Popen(  # noqa: S603 - our own interpreter and module, no shell
+            child = self._child = subprocess.Popen(  # noqa: S603 - our own interpreter and module, no shell
                 [str(self.python), "-m", "ministack"],
                 env=self._environment(),
                 stdin=subprocess.DEVNULL,
@@ -167,13 +168,23 @@ class LocalAws:
             if self._answers():
                 return
             time.sleep(0.05)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child.pid, signal.SIGKILL)
+        child.kill()
+        child.wait()
         tail = self.log.read_text(errors="replace").splitlines()[-5:]
         raise LocalError(
             "the local AWS did not come up; the last lines of its log are:\n  " + "\n  ".join(tail),
             next_step=f"Look at {self.log}; 'make clean' forgets its state.",
         )
+
+    def _wait_for_end(self, pid: int, timeout_s: float) -> bool:
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            if self._child is not None:
+                self._child.poll()  # our own child stays a zombie until it is asked for
+            if not _is_emulator(pid):
+                return True
+            time.sleep(0.05)
+        return False
 
     def _environment(self) -> dict[str, str]:
         """Only what is named here: functions run as children and must not see the caller's shell."""
@@ -235,14 +246,3 @@ def _is_emulator(pid: int) -> bool:
     )
     line = listing.stdout.strip()
     return "ministack" in line and not line.startswith("Z")
-
-
-def _wait_for_end(pid: int, timeout_s: float) -> bool:
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(pid, os.WNOHANG)  # when it is our own child, so that it does not stay a zombie
-        if not _is_emulator(pid):
-            return True
-        time.sleep(0.05)
-    return False

@@ -79,7 +79,6 @@ class Draft:
         instances: A first request; empty when there can be none.
         training: For a CSV.
         signature: For an ONNX file.
-        texts: The files to write beside the source: path and text.
     """
 
     name: str

@@ -1,0 +1,38 @@
+"""The adapters keep the same contract against the deployed table and bucket as the fakes do in the unit tests."""
+
+import pytest
+
+from modelyard.aws.bucket import S3Artifacts
+from modelyard.aws.table import DynamoDBRecords
+from modelyard.ports import ArtifactStore, RecordStore
+from tests.cloud.conftest import System
+
+pytest.register_assert_rewrite("tests.contract_stores")
+
+from tests.contract_stores import (  # noqa: E402 - after the rewriting of its assertions
+    ArtifactStoreContract,
+    RecordStoreContract,
+    RegistryContract,
+)
+
+
+@pytest.fixture(scope="module")
+def records(system: System) -> RecordStore:
+    return DynamoDBRecords(system.client("dynamodb"), system.outputs("Registry")["RegistryTable"])
+
+
+@pytest.fixture(scope="module")
+def artifacts(system: System) -> ArtifactStore:
+    return S3Artifacts(system.client("s3"), system.outputs("Registry")["ArtifactBucket"])
+
+
+class TestDynamoDBRecords(RecordStoreContract):
+    """The table."""
+
+
+class TestS3Artifacts(ArtifactStoreContract):
+    """The artifact bucket."""
+
+
+class TestRegistryOnAws(RegistryContract):
+    """The registry's verbs over both."""
