@@ -135,7 +135,7 @@ class RegistryStack(ModelyardStack):
         log_groups = f"/aws/cloudformation/{stacks}" if self.settings.is_local else stacks
         named = {
             "cloudformation": [f"stack/{stacks}/*"],
-            "logs": [f"log-group:{log_groups}:*"],
+            "logs": [f"log-group:{log_groups}"],
             "states": [f"stateMachine:{workflow}", f"execution:{workflow}"],
         }
         actions = {

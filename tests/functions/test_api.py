@@ -30,6 +30,7 @@ ENVIRONMENT = {
     "POWERTOOLS_SERVICE_NAME": "modelyard-control",
     "POWERTOOLS_METRICS_NAMESPACE": "Modelyard",
 }
+LAYER = {"PYTHONPATH": str(PROJECT / "layers" / "core" / "python")}
 
 
 class PresentStdout:
@@ -149,7 +150,12 @@ def test_the_function_starts_in_an_environment_of_its_own_and_without_the_tracer
         "print([name for name in sys.modules if 'xray' in name])"
     )
     ended = subprocess.run(
-        [sys.executable, "-c", program], cwd=PROJECT, env=ENVIRONMENT, capture_output=True, text=True, check=False
+        [sys.executable, "-c", program],
+        cwd=PROJECT,
+        env=ENVIRONMENT | LAYER,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.splitlines()[-1] == "[]"
@@ -158,7 +164,7 @@ def test_the_function_starts_in_an_environment_of_its_own_and_without_the_tracer
 def test_an_incomplete_environment_is_named_at_once() -> None:
     ended = subprocess.run(
         [sys.executable, "-c", "import functions.api"],
-        cwd=PROJECT, env={"AWS_REGION": "eu-west-1"}, capture_output=True, text=True, check=False,
+        cwd=PROJECT, env={"AWS_REGION": "eu-west-1"} | LAYER, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert ended.returncode != 0
     assert "MODELYARD_ARTIFACT_BUCKET is not set; MODELYARD_TABLE is not set" in ended.stderr

@@ -164,3 +164,13 @@ def test_an_outcome_that_is_none_is_refused(yard: Yard) -> None:
     with pytest.raises(UsageError) as refused:
         yard.registry().record_outcome("weather", "promoted", run_id="run-1", reason="")  # type: ignore[arg-type]
     assert refused.value.code == "invalid_kind"
+
+
+def test_no_operation_id_of_a_caller_collides_with_what_a_run_writes(yard: Yard) -> None:
+    registry = yard.registry()
+    yard.add(body=b"one")
+    registry.promote("weather", 1, operation="failed-r9")
+    assert registry.record_outcome("weather", "failed", run_id="r9", reason="out of memory").kind == "failed"
+    yard.add(body=b"two")
+    file = registry.add_dataset_file("weather", run_id="r10", **FILE)
+    assert registry.promote("weather", 2, operation=f"dataset-{file.sha256}").champion == 2

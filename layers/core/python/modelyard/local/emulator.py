@@ -179,9 +179,10 @@ class LocalAws:
     def _wait_for_end(self, pid: int, timeout_s: float) -> bool:
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
-            if self._child is not None:
-                self._child.poll()  # our own child stays a zombie until it is asked for
-            if not _is_emulator(pid):
+            if self._child is not None and self._child.pid == pid:
+                if self._child.poll() is not None:  # our own child stays a zombie until it is asked for
+                    return True
+            elif not _is_emulator(pid):
                 return True
             time.sleep(0.05)
         return False

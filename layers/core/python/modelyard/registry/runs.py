@@ -136,12 +136,12 @@ class RunLog(Reader):
         try:
             self.records.transact(
                 [
-                    Put(keys.item(pk, keys.OPERATION + operation, stored), absent=True),
+                    Put(keys.item(pk, keys.ONCE + operation, stored), absent=True),
                     Put(keys.item(pk, sk, record), absent=True),
                 ]
             )
         except ConditionFailedError:
-            found = self.records.get(pk, keys.OPERATION + operation)
+            found = self.records.get(pk, keys.ONCE + operation)
             if found is None:
                 raise _contended(f"{operation} of model {model!r}") from None
             return msgspec.convert(found["record"], type(record))

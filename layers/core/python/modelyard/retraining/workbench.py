@@ -8,60 +8,113 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from modelyard.errors import ModelyardError
+from modelyard.errors import ModelyardError, UsageError
 from modelyard.ports import ArtifactStore
 from modelyard.registry import Registry
+from modelyard.retraining.bounds import LONGEST_ERROR, short
+
+METRICS = {"step_seconds": "Seconds", "step_errors": "Count", "uploads_ignored": "Count"}
+"""Metrics of namespace ``Modelyard``, dimensions ``model`` and ``step``; the line of a step carries them."""
+
+_DIRECTIVE = [
+    {
+        "Namespace": "Modelyard",
+        "Dimensions": [["model", "step"]],
+        "Metrics": [{"Name": name, "Unit": unit} for name, unit in METRICS.items()],
+    }
+]
 
 
 class UploadFacts(Protocol):
     """What is known about an uploaded file."""
 
-    version_id: str
-    etag: str
-    size: int
+    @property
+    def version_id(self) -> str:
+        """Names these bytes under this key, for ever."""
+        ...
+
+    @property
+    def etag(self) -> str:
+        """S3's tag of the bytes, without quotes."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        ...
 
 
 class UploadStore(Protocol):
-    """The data bucket, as the steps read it."""
+    """The data bucket, as the steps read it. It keeps every version of a file."""
 
-    bucket: str
+    @property
+    def bucket(self) -> str:
+        """The bucket's name."""
+        ...
 
-    def head(self, key: str, version_id: str | None = None) -> Any:
-        """Its `UploadFacts`, in a version or the newest; None when it is gone."""
+    def head(self, key: str, version_id: str | None = None) -> UploadFacts | None:
+        """What is known about a version, or about the newest; None when it is gone or is a delete marker."""
         ...
 
     def get(self, key: str, version_id: str) -> bytes | None:
-        """The bytes of one version; None when it is gone."""
+        """The bytes of one version; None when it is gone or is a delete marker."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Workbench:
-    """Everything outside that a step touches."""
+    """Everything outside that a step touches; ``memory_mb`` is what it has to work in, None where nothing limits it."""
 
     registry: Registry
     artifacts: ArtifactStore
     uploads: UploadStore
+    memory_mb: int | None = None
 
 
 Step = Callable[[Workbench, dict[str, Any]], dict[str, Any]]
 
 
 def run_step(name: str, step: Step, workbench: Workbench, event: dict[str, Any]) -> dict[str, Any]:
-    """Run one step and write one line about it: run, outcome, seconds; the cause when it raises."""
+    """Run one step and write one line about it: model, run, outcome, seconds; the cause when it raises.
+
+    An error of ours leaves with its next step in its message and a bounded length: the message is all that the workflow
+    keeps of it.
+    """
     began = time.monotonic()
-    line: dict[str, Any] = {"kind": "step", "step": name, "run_id": event.get("run_id")}
+    line: dict[str, Any] = {"kind": "step", "step": name}
     try:
+        line |= _whose(event)
         answer = step(workbench, event)
     except BaseException as error:
-        line |= {"outcome": "error", "error": type(error).__name__, "message": str(error)}
-        if not isinstance(error, ModelyardError):
+        if isinstance(error, ModelyardError):
+            error.args = (short(f"{error.message}. {error.next_step or ''}".rstrip(". "), LONGEST_ERROR),)
+        else:
             line["traceback"] = traceback.format_exc()
+        line |= {"outcome": "error", "error": type(error).__name__, "message": short(str(error), LONGEST_ERROR)}
         raise
     else:
-        line |= {"outcome": "done", "answer": {key: value for key, value in answer.items() if key != "leaderboard"}}
+        line |= {"outcome": answer.get("status", "done"), "answer": answer}
         return answer
     finally:
-        line["seconds"] = round(time.monotonic() - began, 3)
-        sys.stdout.write(json.dumps(line, default=str) + "\n")
-        sys.stdout.flush()
+        _write(line, seconds=round(time.monotonic() - began, 3))
+
+
+def _whose(event: Any) -> dict[str, Any]:
+    """Model and run of an event, for the log and to refuse what is no event of the workflow."""
+    try:
+        return {"model": str(event["plan"]["model"]), "run_id": str(event["run_id"])}
+    except (KeyError, TypeError) as missing:
+        raise UsageError(
+            f"this is no event of the retraining workflow: {missing} is missing",
+            code="invalid_event",
+            next_step="Upload a file, or start an execution of the state machine: it calls the steps.",
+        ) from None
+
+
+def _write(line: dict[str, Any], *, seconds: float) -> None:
+    ignored = line["step"] == "claim" and line["outcome"] == "ignored"
+    line |= {"step_seconds": seconds, "step_errors": int(line["outcome"] == "error"), "uploads_ignored": int(ignored)}
+    if "model" in line:
+        line["_aws"] = {"Timestamp": time.time_ns() // 1_000_000, "CloudWatchMetrics": _DIRECTIVE}
+    sys.stdout.write(json.dumps(line, default=str) + "\n")
+    sys.stdout.flush()

@@ -117,6 +117,15 @@ def check_upload(
     return UploadCheck(not findings, findings, reading.remarks, rows, hashlib.sha256(upload).hexdigest())
 
 
+def findings_of_file(plan: Plan, file: bytes, *, name: str) -> tuple[str, ...]:
+    """What is wrong with a file by itself, whatever other files hold."""
+    records = read_records(file, name=name, expected=plan.columns)
+    findings = list(records.findings)
+    if records.rows:
+        _typed_columns(plan, records, findings)
+    return tuple(findings)
+
+
 def read_table(plan: Plan, files: Sequence[bytes], *, names: Sequence[str] = ()) -> Reading:
     """Read training files into one table.
 
