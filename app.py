@@ -3,6 +3,7 @@
 ``cdk deploy --all -c env=local|dev|prod``. The environment is read here and nowhere below.
 """
 
+import sys
 from pathlib import Path
 
 from stacks.api_stack import ApiStack
@@ -14,6 +15,7 @@ from stacks.retraining_stack import RetrainingStack
 from aws_cdk import App  # isort: skip - stacks/__init__.py chooses the Node that this import starts
 
 from modelyard.environments import choose_environment, load_environments
+from modelyard.errors import ModelyardError
 from modelyard.spec import load_models
 
 
@@ -33,4 +35,7 @@ def build_app(app: App, project: Path) -> App:
 
 
 if __name__ == "__main__":
-    build_app(App(), Path(__file__).parent).synth()
+    try:
+        build_app(App(), Path(__file__).parent).synth()
+    except ModelyardError as error:
+        sys.exit(f"modelyard: {error.message}" + (f"\n  next: {error.next_step}" if error.next_step else ""))

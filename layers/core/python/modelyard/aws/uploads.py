@@ -1,6 +1,8 @@
 """Training files in the data bucket: read as the exact object version that a run claimed, written by ``upload``.
 
-The bucket is versioned (the registry stack makes it so); an object from before versioning has the version id ``null``.
+The bucket is versioned (the registry stack makes it so). An object from before that, or from a time when somebody
+suspended it, has S3's version id ``null``, under which other bytes may lie tomorrow. Here its id is ``null:<etag>``, so
+that an id names the same bytes for ever, and the next file under that key is another upload.
 """
 
 import base64
@@ -13,6 +15,7 @@ from botocore.exceptions import ClientError
 
 from modelyard.aws.failures import aws_errors, code_of
 from modelyard.errors import UsageError
+from modelyard.names import check_text
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -21,6 +24,8 @@ LARGEST_UPLOAD = 5 * 1024**3
 """Bytes that S3 takes in one PUT; training on Lambda ends far below."""
 
 _ABSENT = frozenset({"404", "NoSuchKey", "NoSuchVersion", "NotFound", "405", "MethodNotAllowed"})
+_CHANGED = frozenset({"412", "PreconditionFailed"})
+_UNVERSIONED = "null"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,26 +51,23 @@ class Uploads:
 
     def head(self, key: str, version_id: str | None = None) -> UploadFacts | None:
         """The file, in a version or the newest; None when it is gone or was deleted."""
-        version: Any = {} if version_id is None else {"VersionId": version_id}
         with aws_errors(f"look at s3://{self.bucket}/{key}"):
             try:
-                answer = self._client.head_object(Bucket=self.bucket, Key=key, **version)
+                answer = self._client.head_object(Bucket=self.bucket, Key=key, **_chosen(version_id))
             except ClientError as error:
-                if code_of(error) in _ABSENT:
+                if code_of(error) in _ABSENT | _CHANGED:
                     return None
                 raise
-        etag = answer["ETag"].strip('"')
-        return UploadFacts(answer.get("VersionId", "null"), etag, answer["ContentLength"])
+        return UploadFacts(_version_id(answer), answer["ETag"].strip('"'), answer["ContentLength"])
 
     def get(self, key: str, version_id: str) -> bytes | None:
         """The bytes of one version; None when it is gone."""
-        version: Any = {"VersionId": version_id}
         with aws_errors(f"read s3://{self.bucket}/{key}"):
             try:
-                answer = self._client.get_object(Bucket=self.bucket, Key=key, **version)
-                return answer["Body"].read()
+                # Reading the body is part of the call: a connection that breaks here raises here.
+                return self._client.get_object(Bucket=self.bucket, Key=key, **_chosen(version_id))["Body"].read()
             except ClientError as error:
-                if code_of(error) in _ABSENT:
+                if code_of(error) in _ABSENT | _CHANGED:
                     return None
                 raise
 
@@ -79,8 +81,9 @@ class Uploads:
             progress: Called with the bytes sent since the last call.
 
         Raises:
-            UsageError: When the file is larger than one PUT may be.
+            UsageError: When the file is larger than one PUT may be, or its name is no text.
         """
+        check_text(key, field="the file's name", limit=1024)
         size = file.stat().st_size
         if size > LARGEST_UPLOAD:
             raise UsageError(
@@ -96,20 +99,46 @@ class Uploads:
                 ContentType="text/csv",
                 ChecksumSHA256=base64.b64encode(bytes.fromhex(sha256)).decode(),
             )
-        return answer.get("VersionId", "null")
+        return _version_id(answer)
+
+
+def _chosen(version_id: str | None) -> Any:
+    """What asks S3 for one version; for an unversioned object, only while it has the bytes that the id names."""
+    if version_id is None:
+        return {}
+    name, _, etag = version_id.partition(":")
+    if name != _UNVERSIONED:
+        return {"VersionId": version_id}
+    return {"VersionId": _UNVERSIONED, **({"IfMatch": f'"{etag}"'} if etag else {})}
+
+
+def _version_id(answer: Any) -> str:
+    """The id of the version in an answer of S3; see the module."""
+    found = answer.get("VersionId", _UNVERSIONED)
+    return str(found) if found != _UNVERSIONED else f"{_UNVERSIONED}:{answer['ETag'].strip(chr(34))}"
 
 
 class _Counted:
-    """A file that reports what is read of it."""
+    """A file that reports how far it was read; what is read again, after a lost connection, counts once."""
 
     def __init__(self, file: Any, progress: Callable[[int], None]) -> None:
-        self._file, self._progress = file, progress
+        self._file, self._progress, self._reported = file, progress, 0
 
     def read(self, size: int = -1) -> bytes:
         content: bytes = self._file.read(size)
-        self._progress(len(content))
+        self._report()
         return content
+
+    def seek(self, *place: int) -> int:
+        found: int = self._file.seek(*place)
+        self._report()
+        return found
+
+    def _report(self) -> None:
+        at = self._file.tell()
+        if at != self._reported:
+            self._progress(at - self._reported)
+            self._reported = at
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)
-

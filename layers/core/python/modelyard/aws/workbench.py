@@ -14,7 +14,7 @@ from modelyard.retraining.workbench import Workbench
 def open_workbench(environ: Mapping[str, str]) -> Workbench:
     """Registry and buckets named by ``MODELYARD_TABLE``, ``MODELYARD_ARTIFACT_BUCKET``, ``MODELYARD_DATA_BUCKET``.
 
-    The actor in the ledger is the function's own role session.
+    The actor in the ledger is the function's own role session. Lambda says how much memory there is.
     """
     clients = Clients()
     with aws_errors("find out who this function is"):
@@ -24,4 +24,5 @@ def open_workbench(environ: Mapping[str, str]) -> Workbench:
         registry=Registry(DynamoDBRecords(clients.dynamodb, environ["MODELYARD_TABLE"]), artifacts, actor=actor),
         artifacts=artifacts,
         uploads=Uploads(clients.s3, environ["MODELYARD_DATA_BUCKET"]),
+        memory_mb=int(environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0")) or None,
     )

@@ -97,7 +97,7 @@ for command in COMMANDS:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command and exit with its code."""
-    app(args=arguments)
+    app(args=arguments, prog_name="modelyard")
 
 
 def show_error(error: ModelyardError) -> None:

@@ -67,12 +67,12 @@ def upload(
             code="not_trained",
             next_step=f"Run 'modelyard register {name}' for a new version of the file.",
         )
-    version_id = send_file(session, name, model.spec.upload_prefix, file)
+    key, version_id = send_file(session, name, model.spec.upload_prefix, file)
     if not wait:
         if as_json:
-            print_json({"model": name, "key": f"{model.spec.upload_prefix}{file.name}", "version_id": version_id})
+            print_json({"model": name, "key": key, "version_id": version_id})
         return
-    run = wait_for_run(session, name, version_id)
+    run = wait_for_run(session, name, key, version_id)
     if as_json:
         print_json(
             {"model": name, "run_id": run.run_id, "status": run.status, "reason": run.reason, "version": run.version}
@@ -85,8 +85,8 @@ def upload(
         )
 
 
-def send_file(session: Session, name: str, prefix: str, file: Path) -> str:
-    """Check a training file and put it into the data bucket; return the object's version id."""
+def send_file(session: Session, name: str, prefix: str, file: Path) -> tuple[str, str]:
+    """Check a training file and put it into the data bucket; return the object's key and version id."""
     from modelyard.spec import training_plan
     from modelyard.training.plan import decode_plan
     from modelyard.training.table import check_upload
@@ -104,15 +104,16 @@ def send_file(session: Session, name: str, prefix: str, file: Path) -> str:
         )
     for remark in (*found.findings, *found.remarks):
         errors.print(f"[yellow]note:[/] {escape(remark)}", soft_wrap=True)
-    digest = hashlib.sha256(content).hexdigest()
+    key, digest = f"{prefix}{file.name}", hashlib.sha256(content).hexdigest()
     with Progress(
         TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
         console=errors, transient=True, disable=not errors.is_terminal,
     ) as progress:  # fmt: skip
         task = progress.add_task(f"upload {file.name}", total=len(content))
-        return session.uploads.put(
-            f"{prefix}{file.name}", file, sha256=digest, progress=lambda sent: progress.update(task, advance=sent)
+        version_id = session.uploads.put(
+            key, file, sha256=digest, progress=lambda sent: progress.update(task, advance=sent)
         )
+    return key, version_id
 
 
 def predict(

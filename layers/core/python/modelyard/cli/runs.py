@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from modelyard import stack_names
 from modelyard.cli.session import Session
 from modelyard.cli.show import Step
-from modelyard.errors import AWSError
+from modelyard.errors import AWSError, NotFoundError
 
 if TYPE_CHECKING:
     from modelyard.registry import Run
@@ -23,9 +23,15 @@ class RunNotStartedError(AWSError):
 
 
 def wait_for_run(
-    session: Session, model: str, version_id: str, *, title: str | None = None, start_timeout_s: float = START_TIMEOUT_S
+    session: Session,
+    model: str,
+    key: str,
+    version_id: str,
+    *,
+    title: str | None = None,
+    start_timeout_s: float = START_TIMEOUT_S,
 ) -> "Run":
-    """Wait for the end of the run that an uploaded object version started, showing its states.
+    """Wait for the end of the run that claimed an uploaded object version, showing its states.
 
     Raises:
         RunNotStartedError: When no run starts.
@@ -36,7 +42,7 @@ def wait_for_run(
     began = time.monotonic()
     with Step(title or f"Retrain {model}") as step:
         while True:
-            run = _run_of(session, model, version_id)
+            run = _run_of(session, model, key, version_id)
             waited = time.monotonic() - began
             if run is None and waited > start_timeout_s:
                 raise RunNotStartedError(
@@ -55,11 +61,12 @@ def wait_for_run(
             time.sleep(POLL_S)
 
 
-def _run_of(session: Session, model: str, version_id: str) -> "Run | None":
-    for run in session.registry.runs(model, limit=50).items:
-        if run.object is not None and run.object.get("version_id") == version_id:
-            return run
-    return None
+def _run_of(session: Session, model: str, key: str, version_id: str) -> "Run | None":
+    run_id = session.registry.claimant(session.uploads.bucket, key, version_id)
+    try:
+        return None if run_id is None else session.registry.run(model, run_id)
+    except NotFoundError:
+        return None  # claimed, and not yet written down
 
 
 def _state(session: Session, model: str, run_id: str) -> str:

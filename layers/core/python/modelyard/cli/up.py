@@ -205,14 +205,14 @@ def _bring_to_life(session: Session, model: Model) -> bool:
     if not files:
         errors.print(f"[yellow]note:[/] {model.name} has no training file in {model.spec.training.data}/ yet")
         return False
-    version_id = send_file(session, model.name, model.spec.upload_prefix, files[0])
+    sent = send_file(session, model.name, model.spec.upload_prefix, files[0])
     title = f"Train {model.name} on {files[0].name}"
     try:
-        wait_for_run(session, model.name, version_id, title=title)
+        wait_for_run(session, model.name, *sent, title=title)
     except RunNotStartedError:
         # An event that was on its way when the emulator was killed is gone; the next upload sends another.
-        version_id = send_file(session, model.name, model.spec.upload_prefix, files[0])
-        wait_for_run(session, model.name, version_id, title=title)
+        sent = send_file(session, model.name, model.spec.upload_prefix, files[0])
+        wait_for_run(session, model.name, *sent, title=title)
     return True
 
 

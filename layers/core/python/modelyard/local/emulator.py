@@ -239,11 +239,13 @@ def _is_emulator(pid: int) -> bool:
     """Whether ``pid`` is alive and is an emulator: pids are used again after a reboot."""
     if pid <= 0:
         return False
+    if Path("/proc/self").exists():
+        try:
+            return b"ministack" in Path(f"/proc/{pid}/cmdline").read_bytes()  # empty for a zombie
+        except OSError:
+            return False
     listing = subprocess.run(  # noqa: S603 - fixed command
-        ["ps", "-o", "stat=,command=", "-p", str(pid)],  # noqa: S607 - ps is in the same place nowhere
-        capture_output=True,
-        text=True,
-        check=False,
+        ["/bin/ps", "-o", "stat=,command=", "-p", str(pid)], capture_output=True, text=True, check=False
     )
     line = listing.stdout.strip()
     return "ministack" in line and not line.startswith("Z")

@@ -8,6 +8,7 @@ which keeps a machine with two cores busy and one with more responsive.
 import fcntl
 import os
 import shutil
+import sys
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -93,7 +94,7 @@ def build(
     sets = [
         function_set for name in environments for function_set in function_sets(choose_environment(known, name), models)
     ]
-    with BuildProgress(console or Console(stderr=True)) as progress, _disk_errors():
+    with BuildProgress(console or _console()) as progress, _disk_errors():
         with _exclusive(project / "build" / "layers", progress):
             run = _Build(project=project, environ=environ, progress=progress)
             layers = run.build_all(plan(sets))
@@ -126,6 +127,11 @@ def find_layer(
             f"layer {layer!r} for {target.name} is older than what it is made of", code="layer_stale", next_step=_BUILD
         )
     return found
+
+
+def _console() -> Console:
+    # The CDK CLI sets FORCE_COLOR for its children, also where nobody looks; a spinner in a log is noise.
+    return Console(stderr=True, force_terminal=sys.stderr.isatty())
 
 
 @dataclass

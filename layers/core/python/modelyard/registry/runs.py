@@ -28,17 +28,22 @@ class RunLog(Reader):
             UsageError: When a part is empty. A bucket without versioning gives no version id: use the ETag.
         """
         check_id(run_id, field="run_id")
-        for field, value in (("bucket", bucket), ("key", key), ("version_id", version_id)):
-            if not check_text(value, field=field, limit=1024):
-                raise UsageError(f"{field} is empty; a claim needs it", code="invalid_claim", field=field)
-        pk = keys.claim_partition(bucket, key)
+        pk = _claims_on(bucket, key, version_id)
         claim = {"run_id": run_id, "claimed_at": self._now()}
         try:
             self.records.put(Put(keys.item(pk, version_id, claim), absent=True))
         except ConditionFailedError:
-            taken = self.records.get(pk, version_id)
-            return taken is not None and taken["run_id"] == run_id
+            return self.claimant(bucket, key, version_id) == run_id
         return True
+
+    def claimant(self, bucket: str, key: str, version_id: str) -> str | None:
+        """The id of the run that claimed this object version; None while none has.
+
+        Raises:
+            UsageError: When a part is empty.
+        """
+        taken = self.records.get(_claims_on(bucket, key, version_id), version_id)
+        return None if taken is None else str(taken["run_id"])
 
     def record_run(
         self,
@@ -146,6 +151,14 @@ class RunLog(Reader):
                 raise _contended(f"{operation} of model {model!r}") from None
             return msgspec.convert(found["record"], type(record))
         return record
+
+
+def _claims_on(bucket: str, key: str, version_id: str) -> str:
+    """Where the claims on an upload lie, when its parts can name one."""
+    for field, value in (("bucket", bucket), ("key", key), ("version_id", version_id)):
+        if not check_text(value, field=field, limit=1024):
+            raise UsageError(f"{field} is empty; a claim needs it", code="invalid_claim", field=field)
+    return keys.claim_partition(bucket, key)
 
 
 def _contended(what: str) -> ConflictError:

@@ -11,5 +11,8 @@
     conclude   why there is no new version                                 steps.conclude_run
 
 The workflow repeats a step whose answer was lost, so each step, called again with the same input, gives the same
-answer and leaves no second record.
+answer and leaves no second record. (Training alone may find more files by then, and learns from those too.)
+
+What the steps share: ``workbench`` (what they work with), ``dataset`` (which files are learnt from), ``bounds`` (how
+much they say).
 """

@@ -20,10 +20,10 @@ MOST_SCORES = 5
 
 
 def short(text: str, limit: int = LONGEST_REASON) -> str:
-    """``text`` on one line, valid Unicode, at most ``limit`` characters; an ellipsis says that it was cut.
+    r"""``text`` on one line, valid Unicode, at most ``limit`` characters; an ellipsis says that it was cut.
 
     Example:
-        >>> short("a finding\\nand another", 13)
+        >>> short("a finding\nand another", 13)
         'a finding; a…'
     """
     line = "; ".join(part.strip() for part in text.splitlines() if part.strip())

@@ -74,9 +74,7 @@ def _names(files: Sequence[DatasetFile]) -> list[str]:
     """File names, with the time of acceptance where a name is there twice."""
     plain = [file_name(file.key) for file in files]
     count = Counter(plain)
-    return [
-        name if count[name] == 1 else f"{name} of {file.at[:19]}" for name, file in zip(plain, files, strict=True)
-    ]
+    return [name if count[name] == 1 else f"{name} of {file.at[:19]}" for name, file in zip(plain, files, strict=True)]
 
 
 def agree(plan: Plan, parts: Sequence[Part]) -> tuple[list[Part], list[LeftOut]]:

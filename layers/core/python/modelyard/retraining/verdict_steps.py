@@ -1,15 +1,17 @@
 """From a trained model to a live one: evaluate, register, promote. They run on the serving layer, with onnxruntime."""
 
 import hashlib
+import math
 import os
 from typing import Any
 
 import msgspec
 
 from modelyard.admission import admit
-from modelyard.errors import ConflictError, NotFoundError
-from modelyard.evaluation import EvaluationSet, Predict, evaluate
+from modelyard.errors import ConflictError, ModelError, NotFoundError, UsageError
+from modelyard.evaluation import EvaluationSet, Predict, Report, evaluate
 from modelyard.predictor.predictor import Predictor
+from modelyard.retraining.bounds import LISTED_BYTES, short
 from modelyard.retraining.workbench import Workbench
 from modelyard.training.plan import Plan, decode_plan
 from modelyard.version import Lineage, TrainingObject
@@ -17,6 +19,8 @@ from modelyard.version import Lineage, TrainingObject
 
 def evaluate_challenger(workbench: Workbench, event: dict[str, Any]) -> dict[str, Any]:
     """Compare the ONNX file with the framework, and challenger with champion on the same held-out rows.
+
+    Where nothing was trained, the reason for that is passed on: the run ends as a rejection.
 
     Args:
         workbench: Registry and artifact bucket.
@@ -27,38 +31,41 @@ def evaluate_challenger(workbench: Workbench, event: dict[str, Any]) -> dict[str
         ``revision`` of the deployment at that moment; ``report_key`` in the artifact bucket.
     """
     plan, run_id, training = decode_plan(event["plan"]), event["run_id"], event["training"]
-    model = _read(workbench, training["model_key"])
-    rows = EvaluationSet.from_json(_read(workbench, training["evaluation_key"]))
     deployment = workbench.registry.deployment(plan.model)
     number = None if deployment is None else deployment.champion
-    champion, remark = _champion(workbench, plan, number)
-    report = evaluate(
-        rows,
-        metric=plan.evaluation.metric,
-        min_improvement=plan.evaluation.min_improvement,
-        tolerance=plan.evaluation.tolerance,
-        challenger=Predictor.load(model).predict,
-        champion=champion,
-        seed=plan.training.seed,
-    )
-    reason = f"{report.reason}{remark}"
+    revision = 0 if deployment is None else deployment.revision
+    if training["status"] == "refused":
+        return {
+            "passed": False,
+            "reason": training["reason"],
+            "metrics": {},
+            "champion": number,
+            "revision": revision,
+            "report_key": None,
+        }
+    challenger = Predictor.load(_read(workbench, training["model_key"])).predict
+    rows = EvaluationSet.from_json(_read(workbench, training["evaluation_key"]))
+    report, remark = _compare(plan, rows, challenger, *_champion(workbench, plan, number))
+    reason = short(f"{report.reason}{remark}")
     document = {
         "model": plan.model,
         "run_id": run_id,
         "champion": number,
-        "training": training,
+        "training": {**training, **msgspec.json.decode(_read(workbench, training["record_key"]))},
         **msgspec.to_builtins(report),
-        "reason": reason,
+        "reason": f"{report.reason}{remark}",
     }
     content = msgspec.json.encode(document)
     key = f"reports/{plan.model}/{run_id}-{hashlib.sha256(content).hexdigest()[:16]}.json"
     workbench.artifacts.put_if_absent(key, content, content_type="application/json")
+    metrics = report.metrics["challenger"] or {}
     return {
         "passed": report.passed,
         "reason": reason,
-        "metrics": report.metrics["challenger"],
+        # Neither JSON nor the registry has a NaN; the one that decided is a number when it passed.
+        "metrics": {name: value for name, value in metrics.items() if math.isfinite(value)},
         "champion": number,
-        "revision": 0 if deployment is None else deployment.revision,
+        "revision": revision,
         "report_key": key,
     }
 
@@ -77,7 +84,38 @@ def _champion(workbench: Workbench, plan: Plan, number: int | None) -> tuple[Pre
             f"; the champion, version {number}, needs {gone}, which the data no longer has: not compared with it",
         )
     # A champion from before a feature was added answers from the columns that it knows.
-    return lambda instances: predictor.predict([{name: row[name] for name in taken} for row in instances]), ""
+    return (
+        lambda instances: predictor.predict([{name: row[name] for name in taken} for row in instances]),
+        f"; the champion, version {number}, cannot answer these rows",
+    )
+
+
+def _compare(
+    plan: Plan, rows: EvaluationSet, challenger: Predict, champion: Predict | None, remark: str
+) -> tuple[Report, str]:
+    """The report, and the remark where it is one without the champion.
+
+    A champion may be unable to answer the rows of today: a column became text, the task is another one, or it was
+    brought from elsewhere with outputs of its own. It would hold its place for ever if that ended the run.
+    """
+
+    def report(opponent: Predict | None) -> Report:
+        return evaluate(
+            rows,
+            metric=plan.evaluation.metric,
+            min_improvement=plan.evaluation.min_improvement,
+            tolerance=plan.evaluation.tolerance,
+            challenger=challenger,
+            champion=opponent,
+            seed=plan.training.seed,
+        )
+
+    if champion is None:
+        return report(None), remark
+    try:
+        return report(champion), ""
+    except (UsageError, ModelError) as problem:
+        return report(None), f"{remark} ({problem.message}): not compared with it"  # raises if it is the challenger's
 
 
 def register_challenger(workbench: Workbench, event: dict[str, Any]) -> dict[str, Any]:
@@ -89,10 +127,12 @@ def register_challenger(workbench: Workbench, event: dict[str, Any]) -> dict[str
             ``plan``; ``run_id``.
 
     Returns:
-        ``version``, its number; ``created``, false when the same version was there before.
+        ``version``, its number; ``created``, false when another run had registered the same version.
     """
     plan, training, evaluation = decode_plan(event["plan"]), event["training"], event["evaluation"]
     model = _read(workbench, training["model_key"])
+    record = msgspec.json.decode(_read(workbench, training["record_key"]))
+    objects, more = _listed(msgspec.convert(record["objects"], list[TrainingObject]))
     registered = workbench.registry.register(
         plan.model,
         model,
@@ -102,16 +142,29 @@ def register_challenger(workbench: Workbench, event: dict[str, Any]) -> dict[str
         evaluation=evaluation["report_key"],
         lineage=Lineage(
             source="trained",
-            objects=tuple(msgspec.convert(training["objects"], list[TrainingObject])),
+            objects=objects,
             code_digest=os.environ.get("MODELYARD_CODE_DIGEST"),
             lock_digest=os.environ.get("MODELYARD_LOCK_DIGEST"),
             parent_version=evaluation["champion"],
             run_id=event["run_id"],
             execution=event["execution"],
         ),
-        note=f"{training['candidate']}: {evaluation['reason']}",
+        note=f"{training['candidate']}: {evaluation['reason']}{more}",
     )
-    return {"version": registered.version.number, "created": registered.created}
+    version = registered.version
+    return {"version": version.number, "created": version.manifest.lineage.run_id == event["run_id"]}
+
+
+def _listed(objects: list[TrainingObject]) -> tuple[tuple[TrainingObject, ...], str]:
+    """The training files that a manifest has room for, the newest, and what to say about the others."""
+    room = LISTED_BYTES
+    for place in range(len(objects) - 1, -1, -1):
+        room -= len(msgspec.json.encode(objects[place]))
+        if room < 0:
+            count = len(objects) - place - 1
+            more = f"; trained on {len(objects):,} files, of which the newest {count:,} are listed here: the report"
+            return tuple(objects[place + 1 :]), f"{more} has all"
+    return tuple(objects), ""
 
 
 def promote_challenger(workbench: Workbench, event: dict[str, Any]) -> dict[str, Any]:
@@ -137,12 +190,12 @@ def promote_challenger(workbench: Workbench, event: dict[str, Any]) -> dict[str,
             expected_revision=evaluation["revision"],
             operation=f"promote-{run_id}",
         )
-    except ConflictError as conflict:
-        if conflict.code != "already_live":
-            raise
+    except ConflictError:
+        # Runs that overlap train on the same files and make the same version. Whichever promotes it, it is live.
         found = workbench.registry.deployment(plan.model)
-        if found is None:
+        if found is None or found.champion != number:
             raise
+        workbench.registry.publish_pointer(plan.model)  # for endpoints too, should the other writer have died
         deployment = found
     workbench.registry.record_run(plan.model, run_id, status="promoted", reason=evaluation["reason"], version=number)
     return {"version": number, "revision": deployment.revision, "reason": evaluation["reason"]}
