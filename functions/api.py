@@ -19,8 +19,14 @@ from modelyard.registry import Registry
 DEADLINE_S = 10.0
 """How long a request competes with other writers: well within the function's 29 s and API Gateway's 30 s."""
 
+CONNECT_TIMEOUT_S, READ_TIMEOUT_S, ATTEMPTS = 1.0, 5.0, 3
+"""A call that hangs becomes a problem document before Lambda ends the function, which would answer nothing.
+
+At worst no connection comes about: each attempt then tries up to 8 addresses of S3, and pauses add 3 s at most.
+"""
+
 SETTINGS = ControlSettings.read(os.environ)
-CLIENTS = Clients()
+CLIENTS = Clients(connect_timeout_s=CONNECT_TIMEOUT_S, read_timeout_s=READ_TIMEOUT_S, attempts=ATTEMPTS)
 RECORDS = DynamoDBRecords(CLIENTS.dynamodb, SETTINGS.table, deadline_s=DEADLINE_S)
 ARTIFACTS = S3Artifacts(CLIENTS.s3, SETTINGS.artifact_bucket)
 JOURNAL = StructuredJournal()

@@ -18,6 +18,9 @@ from stacks.base import Deployment, ModelyardStack
 from stacks.function import EntryPoint
 from stacks.registry_stack import RegistryStack
 
+METRICS_NAMESPACE = "Modelyard"
+"""Of the metrics that an endpoint's audit line carries; a test holds it against ``modelyard.serving.audit``."""
+
 
 class LambdaEndpoint(Construct):
     """A model on Lambda.
@@ -87,10 +90,20 @@ class EndpointStack(ModelyardStack):
     def _alarm(self, model: Model, registry: RegistryStack) -> None:
         monitoring, alias = model.spec.monitoring, self.endpoint.alias
         window = Duration.minutes(5)
+        # The function answers 500 and 503 itself, so Lambda counts only what it could not: timeouts, memory, failed
+        # starts. The rest is counted by the metric that the audit line carries.
+        answered = cloudwatch.Metric(
+            namespace=METRICS_NAMESPACE,
+            metric_name="errors",
+            dimensions_map={"model": model.name},
+            statistic="Sum",
+            period=window,
+        )
         error_rate = cloudwatch.MathExpression(
-            expression="IF(calls > 0, errors / calls, 0)",
+            expression="IF(calls > 0, (FILL(crashed, 0) + FILL(answered, 0)) / calls, 0)",
             using_metrics={
-                "errors": alias.metric_errors(period=window),
+                "answered": answered,
+                "crashed": alias.metric_errors(period=window),
                 "calls": alias.metric_invocations(period=window),
             },
             period=window,

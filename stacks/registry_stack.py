@@ -23,7 +23,7 @@ class RegistryStack(ModelyardStack):
         artifacts: Bucket of model files, pointers and reports.
         uploads: Bucket of training files; an object created here is an event on the default bus.
         table: The registry.
-        bus: Events about models: runs that ended, versions that went live.
+        bus: Events about models: how their retraining runs ended.
         topic: Where alarms and failed runs are told to people.
     """
 
@@ -54,8 +54,17 @@ class RegistryStack(ModelyardStack):
             ),
             removal_policy=self._removal_policy,
         )
-        self.bus = events.EventBus(self, "Events", description="What happens to models: runs, versions, deployments")
+        self.bus = events.EventBus(self, "Events", description="How retraining runs of models ended")
         self.topic = sns.Topic(self, "Notifications", enforce_ssl=True)
+        # A topic policy of its own replaces the default one, by which alarms of the account could publish.
+        self.topic.add_to_resource_policy(
+            iam.PolicyStatement(
+                actions=["sns:Publish"],
+                principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+                resources=[self.topic.topic_arn],
+                conditions={"StringEquals": {"aws:SourceAccount": self.account}},
+            )
+        )
         if self.settings.alarm_email is not None:
             self.topic.add_subscription(subscriptions.EmailSubscription(self.settings.alarm_email))
         self._notify()
@@ -164,5 +173,9 @@ class RegistryStack(ModelyardStack):
             policy.add_statements(
                 iam.PolicyStatement(actions=[f"{service}:{action}" for action in actions[service]], resources=arns)
             )
-            accept_resources(policy, arns, why="This environment's; models come and go, the prefix stays.")
+            accept_resources(
+                policy,
+                arns,
+                why="Models come and go, the prefix stays; names of state machines do not begin with it.",
+            )
         return policy

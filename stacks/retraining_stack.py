@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aws_cdk import CfnOutput, Duration, RemovalPolicy
+from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
@@ -45,7 +46,8 @@ class RetrainingWorkflow(Construct):
         self.steps: dict[str, EntryPoint] = {}
         training = model.spec.training
         self._step("claim")
-        self._step("validate")
+        # It reads the whole data set, as the training does.
+        self._step("validate", memory_mb=training.memory_mb, timeout_s=120)
         self._step("train", function="train", memory_mb=training.memory_mb, timeout_s=training.timeout_s)
         self._step("evaluate", memory_mb=1769, timeout_s=300)
         # What trained a version: the library and the locked dependencies, as the layers carry them.
@@ -132,7 +134,7 @@ class RetrainingWorkflow(Construct):
             steps[step].allow_objects("s3:GetObject", bucket=artifacts, keys=[f"runs/{name}/*", "artifacts/sha256/*"])
         steps["evaluate"].allow_objects("s3:PutObject", bucket=artifacts, keys=[f"reports/{name}/*"])
         steps["register"].allow_objects("s3:PutObject", bucket=artifacts, keys=["artifacts/sha256/*"])
-        for step in ("register", "promote"):
+        for step in ("evaluate", "register", "promote"):
             steps[step].allow("s3:ListBucket", on=[artifacts.bucket_arn])
         steps["promote"].allow_objects(
             "s3:GetObject", "s3:PutObject", bucket=artifacts, keys=[f"deployments/{name}.json"]
@@ -168,10 +170,10 @@ class RetrainingWorkflow(Construct):
         }
         promote = self._invoke("Make it the champion", "promote", registered, "$.promoted")
         rejected = self._conclude("rejected", "Record the rejection")
-        rejected.next(self._tell("Rejected")).next(sfn.Succeed(self, "Rejected", comment="The live model is untouched"))
+        rejected.next(self._tell("Rejected", then=sfn.Succeed(self, "Rejected", comment="The live model is untouched")))
         failed = self._conclude("failed", "Record the failure")
-        failed.next(self._tell("Failed")).next(
-            sfn.Fail(self, "Failed", error_path="$.error.Error", cause_path="$.error.Cause")
+        failed.next(
+            self._tell("Failed", then=sfn.Fail(self, "Failed", error_path="$.error.Error", cause_path="$.error.Cause"))
         )
         learnt_before = self._conclude("duplicate", "Record the duplicate").next(
             sfn.Succeed(self, "Learnt before", comment="An earlier run ended with these very bytes")
@@ -180,13 +182,10 @@ class RetrainingWorkflow(Construct):
             task.add_catch(failed, errors=["States.ALL"], result_path="$.error")
 
         if self._model.spec.rollout.automatic:
-            good_end = promote.next(self._tell("Promoted")).next(sfn.Succeed(self, "Promoted"))
+            good_end = promote.next(self._tell("Promoted", then=sfn.Succeed(self, "Promoted")))
         else:
-            good_end = (
-                sfn.Chain.start(self._conclude("registered", "Record the version"))
-                .next(self._tell("Registered"))
-                .next(sfn.Succeed(self, "Waiting for a person", comment="modelyard promote makes it the champion"))
-            )
+            waiting = sfn.Succeed(self, "Waiting for a person", comment="modelyard promote makes it the champion")
+            good_end = self._conclude("registered", "Record the version").next(self._tell("Registered", then=waiting))
         better = (
             sfn.Choice(self, "Is it better?")
             .when(sfn.Condition.boolean_equals("$.evaluation.passed", True), register.next(good_end))
@@ -238,8 +237,9 @@ class RetrainingWorkflow(Construct):
         )
         return task
 
-    def _tell(self, status: str) -> tasks.EventBridgePutEvents:
-        return tasks.EventBridgePutEvents(
+    def _tell(self, status: str, *, then: sfn.Succeed | sfn.Fail) -> tasks.EventBridgePutEvents:
+        """Put an event on the bus, then end; a run that could not be told about has ended all the same."""
+        task = tasks.EventBridgePutEvents(
             self,
             f"Tell: {status.lower()}",
             entries=[
@@ -258,7 +258,12 @@ class RetrainingWorkflow(Construct):
                 )
             ],
             result_path=sfn.JsonPath.DISCARD,
+            task_timeout=sfn.Timeout.duration(Duration.seconds(60)),
         )
+        task.add_retry(errors=["States.TaskFailed"], interval=Duration.seconds(2), max_attempts=4, backoff_rate=2)
+        task.add_catch(then, errors=["States.ALL"], result_path="$.not_told")
+        task.next(then)
+        return task
 
 
 class RetrainingStack(ModelyardStack):
@@ -277,7 +282,7 @@ class RetrainingStack(ModelyardStack):
         undelivered = DeadLetters(
             self, "Undelivered", settings=self.settings, topic=registry.topic, what=f"an upload for {model.name}"
         )
-        for index, trigger in enumerate(model.spec.triggers):
+        for index, trigger in enumerate(model.spec.upload_triggers):
             prefix = trigger.prefix or f"{model.name}/"
             events.Rule(
                 self,
@@ -301,14 +306,20 @@ class RetrainingStack(ModelyardStack):
                 ],
             )
         if self.settings.alarms:
-            alarm = machine.metric_failed(period=Duration.minutes(5)).create_alarm(
-                self,
-                "RunFailed",
-                alarm_description=f"A retraining run of {model.name} failed",
-                threshold=1,
-                evaluation_periods=1,
-            )
-            alarm.add_alarm_action(actions.SnsAction(registry.topic))
+            window = Duration.minutes(5)
+            for name, metric, what in (
+                ("RunFailed", machine.metric_failed(period=window), "failed"),
+                ("RunTimedOut", machine.metric_timed_out(period=window), "took longer than its limit"),
+            ):
+                alarm = metric.create_alarm(
+                    self,
+                    name,
+                    alarm_description=f"A retraining run of {model.name} {what}",
+                    threshold=1,
+                    evaluation_periods=1,
+                    treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+                )
+                alarm.add_alarm_action(actions.SnsAction(registry.topic))
         for step, entry in self.workflow.steps.items():
             CfnOutput(self, f"{stack_names.LOGS}{step.capitalize()}", value=entry.log_group.log_group_name)
         CfnOutput(self, stack_names.WORKFLOW, value=machine.state_machine_arn)

@@ -12,11 +12,16 @@ from botocore.credentials import Credentials
 
 
 def request(
-    method: str, url: str, body: Any = None, *, credentials: Mapping[str, str] | None = None
+    method: str,
+    url: str,
+    body: Any = None,
+    *,
+    credentials: Mapping[str, str] | None = None,
+    content_type: str = "application/json",
 ) -> tuple[int, Mapping[str, str], Any]:
     """Send it; status, headers, and the body parsed as JSON where it is."""
     content = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
-    headers = {"content-type": "application/json"}
+    headers = {"content-type": content_type}
     if credentials is not None:
         keys = Credentials(
             credentials["aws_access_key_id"],

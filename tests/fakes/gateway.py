@@ -34,6 +34,7 @@ class Answer:
         """The problem's code, after a look at the whole problem."""
         assert {"type", "title", "status", "code", "detail", "request_id"} <= set(self.body)
         assert self.body["status"] == self.status
+        assert self.body["title"] != "Error"  # what a status gets that has no title of its own
         assert self.body["request_id"]
         assert "Traceback" not in self.text
         return self.body["code"]

@@ -132,6 +132,17 @@ def test_the_cause_of_a_failure_is_in_the_log_and_not_in_the_answer(
     assert failure["request_id"] == audit["request_id"] == answer.body["request_id"]
 
 
+def test_a_call_to_aws_that_hangs_ends_before_lambda_ends_the_function(api: ModuleType) -> None:
+    addresses_of_s3, pauses_s, rest_s, timeout_s = 8, 3, 1, 29
+    for client in (api.CLIENTS.dynamodb, api.CLIENTS.s3):
+        config = client.meta.config
+        attempts = config.retries["total_max_attempts"]
+        no_answer = config.connect_timeout + config.read_timeout
+        no_connection = addresses_of_s3 * config.connect_timeout
+        assert attempts * max(no_answer, no_connection) + pauses_s + rest_s < timeout_s
+        assert attempts > 1
+
+
 @pytest.mark.parametrize("made", [{}, None, {"version": "2.0", "requestContext": {}}])
 def test_an_event_that_is_no_request_does_not_raise(api: ModuleType, made: object) -> None:
     assert api.handler(made, CONTEXT)["statusCode"] == 400

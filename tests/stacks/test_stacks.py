@@ -98,15 +98,12 @@ def test_the_workflow_reads_like_its_story(synthesized: Synthesized) -> None:
 
 
 def test_every_task_has_a_timeout_and_retries_only_what_passes(synthesized: Synthesized) -> None:
-    tasks = {
-        name: state
-        for name, state in _definition(synthesized)["States"].items()
-        if state["Type"] == "Task" and "events:putEvents" not in json.dumps(state["Resource"])
-    }
-    assert len(tasks) >= 9
+    tasks = {name: state for name, state in _definition(synthesized)["States"].items() if state["Type"] == "Task"}
+    assert len(tasks) >= 12
     for name, task in tasks.items():
         assert task["TimeoutSeconds"] > 0, name
         retried = {error for retry in task["Retry"] for error in retry["ErrorEquals"]}
+        assert retried, name
         assert "States.ALL" not in retried, name
         if not name.startswith("Record"):
             assert task["Catch"][0]["ErrorEquals"] == ["States.ALL"], name
@@ -152,6 +149,30 @@ def test_alarms_exist_where_the_environment_asks_for_them(synthesized: Synthesiz
     assert bool(alarms) == (synthesized.name != "local")
     for _, logical_id, alarm in alarms:
         assert alarm["Properties"]["AlarmActions"], logical_id
+
+
+def test_alarms_and_events_may_reach_the_people_they_are_for(synthesized: Synthesized) -> None:
+    (policy,) = [item for _, _, item in synthesized.resources("AWS::SNS::TopicPolicy")]
+    allowed = {
+        statement["Principal"]["Service"]
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+        if statement["Effect"] == "Allow"
+    }
+    assert allowed == {"cloudwatch.amazonaws.com", "events.amazonaws.com"}
+
+
+def test_the_error_alarm_watches_what_the_audit_line_counts(prod: Synthesized) -> None:
+    from modelyard.serving import audit
+
+    (alarm,) = [
+        item["Properties"]
+        for stack, name, item in prod.resources("AWS::CloudWatch::Alarm")
+        if "ErrorRate" in name and "digits" in stack
+    ]
+    watched = [query["MetricStat"]["Metric"] for query in alarm["Metrics"] if "MetricStat" in query]
+    (answered,) = [metric for metric in watched if metric["Namespace"] == audit.NAMESPACE]
+    assert answered["MetricName"] in audit.METRICS
+    assert answered["Dimensions"] == [{"Name": "model", "Value": "digits"}]
 
 
 def test_one_stack_stays_far_below_cloudformations_limits(synthesized: Synthesized) -> None:

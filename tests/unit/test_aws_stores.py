@@ -1,6 +1,8 @@
 """What the adapters make of AWS's refusals. That they store and read is shown by the contract suite against AWS."""
 
 import io
+import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -157,6 +159,33 @@ def _impatient() -> Any:
     from botocore.config import Config
 
     return Config(retries={"total_max_attempts": 1}, connect_timeout=1)
+
+
+def test_an_endpoint_that_never_answers_costs_no_more_than_the_attempts_that_were_asked_for() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # the system accepts; nobody reads
+        clients = Clients(
+            region="eu-west-1", endpoint_url=f"http://127.0.0.1:{silent.getsockname()[1]}", access_key="a",
+            secret_key="b", connect_timeout_s=0.5, read_timeout_s=0.2, attempts=2,
+        )  # fmt: skip
+        for call in (
+            lambda: S3Artifacts(clients.s3, "b").get("k"),
+            lambda: DynamoDBRecords(clients.dynamodb, "t").get("p", "s"),
+        ):
+            began = time.monotonic()
+            with pytest.raises(AWSError) as refused:
+                call()
+            assert refused.value.code == "unreachable"
+            assert 0.4 <= time.monotonic() - began < 10
+
+
+def test_a_client_is_patient_unless_it_is_asked_not_to_be() -> None:
+    def limits(clients: Clients) -> tuple[float, float, int]:
+        config = clients.s3.meta.config
+        return config.connect_timeout, config.read_timeout, config.retries["total_max_attempts"]
+
+    keys = {"region": "eu-west-1", "access_key": "a", "secret_key": "b"}
+    assert limits(Clients(**keys)) == (5, 30, 5)
+    assert limits(Clients(**keys, connect_timeout_s=2, read_timeout_s=4.5, attempts=3)) == (2, 4.5, 3)
 
 
 def test_a_busy_key_is_tried_again(bucket: tuple[S3Artifacts, Stubber]) -> None:

@@ -3,8 +3,12 @@
 import json
 
 import pytest
+from pydantic import ValidationError
 
+from modelyard.control.bodies import PromoteBody, RegisterBody
 from modelyard.control.routes import ROUTES
+from modelyard.errors import UsageError
+from modelyard.names import check_text
 from tests.fakes.control import MODEL, ControlStand
 from tests.fakes.gateway import event
 
@@ -85,7 +89,7 @@ def test_a_path_that_is_no_route_is_not_found(stand: ControlStand, path: str) ->
 @pytest.mark.parametrize(("method", "path"), [("DELETE", f"/models/{MODEL}"), ("PUT", "/models"), ("HEAD", "/models")])
 def test_a_method_that_a_path_does_not_take_is_refused(stand: ControlStand, method: str, path: str) -> None:
     answer = stand.send(event(method, path))
-    assert (answer.status, answer.code) == (405, "method_not_allowed")
+    assert (answer.status, answer.code, answer.body["title"]) == (405, "method_not_allowed", "Method Not Allowed")
     assert "takes GET" in answer.body["detail"]
 
 
@@ -149,8 +153,10 @@ REGISTRATIONS = {
     "owner of 1001": ({**REGISTER, "owner": "a" * 1001}, "owner"),
     "description with NUL": ({**REGISTER, "description": "a\0"}, "description"),
     "code digest": ({**REGISTER, "code_digest": "x"}, "code_digest"),
-    "promote as text": ({**REGISTER, "promote": "yes"}, "promote"),
-    "promote as a number": ({**REGISTER, "promote": 1}, "promote"),
+    "owner of two lines": ({**REGISTER, "owner": "a\nb"}, "owner"),
+    "promotion": ({**REGISTER, "promote": True}, "promote"),
+    "no promotion": ({**REGISTER, "promote": False}, "promote"),
+    "reason of a promotion": ({**REGISTER, "reason": "better"}, "reason"),
 }
 
 
@@ -158,6 +164,30 @@ REGISTRATIONS = {
 def test_a_body_that_is_none_for_a_registration_names_the_field(stand: ControlStand, body: object, field: str) -> None:
     answer = stand.post(f"/models/{MODEL}/versions", body)
     assert (answer.status, answer.code, answer.body["field"]) == (400, "invalid_request", field)
+
+
+def test_a_text_is_taken_here_when_the_registry_takes_it() -> None:
+    for number in (*range(0x100), 0x61C, *range(0x2000, 0x2070), 0xFFFD, 0x1F600):
+        text = f"a{chr(number)}b"
+        assert _taken(PromoteBody, version=1, reason=text) == _kept(text), hex(number)
+        assert _taken(RegisterBody, **REGISTER, note=text, description=text) == _kept(text), hex(number)
+        assert _taken(RegisterBody, **REGISTER, owner=text) == _kept(text, lines=False), hex(number)
+
+
+def _taken(body: type[PromoteBody] | type[RegisterBody], **fields: object) -> bool:
+    try:
+        body.model_validate(fields)
+    except ValidationError:
+        return False
+    return True
+
+
+def _kept(text: str, *, lines: bool = True) -> bool:
+    try:
+        check_text(text, field="text", lines=lines)
+    except UsageError:
+        return False
+    return True
 
 
 @pytest.mark.parametrize("size", [0, -1, "7", 7.0, None, 2**41, True])

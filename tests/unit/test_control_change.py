@@ -8,9 +8,10 @@ import pytest
 from modelyard.errors import AWSError
 from modelyard.pointer import pointer_key
 from modelyard.registry import Registry
+from tests.fakes.broken_stores import Outage
 from tests.fakes.control import MODEL, ControlStand
-from tests.fakes.gateway import CALLER
-from tests.fakes.stores import InMemoryArtifactStore
+from tests.fakes.gateway import CALLER, Answer
+from tests.fakes.stores import InMemoryArtifactStore, InMemoryRecordStore
 
 BOB = "arn:aws:iam::111122223333:user/bob"
 
@@ -74,6 +75,51 @@ def test_a_change_in_between_is_a_conflict_that_names_the_present_revision(stand
     assert "revision 2" in late.body["detail"]
     assert BOB in late.body["detail"]
     assert stand.get(f"/models/{MODEL}/deployment").body["champion"] == 2
+
+
+def test_who_loses_a_race_is_told_who_won_it() -> None:
+    """Somebody promotes another version between our reading of the deployment and our writing."""
+
+    class Raced(InMemoryRecordStore):
+        race: ControlStand | None = None
+
+        def transact(self, puts: object) -> None:
+            race, kinds = self.race, {put.item["sk"].partition("#")[0] for put in puts}  # type: ignore[attr-defined]
+            if race is not None and "DEPLOYMENT" in kinds:
+                self.race = None
+                race.registry("somebody").promote(MODEL, 1)
+            super().transact(puts)  # type: ignore[arg-type]
+
+    records = Raced()
+    stand = ControlStand(records=records).with_versions(2)
+    records.race = stand
+    answer = stand.promote(2)
+    assert (answer.status, answer.code) == (409, "revision_changed")
+    assert "revision 1: somebody made version 1 live" in answer.body["detail"]
+    assert stand.get(f"/models/{MODEL}/deployment").body["champion"] == 1
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before it acts", "after it acted"])
+def test_a_promotion_that_was_cut_anywhere_can_be_repeated(after: bool) -> None:
+    """Every single store call fails once; the same request again ends as if nothing had happened."""
+
+    def attempt(at: int | None) -> tuple[ControlStand, Outage, Answer]:
+        records, artifacts, outage = InMemoryRecordStore(), InMemoryArtifactStore(), Outage(at, after=after)
+        ControlStand(records=records, artifacts=artifacts).with_versions(1)
+        stand = ControlStand(records=outage.over(records), artifacts=outage.over(artifacts))
+        first = stand.promote(1, reason="first", operation="release-1")
+        assert first.status in (200, 502), first.text
+        return stand, outage, first if first.status == 200 else stand.promote(1, reason="first", operation="release-1")
+
+    calls = len(attempt(None)[1].calls)
+    assert calls > 4
+    for at in range(calls):
+        stand, _, answer = attempt(at)
+        assert (answer.status, answer.body["champion"], answer.body["revision"]) == (200, 1, 1), (at, answer.text)
+        kinds = [entry["kind"] for entry in stand.get(f"/models/{MODEL}/history").body["items"]]
+        assert kinds == ["promoted", "registered"]
+        stored = stand.artifacts.get(pointer_key(MODEL))
+        assert json.loads(stored.body)["revision"] == 1
 
 
 def test_revision_0_means_that_nothing_is_live_yet(stand: ControlStand) -> None:
@@ -141,10 +187,7 @@ class TestWhereAReasonIsRequired:
         assert strict.promote(2, reason="second").status == 200
         assert strict.rollback(reason="back").body["reason"] == "back"
 
-    def test_registering_needs_one_only_to_go_live(self, strict: ControlStand) -> None:
-        refused = strict.register(b"model 3", promote=True)
-        assert (refused.status, refused.code) == (400, "reason_required")
-        assert strict.get(f"/models/{MODEL}").body["versions"] == 2
+    def test_registering_needs_none(self, strict: ControlStand) -> None:
         assert strict.register(b"model 3").status == 201
 
 

@@ -1,4 +1,4 @@
-"""From a caller's file to a version: signed, taken, admitted by content, registered, perhaps live."""
+"""From a caller's file to a version: signed, taken, admitted by content, registered."""
 
 import hashlib
 import pickle
@@ -52,7 +52,8 @@ def test_a_file_that_is_too_large_is_refused_before_it_is_read(
 def test_an_upload_becomes_a_version_of_its_caller(stand: ControlStand) -> None:
     answer = stand.register(note="first", owner="team", description="What it does")
     assert (answer.status, answer.headers["location"]) == (201, f"/models/{MODEL}/versions/1")
-    assert (answer.body["created"], answer.body["deployment"]) == (True, None)
+    assert set(answer.body) == {"created", "version"}
+    assert answer.body["created"] is True
     version = answer.body["version"]
     assert (version["number"], version["digest"], version["author"], version["note"]) == (1, DIGEST, CALLER, "first")
     assert stand.artifacts.objects[version["key"]] == b"a model"
@@ -66,36 +67,12 @@ def test_the_same_upload_again_is_the_same_version(stand: ControlStand) -> None:
     assert again.headers["location"] == first.headers["location"]
 
 
-def test_a_version_can_go_live_at_once(stand: ControlStand) -> None:
-    answer = stand.register(promote=True, reason="the first")
-    assert answer.body["deployment"]["champion"] == 1
-    again = stand.register(promote=True, reason="the first")
-    assert (again.status, again.body["deployment"]) == (200, answer.body["deployment"])
-
-
-def test_a_promotion_that_fails_after_registering_says_that_the_version_is_there() -> None:
-    """Somebody promotes another version between our reading of the deployment and our writing."""
-
-    class Raced(InMemoryRecordStore):
-        race: ControlStand | None = None
-
-        def transact(self, puts: object) -> None:
-            race, kinds = self.race, {put.item["sk"].partition("#")[0] for put in puts}  # type: ignore[attr-defined]
-            if race is not None and "DEPLOYMENT" in kinds:
-                self.race = None
-                race.registry("somebody").promote(MODEL, 1)
-            super().transact(puts)  # type: ignore[arg-type]
-
-    records = Raced()
-    stand = ControlStand(records=records)
+def test_registering_changes_nothing_that_is_live(stand: ControlStand) -> None:
     stand.register(b"model 1")
-    records.race = stand
-    answer = stand.register(b"model 2", promote=True)
-    assert (answer.status, answer.code) == (409, "revision_changed")
-    assert "version 2" in answer.body["detail"]
-    assert "is registered, but was not promoted" in answer.body["detail"]
-    assert "revision 1: somebody made version 1 live" in answer.body["detail"]
-    assert stand.get(f"/models/{MODEL}").body["versions"] == 2
+    assert stand.get(f"/models/{MODEL}/deployment").code == "nothing_live"
+    live = stand.promote(1).body
+    stand.register(b"model 2")
+    assert stand.get(f"/models/{MODEL}/deployment").body == live
 
 
 def test_an_upload_that_is_not_there_is_named_with_the_way_to_send_it(stand: ControlStand) -> None:
@@ -138,7 +115,7 @@ class TestAdmission:
         ],
     )
     def test_other_bytes_leave_nothing_behind(self, stand: ControlStand, body: bytes) -> None:
-        answer = stand.register(body, promote=True)
+        answer = stand.register(body)
         assert (answer.status, answer.code) == (422, "not_onnx")
         assert answer.body["field"] == "artifact"
         assert stand.records._items == {}
@@ -165,17 +142,17 @@ def test_a_request_that_was_cut_anywhere_can_be_repeated(after: bool) -> None:
         records, artifacts, outage = InMemoryRecordStore(), InMemoryArtifactStore(), Outage(at, after=after)
         stand = ControlStand(records=outage.over(records), artifacts=outage.over(artifacts))
         artifacts.objects[uploads.upload_key(MODEL, DIGEST)] = b"a model"
-        asked = {"sha256": DIGEST, "task": "binary", "promote": True, "reason": "first"}
+        asked = {"sha256": DIGEST, "task": "binary", "note": "first"}
         first = stand.post(f"/models/{MODEL}/versions", asked)
         assert first.status in (201, 502), first.text
         return stand, outage, stand.post(f"/models/{MODEL}/versions", asked) if first.status != 201 else first
 
     calls = len(attempt(None)[1].calls)
-    assert calls > 8
+    assert calls >= 8
     for at in range(calls):
         stand, _, answer = attempt(at)
         assert answer.status in (200, 201), (at, answer.text)
         assert answer.body["version"]["number"] == 1
-        assert answer.body["deployment"]["champion"] == 1
         kinds = [entry["kind"] for entry in stand.get(f"/models/{MODEL}/history").body["items"]]
-        assert kinds == ["promoted", "registered"]
+        assert kinds == ["registered"]
+        assert stand.get(f"/models/{MODEL}").body["versions"] == 1

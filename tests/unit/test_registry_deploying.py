@@ -48,6 +48,18 @@ def test_a_promotion_is_live_written_down_and_published(yard: Yard, registry: Re
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("reason", ["\x1b[2J", "\u202esoon", "x" * 1001, "\ud800", None], ids=ascii)
+def test_a_reason_that_cannot_be_read_changes_nothing(registry: Registry, reason: Any) -> None:
+    for change in (
+        lambda: registry.promote("weather", 2, reason=reason),
+        lambda: registry.rollback("weather", reason=reason),
+    ):
+        with pytest.raises(UsageError) as refused:
+            change()
+        assert (refused.value.code, refused.value.field) == ("invalid_text", "reason")
+    assert registry.deployment("weather") is None
+
+
 def test_a_rollback_is_a_change_like_any_other(yard: Yard, registry: Registry) -> None:
     registry.promote("weather", 1)
     registry.promote("weather", 3)

@@ -160,6 +160,22 @@ def test_a_run_that_brought_no_version_is_in_the_history_once(yard: Yard) -> Non
     assert (first.kind, first.run_id, first.details, first.version) == ("rejected", "run-1", details, None)
 
 
+def test_a_reason_that_quotes_a_file_is_kept_in_a_form_that_deceives_nobody(yard: Yard) -> None:
+    registry = yard.registry()
+    quoted = "weather\u202ecsv.exe: line 3: \x1b[2J"
+    run = registry.record_run("weather", "run-1", status="rejected", reason=quoted)
+    entry = registry.record_outcome("weather", "rejected", run_id="run-1", reason=quoted)
+    assert run.reason == entry.reason == "weather\ufffdcsv.exe: line 3: \ufffd[2J"
+
+
+def test_a_key_is_kept_as_it_is_whatever_it_holds(yard: Yard) -> None:
+    registry, key = yard.registry(), "weather/\u202e\t\x85.csv"
+    assert registry.claim("data", key, "v1", "run-1")
+    assert not registry.claim("data", key, "v1", "run-2")
+    assert registry.add_dataset_file("weather", run_id="run-1", **{**FILE, "key": key}).key == key
+    assert registry.record_run("weather", "run-1", status="running", object={"key": key}).object == {"key": key}
+
+
 def test_an_outcome_that_is_none_is_refused(yard: Yard) -> None:
     with pytest.raises(UsageError) as refused:
         yard.registry().record_outcome("weather", "promoted", run_id="run-1", reason="")  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from modelyard.errors import UsageError
-from modelyard.names import check_text
+from modelyard.names import check_unicode
 
 INTEGERS = range(-(2**63), 2**64)
 DEEPEST = 20
@@ -32,7 +32,7 @@ def check_json(value: Any, *, field: str, depth: int = 0) -> None:
         case None | bool():
             return
         case str():
-            check_text(value, field=field, limit=LONGEST_TEXT)
+            check_unicode(value, field=field, limit=LONGEST_TEXT)
         case int():
             if value not in INTEGERS:
                 raise UsageError(f"{field} = {value} does not fit into 64 bits", code="invalid_json", field=field)
@@ -48,7 +48,7 @@ def check_json(value: Any, *, field: str, depth: int = 0) -> None:
                     raise UsageError(
                         f"{field} has the key {key!r}; keys are non-empty text", code="invalid_json", field=field
                     )
-                check_text(key, field=f"a key of {field}", limit=LONGEST_TEXT)
+                check_unicode(key, field=f"a key of {field}", limit=LONGEST_TEXT)
                 check_json(entry, field=f"{field}.{key}", depth=depth + 1)
         case _:
             raise UsageError(f"{field} is {type(value).__name__}, which JSON lacks", code="invalid_json", field=field)

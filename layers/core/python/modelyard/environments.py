@@ -58,7 +58,10 @@ class Environment(Section):
     python: Literal["3.12", "3.13", "host"] = Field(
         default="3.13", description="Lambda's Python; host: the Python that runs this command, [local] only."
     )
-    retain: bool = Field(default=True, description="Keep buckets and table when the stack is destroyed.")
+    retain: bool = Field(
+        default=True,
+        description="Keep buckets and table when the stack is destroyed; without it a bucket goes only if it is empty.",
+    )
     deletion_protection: bool = Field(default=True, description="Refuse to delete the table and the stacks.")
     alarms: bool = Field(default=True, description="Create alarms on errors, latency and dead letters.")
     alarm_email: Annotated[str, AfterValidator(_address)] | None = Field(
@@ -91,6 +94,22 @@ def parse_environments(text: str, *, file: str = ENVIRONMENTS_FILE) -> dict[str,
         SpecError: With every finding.
     """
     return _checked(read_toml(text, file=file), file=file)
+
+
+def find_project(start: Path) -> Path:
+    """The nearest folder at or above ``start`` that has an ``environments.toml``.
+
+    Raises:
+        UsageError: When there is none.
+    """
+    for folder in (start, *start.parents):
+        if (folder / ENVIRONMENTS_FILE).is_file():
+            return folder
+    raise UsageError(
+        f"no {ENVIRONMENTS_FILE} in {start} or above it",
+        code="no_project",
+        next_step="Go to the project's folder and run the command again.",
+    )
 
 
 def load_environments(project: Path, environ: Mapping[str, str] | None = None) -> dict[str, Environment]:

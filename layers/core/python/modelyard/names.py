@@ -15,6 +15,16 @@ NAME_PATTERN = re.compile(r"[a-z][a-z0-9_]{0,47}")
 ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 """Ids of runs and operations; ``#`` and ``/`` separate the parts of a key."""
 
+LONGEST_REASON = 1000
+"""Characters; of a description and an owner too."""
+
+LONGEST_NOTE = 4000
+
+# Control characters (C0 and C1) and the marks that turn the direction of the text around them: in a ledger, a terminal
+# or a log they make a sentence look like another one.
+_GARBLING = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_LAYOUT = "\t\n"
+
 
 def name_problem(name: object) -> str | None:
     """Why ``name`` cannot be a model's name, as a sentence; None when it can."""
@@ -51,8 +61,45 @@ def check_id(value: object, *, field: str) -> str:
     return value
 
 
-def check_text(value: object, *, field: str, limit: int = 1000) -> str:
-    """``value``, when it is text that every reader can decode and that fits.
+def text_problem(text: str, *, lines: bool = True) -> str | None:
+    """Why people could be deceived by ``text``, as the end of a sentence; None when they cannot.
+
+    Args:
+        text: What somebody wrote.
+        lines: Whether tab and line feed are allowed. A carriage return never is: it hides what stands before it.
+    """
+    for found in _GARBLING.finditer(text):
+        if not (lines and found[0] in _LAYOUT):
+            return (
+                f"has U+{ord(found[0]):04X} at character {found.start()}; control characters and marks that change the "
+                "direction of text are not stored"
+            )
+    return None
+
+
+def check_text(value: object, *, field: str, limit: int = LONGEST_REASON, lines: bool = True) -> str:
+    """``value``, when it is a note, reason, description or owner: readable, and not to be mistaken for another text.
+
+    Args:
+        value: What somebody wrote.
+        field: What it is for.
+        limit: The most characters.
+        lines: Whether tab and line feed are allowed.
+
+    Raises:
+        UsageError: With code ``invalid_text`` when it is not.
+    """
+    text = check_unicode(value, field=field, limit=limit)
+    problem = text_problem(text, lines=lines)
+    if problem is not None:
+        raise UsageError(f"{field} {problem}", code="invalid_text", field=field)
+    return text
+
+
+def check_unicode(value: object, *, field: str, limit: int = LONGEST_REASON) -> str:
+    """``value``, when it is text that every reader can decode and that fits: what was found, not what was written.
+
+    Keys of uploads and values of training files are kept as they are, whatever characters they hold.
 
     Raises:
         UsageError: With code ``invalid_text`` when it is not.
@@ -70,6 +117,18 @@ def check_text(value: object, *, field: str, limit: int = 1000) -> str:
             f"{field} has {len(value)} characters; at most {limit} are stored", code="invalid_text", field=field
         )
     return value
+
+
+def legible(text: str) -> str:
+    r"""``text`` that quotes a file, in the form that ``check_text`` takes: each character it refuses becomes U+FFFD.
+
+    For reasons that a step wrote. Refusing one would lose the record of what happened.
+
+    Example:
+        >>> legible("line 3: \u202e12").encode("ascii", "backslashreplace")
+        b'line 3: \\ufffd12'
+    """
+    return _GARBLING.sub(lambda found: found[0] if found[0] in _LAYOUT else "\ufffd", text)
 
 
 def _shown(value: object) -> str:

@@ -80,7 +80,7 @@ class Feature(Section):
     """One column that the model sees."""
 
     kind: Literal["number", "category", "date"] = Field(
-        description="number: standardised; category: one-hot; date: ISO 8601 text, encoded as position in the year."
+        description="number: missing ones filled in; category: one-hot; date: ISO 8601 text, its place in the year."
     )
 
 
@@ -161,9 +161,16 @@ class ModelSpec(Section):
     monitoring: MonitoringSection = MonitoringSection()
 
     @property
+    def upload_triggers(self) -> tuple[UploadTrigger, ...]:
+        """What starts a run: the spec's triggers, or any CSV file below ``<name>/`` when it names none."""
+        if self.training is None:
+            return ()
+        return tuple(self.triggers) or (UploadTrigger(),)
+
+    @property
     def upload_prefix(self) -> str:
         """Where ``modelyard upload`` puts training files in the data bucket."""
-        prefixes = [trigger.prefix for trigger in self.triggers if trigger.prefix is not None]
+        prefixes = [trigger.prefix for trigger in self.upload_triggers if trigger.prefix is not None]
         return prefixes[0] if prefixes else f"{self.model.name}/"
 
 
@@ -255,5 +262,5 @@ def training_plan(spec: ModelSpec) -> dict[str, Any]:
         "training": spec.training.model_dump(mode="json", exclude={"data", "memory_mb", "timeout_s"}),
         "evaluation": spec.evaluation.model_dump(mode="json"),
         "automatic": spec.rollout.automatic,
-        "minimum_rows": max([trigger.minimum_rows for trigger in spec.triggers], default=1),
+        "minimum_rows": max(trigger.minimum_rows for trigger in spec.upload_triggers),
     }

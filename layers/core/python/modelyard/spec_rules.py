@@ -89,6 +89,8 @@ def disagreements(document: dict[str, Any]) -> Iterator[Problem]:
         return
     if brought:
         yield "model.artifact", "stands beside [training]; a model is either brought or trained"
+    if value_at(document, "model", "code") is not None:
+        yield "model.code", "stands beside [training]; a trained model has its preprocessing in the ONNX file"
     if value_at(document, "evaluation") is None:
         yield "evaluation", "is required beside [training]: its metric says which version is better"
     yield from _wrong_for_task(document)

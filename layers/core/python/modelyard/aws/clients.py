@@ -31,6 +31,9 @@ class Clients:
         profile: A profile of the AWS configuration; None takes AWS_PROFILE.
         access_key: With ``secret_key``, the credentials themselves; only the local AWS has such.
         secret_key: See ``access_key``.
+        connect_timeout_s: How long one attempt waits for a connection.
+        read_timeout_s: How long one attempt waits for the next bytes of an answer.
+        attempts: How often a call is tried in all, where trying again makes sense.
     """
 
     def __init__(
@@ -41,12 +44,15 @@ class Clients:
         profile: str | None = None,
         access_key: str | None = None,
         secret_key: str | None = None,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+        read_timeout_s: float = READ_TIMEOUT_S,
+        attempts: int = ATTEMPTS,
     ) -> None:
         self._region = region or os.environ.get("AWS_REGION")
         self.endpoint_url = endpoint_url or os.environ.get("AWS_ENDPOINT_URL") or None
         self._profile = profile
-        self._keys = (access_key, secret_key)
         self._access_key, self._secret_key = access_key, secret_key
+        self._connect_timeout_s, self._read_timeout_s, self._attempts = connect_timeout_s, read_timeout_s, attempts
 
     @cached_property
     def session(self) -> "boto3.Session":
@@ -97,9 +103,9 @@ class Clients:
         from botocore.config import Config
 
         config = Config(
-            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
-            connect_timeout=CONNECT_TIMEOUT_S,
-            read_timeout=READ_TIMEOUT_S,
+            retries={"mode": "standard", "total_max_attempts": self._attempts},
+            connect_timeout=self._connect_timeout_s,
+            read_timeout=self._read_timeout_s,
             max_pool_connections=CONNECTIONS,
             # A local endpoint has no host name for each bucket.
             s3={"addressing_style": "path"} if self.endpoint_url else None,

@@ -6,8 +6,9 @@ from modelyard.cli.session import Session
 
 
 def build(context: typer.Context) -> None:
-    """Build the layers that changed: for MODELYARD_ENV, or for every environment."""
+    """Build the layers that changed: for the environment that is named, else for all."""
     from modelyard.packaging import build as build_layers
 
     session: Session = context.obj
-    build_layers(session.project)
+    named = context.meta["env"]
+    build_layers(session.project, None if named is None else [named])

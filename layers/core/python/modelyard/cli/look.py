@@ -24,13 +24,13 @@ def status(
         return
     table(
         f"{session.name} ({session.settings.account}, {session.settings.region})",
-        ["model", "live", "newest", "since (UTC)", "by", "last run"],
+        ["model", "live", "newest", "since (UTC)", "by", "last entry"],
         [list(row.values()) for row in rows],
     )
 
 
 def _model_row(session: Session, name: str) -> dict[str, Any]:
-    row: dict[str, Any] = dict.fromkeys(("model", "live", "newest", "since", "by", "last_run", "url"))
+    row: dict[str, Any] = dict.fromkeys(("model", "live", "newest", "since", "by", "last", "url"))
     row["model"] = name
     stack = stack_names.endpoint_stack(session.name, name)
     if not session.is_deployed(stack):
@@ -38,9 +38,9 @@ def _model_row(session: Session, name: str) -> dict[str, Any]:
     row["url"] = session.predict_url(name)
     deployment = session.registry.deployment(name)
     newest = session.registry.versions(name, limit=1).items
-    runs = sorted(session.registry.runs(name, limit=200).items, key=lambda run: run.started_at)
+    entries = session.registry.history(name, limit=1).items
     row["newest"] = newest[0].number if newest else None
-    row["last_run"] = runs[-1].status if runs else None
+    row["last"] = entries[0].kind.replace("_", " ") if entries else None
     if deployment is not None:
         row.update(live=deployment.champion, since=moment(deployment.changed_at), by=who(deployment.changed_by))
     return row

@@ -17,6 +17,7 @@ from modelyard import __version__
 from modelyard.cli import build, initialise, look, models, up
 from modelyard.cli.session import Session
 from modelyard.cli.show import errors
+from modelyard.environments import LOCAL
 from modelyard.errors import ModelyardError, SpecError
 
 
@@ -60,12 +61,14 @@ app = typer.Typer(
 def options(
     context: typer.Context,
     env: Annotated[
-        str, typer.Option("--env", "-e", envvar="MODELYARD_ENV", help="Environment of environments.toml.")
-    ] = "local",
+        str | None,
+        typer.Option("--env", "-e", envvar="MODELYARD_ENV", help="Environment of environments.toml; default: local."),
+    ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
     """Choose the environment; every command works the same in each."""
-    context.obj = Session(env, start=Path.cwd())
+    context.obj = Session(env or LOCAL, start=Path.cwd())
+    context.meta["env"] = env
     context.meta["debug"] = debug
 
 

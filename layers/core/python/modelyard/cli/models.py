@@ -93,6 +93,13 @@ def send_file(session: Session, name: str, prefix: str, file: Path) -> tuple[str
 
     if not file.is_file():
         raise UsageError(f"{file} is not a file", code="no_file", next_step="Give the path of a CSV file.")
+    suffixes = tuple({trigger.suffix for trigger in session.model(name).spec.upload_triggers})
+    if not file.name.endswith(suffixes):
+        raise UsageError(
+            f"{file.name} would start no run: [[triggers]] of {name} ask for {' or '.join(suffixes)}",
+            code="no_trigger",
+            next_step="Rename the file, or change the suffix in model.toml and deploy.",
+        )
     content = file.read_bytes()
     # A look at the file before the first AWS call: what is wrong with it alone is said here, at once.
     found = check_upload(decode_plan(training_plan(session.model(name).spec)), content, name=file.name)

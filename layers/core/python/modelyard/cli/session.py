@@ -1,7 +1,7 @@
 """What a command works on: a project, one of its environments, and AWS as that environment's caller.
 
-Local and cloud differ in three things only, all of them here: where AWS is, whose credentials are used, and nothing
-else. The caller's own credentials never reach the local AWS and the local ones never leave this machine.
+Local and cloud differ in two things only, both of them here: where AWS is, and whose credentials are used. The caller's
+own credentials never reach the local AWS and the local ones never leave this machine.
 """
 
 import json
@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from modelyard import stack_names
 from modelyard.control.routes import PREDICT_ROUTE
-from modelyard.environments import ENVIRONMENTS_FILE, Environment, choose_environment, load_environments
+from modelyard.environments import (
+    ENVIRONMENTS_FILE,
+    Environment,
+    choose_environment,
+    find_project,
+    load_environments,
+)
 from modelyard.errors import AWSError, CredentialsError, NotFoundError, UsageError
 from modelyard.spec import SPEC_FILE, Model, load_model, load_models
 
@@ -25,22 +31,6 @@ if TYPE_CHECKING:
 
 HOME_VARIABLE = "MODELYARD_HOME"
 CREDENTIALS_FILE = "credentials.json"
-
-
-def find_project(start: Path) -> Path:
-    """The nearest folder at or above ``start`` that has an ``environments.toml``.
-
-    Raises:
-        UsageError: When there is none.
-    """
-    for folder in (start, *start.parents):
-        if (folder / ENVIRONMENTS_FILE).is_file():
-            return folder
-    raise UsageError(
-        f"no {ENVIRONMENTS_FILE} in {start} or above it",
-        code="no_project",
-        next_step="Go to the project's folder and run the command again.",
-    )
 
 
 class Session:

@@ -226,7 +226,6 @@ class Registered(Answer):
 
     created: bool = Field(description="False: the same was registered before, as this version.", examples=[True])
     version: Version
-    deployment: Deployment | None = Field(description="What is live, if it was to be promoted.", examples=[None])
 
 
 class Problem(Answer):

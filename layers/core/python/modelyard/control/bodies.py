@@ -1,8 +1,8 @@
 """What the control plane takes: bodies and query strings, checked whole before anything is read or written.
 
 The rule: a field that is not known is refused, because a misspelt ``expected_revision`` would silently not protect; a
-value is never converted, so ``"2"`` and ``true`` are not version numbers. Texts end up in ledgers, terminals and logs:
-characters that garble those are refused here.
+value is never converted, so ``"2"`` and ``true`` are not version numbers. What a text may be, the registry decides
+(``modelyard.names``); it is asked here already, so that a wrong one is named beside everything else that is wrong.
 """
 
 import re
@@ -10,28 +10,25 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from modelyard.names import ID_PATTERN
+from modelyard.names import ID_PATTERN, LONGEST_NOTE, LONGEST_REASON, text_problem
 from modelyard.registry.reading import HIGHEST_VERSION, PAGE
 from modelyard.version import Task
 
 LONGEST_PAGE = 100
-LONGEST_REASON = 1000
-LONGEST_NOTE = 4000
 HIGHEST_REVISION = 2**53 - 1
 
-# C0 and C1 controls but tab and line feed; marks that turn the direction of text around them.
-_GARBLING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 EXAMPLE_DIGEST = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 
 
-def _readable(text: str) -> str:
-    found = _GARBLING.search(text)
-    if found:
-        raise ValueError(
-            f"character {found.start()} is U+{ord(found[0]):04X}; control characters and marks that change the "
-            "direction of text are not stored"
-        )
+def _text(text: str, *, lines: bool = True) -> str:
+    problem = text_problem(text, lines=lines)
+    if problem is not None:
+        raise ValueError(f"it {problem}")
     return text
+
+
+def _line(text: str) -> str:
+    return _text(text, lines=False)
 
 
 def whole_number(value: object) -> object:
@@ -53,18 +50,19 @@ Sha256 = Annotated[
 Note = Annotated[
     str,
     StringConstraints(max_length=LONGEST_NOTE, strip_whitespace=True),
-    AfterValidator(_readable),
+    AfterValidator(_text),
     Field(description="One sentence about the version.", examples=["Trained on the 2026 season"]),
 ]
 Reason = Annotated[
     str,
     StringConstraints(max_length=LONGEST_REASON, strip_whitespace=True),
-    AfterValidator(_readable),
+    AfterValidator(_text),
     Field(
         description="Why, for the ledger. Some environments require it.", examples=["Fewer false alarms in the shadow"]
     ),
 ]
-Text = Annotated[str, StringConstraints(max_length=1000, strip_whitespace=True), AfterValidator(_readable)]
+Text = Annotated[str, StringConstraints(max_length=LONGEST_REASON, strip_whitespace=True), AfterValidator(_text)]
+Line = Annotated[str, StringConstraints(max_length=LONGEST_REASON, strip_whitespace=True), AfterValidator(_line)]
 Number = Annotated[int, Field(ge=1, le=HIGHEST_VERSION, description="A version's number.", examples=[2])]
 ExpectedRevision = Annotated[
     Annotated[int, Field(ge=0, le=HIGHEST_REVISION)] | None,
@@ -105,14 +103,12 @@ class RegisterBody(Body):
     description: Text | None = Field(
         default=None, description="The model's description; left out, it stays.", examples=["Weather of tomorrow"]
     )
-    owner: Text | None = Field(
+    owner: Line | None = Field(
         default=None, description="The model's owner; left out, it stays.", examples=["forecast-team"]
     )
     code_digest: Sha256 | None = Field(
         default=None, description="SHA-256 of the model's own code, for the lineage.", examples=[EXAMPLE_DIGEST]
     )
-    promote: bool = Field(default=False, description="Put the version live at once.", examples=[False])
-    reason: Reason = ""
 
 
 class PromoteBody(Body):

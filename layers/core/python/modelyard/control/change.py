@@ -44,9 +44,8 @@ def create_upload(name: ModelName, asked: bodies.UploadBody, services: Provided)
         200: {"model": answers.Registered, "description": "The same was registered before"},
         **problems(
             {
-                400: REASON,
                 404: "`unknown_upload`: nothing with this SHA-256 was uploaded for this model, or it has expired.",
-                409: "The version is registered and was not promoted; codes as for promoting.",
+                409: "`contended`: others kept writing this model. Repeat it; that is safe.",
                 413: "`artifact_too_large`.",
                 422: "The bytes are not a model that Modelyard would run: `not_onnx`, `external_data`, "
                 "`not_loadable`, `unsupported_signature`, `trial_failed`, `trial_timeout`, `trial_memory`, "
@@ -65,19 +64,13 @@ def register_version(
     """The file is tried in a process of its own, with limits on time and memory, before anything becomes visible.
 
     The same file with the same task, signature and lineage is the same version, however often it is registered. The
-    first version creates the model. With `promote`, the version goes live at once, so whoever may call this route may
-    change what is live.
+    first version creates the model. Nothing that is live changes: that is `promote`, a route of its own, so that IAM
+    can allow one without the other.
     """
-    if asked.promote:
-        services.check_reason(asked.reason)
-    registered, deployment = register_upload(registry, name, asked, admit=services.admit)
+    registered = register_upload(registry, name, asked, admit=services.admit)
     response.status_code = 201 if registered.created else 200
     response.headers["location"] = f"/models/{name}/versions/{registered.version.number}"
-    return answers.Registered(
-        created=registered.created,
-        version=answers.Version.of(registered.version),
-        deployment=None if deployment is None else answers.Deployment.of(deployment),
-    )
+    return answers.Registered(created=registered.created, version=answers.Version.of(registered.version))
 
 
 @router.post(

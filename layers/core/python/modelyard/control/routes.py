@@ -1,7 +1,7 @@
 """The control plane's routes, named once for the stack that opens them and the app that answers them.
 
-Each route is its own resource in IAM, so a caller can be allowed to list models and not to promote one. A test holds
-the app's routes against this list.
+Each route is its own resource in IAM, so a caller can be allowed to register a version and not to put it live. A test
+holds the app's routes against this list.
 """
 
 ROUTES: tuple[tuple[str, str], ...] = (

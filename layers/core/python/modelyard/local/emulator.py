@@ -124,6 +124,12 @@ class LocalAws:
         process = self._process()
         if process is None:
             return "started" if self.state.exists() else "fresh"
+        if _is_emulator(process.pid) and process.port not in (0, self.port):
+            raise LocalError(
+                f"the local AWS of this folder is running on port {process.port}, not on {self.port}",
+                code="other_port",
+                next_step="Run 'make down' first, or give the second one a folder of its own with MODELYARD_HOME.",
+            )
         # There is a record, so the last end was not clean.
         if _is_emulator(process.pid):
             with contextlib.suppress(ProcessLookupError):

@@ -15,7 +15,7 @@ import msgspec
 from modelyard.canonical import canonical_json, check_json
 from modelyard.deployment import LedgerEntry
 from modelyard.errors import AWSError, ConflictError, UsageError
-from modelyard.names import check_id, check_name, check_text
+from modelyard.names import LONGEST_NOTE, check_id, check_name, check_text
 from modelyard.ports import ConditionFailedError, Put
 from modelyard.registry import keys
 from modelyard.registry.reading import HIGHEST_VERSION, Reader, check_number
@@ -70,9 +70,10 @@ class Publisher(Reader):
             model, artifact, task=task, signature=signature, contract=contract, metrics=metrics or {},
             evaluation=evaluation, lineage=lineage or Lineage(), note=note,
         )  # fmt: skip
-        for field, text in (("description", description), ("owner", owner)):
-            if text is not None:
-                check_text(text, field=field)
+        if description is not None:
+            check_text(description, field="description")
+        if owner is not None:
+            check_text(owner, field="owner", lines=False)
         if number is not None:
             check_number(number)
         self._store(manifest, artifact)
@@ -139,7 +140,7 @@ def _manifest(model: str, artifact: bytes, **parts: Any) -> Manifest:
         )
     if not artifact:
         raise UsageError("the artifact has 0 bytes", code="empty_artifact", field="artifact")
-    check_text(parts["note"], field="note", limit=4000)
+    check_text(parts["note"], field="note", limit=LONGEST_NOTE)
     digest = hashlib.sha256(artifact).hexdigest()
     plain = msgspec.to_builtins({"model": model, "digest": digest, "key": artifact_key(digest), **parts})
     for field, value in plain.items():

@@ -10,7 +10,7 @@ import msgspec
 
 from modelyard.deployment import Deployment, LedgerEntry
 from modelyard.errors import NotFoundError, UsageError
-from modelyard.names import check_id, check_name, check_text
+from modelyard.names import check_id, check_name, check_text, check_unicode
 from modelyard.patience import attempts
 from modelyard.ports import ArtifactStore, Page, RecordStore
 from modelyard.registry import keys
@@ -69,7 +69,7 @@ class Reader:
             raise NotFoundError(
                 f"model {name!r} is not in the registry",
                 field="model",
-                next_step="Run 'modelyard models' to see what is, or register its first version.",
+                next_step="Run 'modelyard status' to see what is, or register its first version.",
             )
         return record
 
@@ -134,7 +134,7 @@ class Reader:
         found = self._find_run(check_name(model), check_id(run_id, field="run_id"))
         if found is None:
             raise NotFoundError(
-                f"model {model!r} has no run {run_id!r}", field="run_id", next_step=f"Run 'modelyard runs {model}'."
+                f"model {model!r} has no run {run_id!r}", field="run_id", next_step=f"Run 'modelyard history {model}'."
             )
         return found
 
@@ -175,7 +175,7 @@ class Reader:
             raise UsageError(f"limit {limit} is not between 1 and {LONGEST_PAGE}", code="invalid_limit", field="limit")
         after = None
         if start is not None:
-            if not check_text(start, field="start", limit=500):
+            if not check_unicode(start, field="start", limit=500):
                 raise UsageError("start is empty; leave it out for the first page", code="invalid_start", field="start")
             after = prefix + start
         page = self.records.query(pk, prefix=prefix, reverse=reverse, limit=limit, start=after)

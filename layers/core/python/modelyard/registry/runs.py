@@ -11,7 +11,7 @@ import msgspec
 from modelyard.canonical import check_json
 from modelyard.deployment import LedgerEntry
 from modelyard.errors import ConflictError, UsageError
-from modelyard.names import check_id, check_name, check_text
+from modelyard.names import LONGEST_NOTE, check_id, check_name, check_unicode, legible
 from modelyard.ports import ConditionFailedError, Put
 from modelyard.registry import keys
 from modelyard.registry.reading import Reader, S, check_number
@@ -62,7 +62,7 @@ class RunLog(Reader):
         """
         check_name(model)
         check_id(run_id, field="run_id")
-        check_text(reason, field="reason", limit=4000)
+        reason = legible(check_unicode(reason, field="reason", limit=LONGEST_NOTE))
         check_json(object, field="object")
         if status not in WEIGHT:
             raise UsageError(
@@ -102,7 +102,7 @@ class RunLog(Reader):
         check_id(run_id, field="run_id")
         check_id(sha256, field="sha256")
         for field, text in (("bucket", bucket), ("key", key), ("version_id", version_id)):
-            check_text(text, field=field, limit=1024)
+            check_unicode(text, field=field, limit=1024)
         now = self._now()
         file = DatasetFile(
             model=model, at=now, bucket=bucket, key=key, version_id=version_id, sha256=sha256, rows=rows, size=size,
@@ -122,7 +122,7 @@ class RunLog(Reader):
         """Write into the ledger that a run brought no version, and why; once per run and kind."""
         check_name(model)
         check_id(run_id, field="run_id")
-        check_text(reason, field="reason", limit=4000)
+        reason = legible(check_unicode(reason, field="reason", limit=LONGEST_NOTE))
         check_json(details, field="details")
         if kind not in get_args(Literal["rejected", "failed"]):
             raise UsageError(f"kind {ascii(kind)[:40]} is not one of rejected, failed", code="invalid_kind")
@@ -156,7 +156,7 @@ class RunLog(Reader):
 def _claims_on(bucket: str, key: str, version_id: str) -> str:
     """Where the claims on an upload lie, when its parts can name one."""
     for field, value in (("bucket", bucket), ("key", key), ("version_id", version_id)):
-        if not check_text(value, field=field, limit=1024):
+        if not check_unicode(value, field=field, limit=1024):
             raise UsageError(f"{field} is empty; a claim needs it", code="invalid_claim", field=field)
     return keys.claim_partition(bucket, key)
 

@@ -47,7 +47,7 @@ class LeftOut:
     @property
     def remark(self) -> str:
         """One sentence for a run."""
-        return f"{self.name} is left out: {self.findings[0]}"
+        return f"{self.name} is left out: {self.findings[0].removeprefix(f'{self.name}: ')}"
 
 
 def fetch(workbench: Workbench, files: Sequence[DatasetFile]) -> tuple[list[Part], list[LeftOut]]:

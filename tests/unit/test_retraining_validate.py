@@ -1,0 +1,251 @@
+"""The validate step: what is wrong with a file is said in words, and what is right joins the data set, once."""
+
+import csv
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from modelyard.training.table import read_table
+from tests.fakes.training_data import csv_file, plan, weather, weather_plan
+from tests.fakes.workbench import Bench
+
+YEAR = weather(2012)[0]
+NEXT = weather(2013)[0]
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench(weather_plan(minimum_rows=30))
+
+
+def edited(change: Callable[[list[list[str]]], Any], file: bytes = NEXT) -> bytes:
+    """The file after ``change`` had its rows, header first."""
+    rows = list(csv.reader(io.StringIO(file.decode())))
+    changed = change(rows)
+    rows = rows if changed is None else changed
+    return csv_file(rows[0], rows[1:])
+
+
+def column(name: str, value: Callable[[int, dict[str, str]], str]) -> Callable[[list[list[str]]], None]:
+    """Sets one column; ``value`` gets the row's number and its cells."""
+
+    def change(rows: list[list[str]]) -> None:
+        at = rows[0].index(name)
+        for number, row in enumerate(rows[1:]):
+            row[at] = value(number, dict(zip(rows[0], row, strict=True)))
+
+    return change
+
+
+def test_a_good_file_is_valid_and_joins_the_data_set(bench: Bench) -> None:
+    state = bench.accept(YEAR)
+    verdict = state["validation"]
+    assert verdict == {
+        "status": "valid",
+        "findings": [],
+        "remarks": [],
+        "rows": 366,
+        "sha256": verdict["sha256"],
+        "reason": "",
+    }
+    (file,) = bench.registry.dataset_files("tested")
+    found = state["claim"]["object"]
+    assert (file.key, file.version_id, file.sha256) == (found["key"], found["version_id"], verdict["sha256"])
+    assert (file.rows, file.size, file.run_id, file.bucket) == (366, len(YEAR), "run-1", "data-bucket")
+
+
+def _text(file: bytes) -> str:
+    return file.decode()
+
+
+INVALID: dict[str, tuple[bytes, str]] = {
+    "a header only": (NEXT.splitlines()[0], "has a header and no rows"),
+    "blank lines": (b"\n\n  \n", "is empty"),
+    "no target": (edited(lambda rows: [row[:-1] for row in rows]), "column 'weather' is missing"),
+    "no header": (b"\n".join(NEXT.splitlines()[1:]), "column 'date' is missing"),
+    "one class only": (
+        edited(column("weather", lambda *_: "rain")),
+        "target 'weather' has one class only ('rain', 365 rows)",
+    ),
+    "a column of nulls": (edited(column("wind", lambda *_: "")), "column 'wind' is empty in all 365 rows"),
+    "values of two columns swapped": (
+        edited(lambda rows: [rows[0], *([row[1], row[0], *row[2:]] for row in rows[1:])]),
+        "column 'date': 365 values cannot be read",
+    ),
+    "a column twice": (edited(lambda rows: [[*row, row[1]] for row in rows]), "'precipitation' is there 2 times"),
+    "semicolons": (NEXT.replace(b",", b";"), "separated by semicolons; expected commas"),
+    "tabs": (NEXT.replace(b",", b"\t"), "separated by tabs; expected commas"),
+    "latin-1": (_text(NEXT).replace("rain", "nässe", 1).encode("latin-1"), "not UTF-8 (byte 0xe4 on line"),
+    "utf-16": (_text(NEXT).encode("utf-16"), "is UTF-16; save the file as UTF-8"),
+    "a NUL byte": (NEXT.replace(b"rain", b"ra\0n", 1), "holds a NUL byte"),
+    "an Excel file": (b"PK\x03\x04" + NEXT, "is a zip or Excel file"),
+    "mixed types": (
+        edited(column("wind", lambda number, row: "strong" if number % 100 == 7 else row["wind"])),
+        "column 'wind': 4 values cannot be read (line 9: 'strong', line 109: 'strong', line 209: 'strong' and 1 more)",
+    ),
+    "decimal commas": (
+        edited(column("wind", lambda _, row: row["wind"].replace(".", ","))),
+        "column 'wind': ",
+    ),
+    "dates of another kind": (
+        edited(column("date", lambda _, row: "/".join(reversed(row["date"].split("-"))))),
+        "expected dates such as 2012-01-31",
+    ),
+    "a target that is not there in some rows": (
+        edited(column("weather", lambda number, row: "" if number < 5 else row["weather"])),
+        "is the target and has no value in 5 rows",
+    ),
+    "rows of other lengths": (NEXT + b"2014-01-01,1.0\n2014-01-02,1.0\n", "2 rows do not have 6 values"),
+    "a quote that never ends": (NEXT + b'2014-01-01,"', "is not CSV"),
+    "fewer rows than asked for": (b"\n".join(NEXT.splitlines()[:20]), "has 19 rows; expected at least 30"),
+    "a JSON document": (b'[{"date": "2013-01-01"}]', "is missing"),
+    "a megabyte of noise": (bytes(range(1, 128)) * 8000, "column 'date' is missing"),
+}
+
+
+@pytest.mark.parametrize("case", INVALID)
+def test_a_bad_file_is_invalid_with_findings_in_words(bench: Bench, case: str) -> None:
+    file, said = INVALID[case]
+    verdict = bench.accept(file)["validation"]
+    assert verdict["status"] == "invalid", verdict
+    assert said in " ".join(verdict["findings"])
+    assert said[:50] in verdict["reason"]
+    assert bench.registry.dataset_files("tested") == ()
+    assert bench.accept(NEXT, run_id="run-2")["validation"]["status"] == "valid", "and the corrected file goes well"
+
+
+def test_an_answer_among_the_features_is_invalid() -> None:
+    leaking = plan(target="y", features={"x": "number", "leak": "category"}, task="binary")
+    rows = [[number, answer, answer] for number, answer in enumerate(["no", "yes"] * 40)]
+    verdict = Bench(leaking).accept(csv_file(["x", "leak", "y"], rows))["validation"]
+    assert verdict["findings"] == ["column 'leak' equals the target in all 80 rows: it is the answer; leave it out"]
+
+
+VALID: dict[str, tuple[bytes, str]] = {
+    "a byte order mark": (b"\xef\xbb\xbf" + NEXT, ""),
+    "CRLF": (NEXT.replace(b"\n", b"\r\n"), ""),
+    "CR alone": (NEXT.replace(b"\n", b"\r"), ""),
+    "no newline at the end": (NEXT.rstrip(), ""),
+    "quoted newlines": (
+        edited(lambda rows: [[*row, "note" if at == 0 else "two\nlines"] for at, row in enumerate(rows)]),
+        "not used by the model: note",
+    ),
+    "columns in another order": (edited(lambda rows: [row[::-1] for row in rows]), ""),
+    "a column more": (edited(lambda rows: [[str(at), *row] for at, row in enumerate(rows)]), "not used by the model"),
+    "duplicate rows": (NEXT + b"\n".join(NEXT.splitlines()[1:50]), "49 of 780 rows say the same"),
+    "a new category": (edited(column("weather", lambda at, row: "hail" if at < 9 else row["weather"])), ""),
+    "missing numbers": (edited(column("wind", lambda at, row: "NA" if at < 9 else row["wind"])), ""),
+    "every row of the year before": (YEAR + NEXT.split(b"\n", 1)[1], "366 of 1097 rows say the same"),
+}
+
+
+@pytest.mark.parametrize("case", VALID)
+def test_what_can_only_mean_one_thing_goes_well(bench: Bench, case: str) -> None:
+    bench.accept(YEAR)
+    file, said = VALID[case]
+    verdict = bench.accept(file, "2013.csv", "run-2")["validation"]
+    assert (verdict["status"], verdict["findings"]) == ("valid", [])
+    assert said in " ".join(verdict["remarks"])
+
+
+def test_a_file_of_ten_times_the_size_goes_well(bench: Bench) -> None:
+    rows = [row.split(",") for row in NEXT.decode().splitlines()]
+    years = [[f"{2100 + at}{row[0][4:]}", *row[1:]] for at in range(10) for row in rows[1:]]
+    bench.accept(YEAR)
+    verdict = bench.accept(csv_file(rows[0], years), "big.csv", "run-2")["validation"]
+    assert (verdict["status"], verdict["rows"]) == ("valid", 3650)
+
+
+def test_rows_that_were_held_out_stay_held_out_when_they_come_again(bench: Bench) -> None:
+    """In another file, in another order, in other spellings and with a corrected label."""
+    bench.accept(YEAR)
+    first = read_table(bench.plan, [YEAR]).table
+    assert first is not None
+    held_out = set(first.columns["date"][first.evaluation].tolist())
+
+    def again(rows: list[list[str]]) -> list[list[str]]:
+        kept = [[row[0], f"{float(row[1])}0", *row[2:5], "fog"] for row in rows[1:] if row[0] in held_out]
+        return [rows[0], *reversed(kept)]
+
+    file = edited(again, YEAR)
+    assert bench.accept(file, "again.csv", "run-2")["validation"]["status"] == "valid"
+    both = read_table(bench.plan, [YEAR, file]).table
+    assert both is not None
+    assert not held_out & set(both.columns["date"][~both.evaluation].tolist())
+
+
+def test_a_file_that_is_gone_before_it_is_read_is_invalid(bench: Bench) -> None:
+    found = bench.claim(bench.upload(YEAR))["object"]
+    bench.uploads.delete_version(found["key"], found["version_id"])
+    verdict = bench.validate(found)
+    assert (verdict["status"], verdict["reason"]) == ("invalid", "2012.csv: is gone: it was deleted before it was read")
+
+
+def test_a_file_that_was_overwritten_after_its_claim_is_read_as_it_was_claimed(bench: Bench) -> None:
+    found = bench.claim(bench.upload(YEAR))["object"]
+    bench.uploads.put(found["key"], b"something else")
+    bench.uploads.delete(found["key"])
+    assert bench.validate(found)["rows"] == 366
+
+
+def test_a_validation_that_is_repeated_gives_the_same_answer_and_one_record(bench: Bench) -> None:
+    bench.accept(YEAR)
+    state = bench.accept(NEXT, "2013.csv", "run-2")
+    assert bench.validate(state["claim"]["object"], "run-2") == state["validation"]
+    assert len(bench.registry.dataset_files("tested")) == 2
+
+
+def test_bytes_that_a_run_learnt_from_are_a_duplicate_under_any_name(bench: Bench) -> None:
+    state = bench.accept(YEAR)
+    bench.registry.record_run("tested", "run-1", status="promoted", version=1)
+    verdict = bench.accept(YEAR, "copy.csv", "run-2")["validation"]
+    assert (verdict["status"], verdict["rows"]) == ("duplicate", 366)
+    assert verdict["reason"] == "run run-1 learnt from these bytes before and ended promoted"
+    assert verdict["sha256"] == state["validation"]["sha256"]
+    assert len(bench.registry.dataset_files("tested")) == 1
+
+
+@pytest.mark.parametrize("status", ["failed", "running", None])
+def test_bytes_whose_run_did_not_end_well_may_be_tried_again(bench: Bench, status: Any) -> None:
+    bench.accept(YEAR, run_id="run-0")
+    if status is None:
+        bench.yard.records._items["MODEL#tested"].pop("RUN#run-0")
+    else:
+        bench.registry.record_run("tested", "run-0", status=status)
+    assert bench.accept(YEAR, "again.csv", "run-2")["validation"]["status"] == "valid"
+
+
+def test_bytes_whose_first_version_was_deleted_since_may_be_brought_again(bench: Bench) -> None:
+    found = bench.accept(YEAR)["claim"]["object"]
+    bench.registry.record_run("tested", "run-1", status="promoted", version=1)
+    bench.uploads.delete_version(found["key"], found["version_id"])
+    state = bench.accept(YEAR, run_id="run-2")
+    assert state["validation"]["status"] == "valid"
+    assert bench.train(state, "run-2")["status"] == "trained", "and its run learns from what is there now"
+
+
+def test_a_file_larger_than_the_memory_is_refused_before_it_is_read(bench: Bench) -> None:
+    found = bench.claim(bench.upload(YEAR))["object"]
+    bench.with_memory(512)
+    verdict = bench.validate(found | {"size": 5 * 2**30})
+    assert verdict["status"] == "invalid"
+    assert verdict["reason"] == (
+        "2012.csv: the training files have 5,120.0 MB together; with 512 MB of memory this step takes 21.3 MB at most"
+    )
+    assert bench.uploads.reads == []
+    assert bench.validate(found)["status"] == "valid"
+
+
+def test_a_data_set_larger_than_the_memory_is_refused_before_it_is_read(bench: Bench) -> None:
+    bench.registry.add_dataset_file(
+        "tested", bucket="data-bucket", key="tested/old.csv", version_id="v0", sha256="ab" * 32, rows=10**7,
+        size=300 * 2**20, run_id="run-0",
+    )  # fmt: skip
+    found = bench.claim(bench.upload(YEAR))["object"]
+    bench.with_memory(3008)
+    verdict = bench.validate(found)
+    assert verdict["status"] == "invalid"
+    assert "have 300.0 MB together; with 3,008 MB of memory this step takes 125.3 MB at most" in verdict["reason"]
+    assert bench.uploads.reads == [(found["key"], found["version_id"])]
