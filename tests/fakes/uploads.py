@@ -1,4 +1,4 @@
-"""The data bucket in memory: versioned, with delete markers and versions that are deleted for good, as S3 keeps them."""
+"""The data bucket in memory: versioned, with delete markers, and versions may be deleted for good, as in S3."""
 
 import hashlib
 import itertools

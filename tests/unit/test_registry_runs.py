@@ -49,11 +49,23 @@ def test_another_object_version_is_another_upload(yard: Yard) -> None:
     assert registry.claim("other", "k", "v1", "run-3")
 
 
+def test_the_run_that_claimed_an_upload_can_be_asked_for(yard: Yard) -> None:
+    registry = yard.registry()
+    assert registry.claimant("data", "weather/käse +.csv", "v1") is None
+    registry.claim("data", "weather/käse +.csv", "v1", "run-1")
+    registry.claim("data", "weather/käse +.csv", "v1", "run-2")
+    assert registry.claimant("data", "weather/käse +.csv", "v1") == "run-1"
+    assert registry.claimant("data", "weather/käse +.csv", "v2") is None
+
+
 @pytest.mark.parametrize("part", ["bucket", "key", "version_id"])
 def test_a_claim_needs_all_its_parts(yard: Yard, part: str) -> None:
     parts = {"bucket": "data", "key": "k", "version_id": "v1"} | {part: ""}
     with pytest.raises(UsageError) as refused:
         yard.registry().claim(**parts, run_id="run-1")
+    assert (refused.value.code, refused.value.field) == ("invalid_claim", part)
+    with pytest.raises(UsageError) as refused:
+        yard.registry().claimant(**parts)
     assert (refused.value.code, refused.value.field) == ("invalid_claim", part)
 
 

@@ -48,7 +48,16 @@ def test_an_event_without_a_version_id_is_about_the_newest_version(bench: Bench)
 
 @pytest.mark.parametrize(
     "name",
-    ["käse und brot.csv", "a+b.csv", "a b.csv", "100%.csv", "%2e%2e%2f.csv", "a%20b.csv", "天气 ☔.csv", "x/y/../z.csv"],
+    [
+        "käse und brot.csv",
+        "a+b.csv",
+        "a b.csv",
+        "100%.csv",
+        "%2e%2e%2f.csv",
+        "a%20b.csv",
+        "天气 ☔.csv",
+        "x/y/../z.csv",
+    ],
 )
 def test_a_key_is_taken_as_it_is_because_eventbridge_does_not_encode_it(bench: Bench, name: str) -> None:
     answer = bench.claim(bench.upload(FILE, name))

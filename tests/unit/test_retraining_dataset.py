@@ -1,4 +1,4 @@
-"""The data set of a model: what arrives at once, what was deleted and what no longer fits does not block what is new."""
+"""A model's data set: what arrives at once, what was deleted and what no longer fits does not block what is new."""
 
 import random
 from concurrent.futures import ThreadPoolExecutor

@@ -61,6 +61,7 @@ class Clients:
 
         with aws_errors("use AWS"):
             return boto3.Session(
+                botocore_session=_without_configuration() if self._access_key else None,
                 region_name=self._region,
                 profile_name=self._profile,
                 aws_access_key_id=self._access_key,
@@ -115,3 +116,11 @@ class Clients:
             return self.session.client(  # type: ignore[call-overload]
                 service, region_name=self.region, endpoint_url=self.endpoint_url, config=config
             )
+
+
+def _without_configuration() -> Any:
+    """A botocore session that reads no profile and no file: with fixed keys, the caller's own play no part."""
+    from botocore.session import Session
+
+    nowhere = (None, None, os.devnull, None)
+    return Session({"profile": (None, None, None, None), "config_file": nowhere, "credentials_file": nowhere})

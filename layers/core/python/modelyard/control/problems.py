@@ -66,6 +66,12 @@ async def _refused(request: Request, error: Exception) -> Response:
             status=error.status_code,
             next_step="Look at GET /docs.",
         )
+    elif error.status_code == HTTPStatus.BAD_REQUEST:  # reading failed otherwise than at one character
+        refusal = RequestError(
+            f"the body of {called} cannot be read as JSON",
+            code="invalid_json",
+            next_step="Send UTF-8, without deep nesting and numbers of thousands of digits.",
+        )
     else:
         refusal = RequestError(f"{called} cannot be read: {error.detail}", status=error.status_code)
     return problem(call_of(request.scope), refusal)

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from modelyard.admission import admit
-from modelyard.errors import ConflictError, ModelError, NotFoundError, UsageError
+from modelyard.errors import AdmissionError, ConflictError, ModelError, NotFoundError, UsageError
 from modelyard.evaluation import EvaluationSet, Predict, Report, evaluate
 from modelyard.predictor.predictor import Predictor
 from modelyard.retraining.bounds import LISTED_BYTES, short
@@ -75,14 +75,19 @@ def _champion(workbench: Workbench, plan: Plan, number: int | None) -> tuple[Pre
     if number is None:
         return None, ""
     version = workbench.registry.version(plan.model, number)
-    predictor = Predictor.load(_read(workbench, version.manifest.key))
+    model = _read(workbench, version.manifest.key)
     taken = [tensor.name for tensor in version.manifest.signature.inputs]
-    if not set(taken) <= set(plan.training.features):
-        gone = ", ".join(sorted(set(taken) - set(plan.training.features)))
+    gone = sorted(set(taken) - set(plan.training.features))
+    if gone:
+        needs = ", ".join(gone)
         return (
             None,
-            f"; the champion, version {number}, needs {gone}, which the data no longer has: not compared with it",
+            f"; the champion, version {number}, needs {needs}, which the data no longer has: not compared with it",
         )
+    try:
+        predictor = Predictor.load(model)
+    except AdmissionError as problem:
+        return None, f"; the champion, version {number}, cannot be loaded ({problem.message}): not compared with it"
     # A champion from before a feature was added answers from the columns that it knows.
     return (
         lambda instances: predictor.predict([{name: row[name] for name in taken} for row in instances]),
@@ -95,8 +100,8 @@ def _compare(
 ) -> tuple[Report, str]:
     """The report, and the remark where it is one without the champion.
 
-    A champion may be unable to answer the rows of today: a column became text, the task is another one, or it was
-    brought from elsewhere with outputs of its own. It would hold its place for ever if that ended the run.
+    A champion may be unable to answer the rows of today: a column became text, the task is another one, it was brought
+    from elsewhere with outputs of its own. If that ended the run, it would hold its place for ever.
     """
 
     def report(opponent: Predict | None) -> Report:

@@ -1,0 +1,75 @@
+"""The command line follows the run that claimed an upload, and says so when none does."""
+
+from typing import Any
+
+import pytest
+
+from modelyard.cli import runs
+from modelyard.cli.runs import RunNotStartedError, wait_for_run
+from modelyard.errors import AWSError
+from modelyard.spec import load_model
+from tests.fakes.registries import Yard
+from tests.fakes.training_data import WEATHER
+from tests.fakes.uploads import InMemoryUploads
+
+UPLOAD = ("data-bucket", "weather/2013.csv", "v7")
+
+
+class Session:
+    """As much of the command line's session as following a run takes."""
+
+    def __init__(self) -> None:
+        self.registry = Yard().registry()
+        self.uploads = InMemoryUploads()
+
+    def model(self, _: str) -> Any:
+        return load_model(WEATHER)
+
+
+@pytest.fixture
+def session(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(runs, "_state", lambda *_: "Train the candidates")
+    return Session()
+
+
+def as_time_passes(monkeypatch: pytest.MonkeyPatch, *events: Any, step_s: float = 0.0) -> None:
+    """Each pause of the command line lets the next thing happen, and ``step_s`` go by."""
+    left, now = list(events), [0.0]
+
+    def sleep(_: float) -> None:
+        now[0] += step_s
+        if left:
+            left.pop(0)()
+
+    monkeypatch.setattr(runs.time, "sleep", sleep)
+    monkeypatch.setattr(runs.time, "monotonic", lambda: now[0])
+
+
+def test_the_run_is_the_one_that_claimed_the_upload(session: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = session.registry
+    for other in range(60):  # newer ids, other uploads
+        registry.record_run("weather", f"zz-{other}", status="promoted", object={"version_id": "v8"})
+    as_time_passes(
+        monkeypatch,
+        lambda: registry.claim(*UPLOAD, "run-1"),
+        lambda: registry.record_run("weather", "run-1", status="running"),
+        lambda: registry.record_run("weather", "run-1", status="rejected", reason="worse"),
+    )
+    run = wait_for_run(session, "weather", *UPLOAD[1:])
+    assert (run.run_id, run.status, run.reason) == ("run-1", "rejected", "worse")
+
+
+def test_a_run_that_never_starts_is_said_so(session: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    session.registry.claim("data-bucket", "weather/2013.csv", "another version", "run-1")
+    as_time_passes(monkeypatch, step_s=10)
+    with pytest.raises(RunNotStartedError, match="no run started within 60 s"):
+        wait_for_run(session, "weather", *UPLOAD[1:])
+
+
+def test_a_run_that_never_ends_is_said_so(session: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    session.registry.claim(*UPLOAD, "run-1")
+    session.registry.record_run("weather", "run-1", status="running")
+    as_time_passes(monkeypatch, step_s=100)
+    with pytest.raises(AWSError, match="did not end within") as late:
+        wait_for_run(session, "weather", *UPLOAD[1:])
+    assert late.value.code == "run_timeout"
