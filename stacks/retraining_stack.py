@@ -178,6 +178,8 @@ class RetrainingWorkflow(Construct):
         learnt_before = self._conclude("duplicate", "Record the duplicate").next(
             sfn.Succeed(self, "Learnt before", comment="An earlier run ended with these very bytes")
         )
+        # Somebody changed what is live after the comparison: compare again, with what is live now.
+        promote.add_catch(evaluate, errors=["ConflictError"], result_path="$.conflict")
         for task in (claim, validate, train, evaluate, register, promote):
             task.add_catch(failed, errors=["States.ALL"], result_path="$.error")
 

@@ -106,7 +106,13 @@ def test_every_task_has_a_timeout_and_retries_only_what_passes(synthesized: Synt
         assert retried, name
         assert "States.ALL" not in retried, name
         if not name.startswith("Record"):
-            assert task["Catch"][0]["ErrorEquals"] == ["States.ALL"], name
+            assert task["Catch"][-1]["ErrorEquals"] == ["States.ALL"], name
+
+
+def test_a_promotion_that_came_too_late_is_compared_again(synthesized: Synthesized) -> None:
+    first = _definition(synthesized)["States"]["Make it the champion"]["Catch"][0]
+    assert first["ErrorEquals"] == ["ConflictError"]
+    assert first["Next"] == "Evaluate against the champion"
 
 
 def _definition(synthesized: Synthesized) -> dict[str, Any]:
