@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 DEVELOPER = "developer"
 BOOTSTRAP_STACK = "CDKToolkit"
+STACKS_OF_A_MODEL = (stack_names.retraining_stack, stack_names.endpoint_stack)
 FOUND = {
     "running": "running already",
     "started": "started with the state of the last time",
@@ -69,6 +70,7 @@ def _bring_up(session: Session, models: list[Model]) -> None:
         found = session.local_aws.start()
         step.outcome = f"{FOUND[found]} at {session.local_aws.endpoint}"
     changed = _deploy(session)
+    changed |= _remove_stacks_without_model(session, models)
     _make_developer(session)
     for model in models:
         changed |= _bring_to_life(session, model)
@@ -132,6 +134,28 @@ def _deploy(session: Session) -> bool:
         changed = sorted(name for name, state in after.items() if before.get(name) != state and name != BOOTSTRAP_STACK)
         step.outcome = f"{len(changed)} of {len(after) - 1} stacks changed" if changed else "nothing changed"
     return bool(changed)
+
+
+def _remove_stacks_without_model(session: Session, models: list[Model]) -> bool:
+    """Delete the endpoint and workflow of models whose folder is gone; the registry keeps their versions and ledger.
+
+    CDK deploys what the app holds and forgets what it no longer holds.
+    """
+    cloudformation = _root(session).client("cloudformation")
+    ours = {name(session.name, model.name) for model in models for name in STACKS_OF_A_MODEL}
+    prefixes = tuple(name(session.name, "") for name in STACKS_OF_A_MODEL)
+    left = sorted(name for name in _stacks(cloudformation) if name.startswith(prefixes) and name not in ours)
+    if not left:
+        return False
+    with Step("Remove stacks") as step:
+        for name in left:
+            step.doing(name)
+            cloudformation.delete_stack(StackName=name)
+            cloudformation.get_waiter("stack_delete_complete").wait(
+                StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 120}
+            )
+        step.outcome = f"of models whose folder is gone: {', '.join(left)}"
+    return True
 
 
 def _stacks(cloudformation: Any) -> dict[str, str]:

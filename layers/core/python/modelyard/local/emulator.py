@@ -100,9 +100,9 @@ class LocalAws:
                     f"the local AWS (process {process.pid}) did not end within {STOP_TIMEOUT_S:.0f} s and was killed",
                     next_step="Run 'make up': it goes back to the last saved state.",
                 )
+            self._record.unlink(missing_ok=True)  # the end was clean: the state may be trusted, copied yet or not
             if save:
                 self._save()
-            self._record.unlink(missing_ok=True)
             shutil.rmtree(self.temporary, ignore_errors=True)
             return True
 
