@@ -106,3 +106,12 @@ def test_a_record_that_was_cut_off_counts_as_a_kill(local_aws: LocalAws) -> None
     local_aws.stop()
     (local_aws.home / "process.json").write_text("{")
     assert local_aws.start() == "restored"
+
+
+def test_a_folder_belongs_to_one_port_while_it_runs(local_aws: LocalAws) -> None:
+    local_aws.start()
+    other = LocalAws(home=local_aws.home, port=free_port(), python=PYTHON)
+    with pytest.raises(LocalError, match=str(local_aws.port)) as refused:
+        other.start()
+    assert refused.value.code == "other_port"
+    assert local_aws.is_running()

@@ -2,7 +2,7 @@
 
     put if absent ──► verify size and checksum ──► version + counter + identity + ledger (+ catalogue), all or nothing
 
-In this order a crash at any point leaves at most bytes that no record names, which the sweep removes, and never a
+In this order a crash at any point leaves at most bytes that no record names and that may be deleted, and never a
 record without its bytes. The counter is compare-and-set inside the transaction, so numbers are dense: a writer that
 loses takes the next number, for as long as it takes.
 """
