@@ -38,7 +38,7 @@ def mixed_file(*, task: str) -> bytes:
         place, size, price = int(draw.integers(365)), float(draw.normal(5, 2)), float(draw.lognormal(3, 1))
         colour, shop = str(draw.choice(["red", "green", "blue"])), str(draw.choice(["north", "süd, 東", 'a "b"']))
         score = 3 * np.sin(2 * np.pi * place / 365) + size + (colour == "red") + draw.normal(0, 0.3)
-        day = np.datetime64("2021-01-01") + place + 365 * (number % 3)
+        day = np.datetime64("2021-01-01") + np.timedelta64(place + 365 * (number % 3), "D")
         grade = "low" if score < 3 else "middle" if score < 6 else "high"
         goal: Any = {"regression": 1000 + 250 * score, "binary": int(score > 5), "multiclass": grade}[task]
         cells = [str(day), f"{size:.3f}", f"{price:.2f}", colour, shop]
@@ -198,7 +198,10 @@ def test_a_column_may_have_the_name_of_a_value_inside_the_graph() -> None:
 
 def test_two_dates_are_two_dates() -> None:
     draw = np.random.default_rng(3)
-    days = [[str(np.datetime64("2024-01-01") + int(day)) for day in draw.integers(366, size=2)] for _ in range(60)]
+    days = [
+        [str(np.datetime64("2024-01-01") + np.timedelta64(int(day), "D")) for day in draw.integers(366, size=2)]
+        for _ in range(60)
+    ]
     rows = [[*pair, "late" if pair[0][5:] < pair[1][5:] else "early"] for pair in days]
     spec = plan(target="kept", features={"due": "date", "done": "date"}, task="binary", kinds=["random_forest"])
     pipeline, matrix = fitted(spec, csv_file(["due", "done", "kept"], rows))
