@@ -11,6 +11,7 @@ from stacks.base import Deployment
 from stacks.endpoint_stack import EndpointStack
 from stacks.registry_stack import RegistryStack
 from stacks.retraining_stack import RetrainingStack
+from stacks.upkeep_stack import UpkeepStack
 
 from aws_cdk import App  # isort: skip - stacks/__init__.py chooses the Node that this import starts
 
@@ -26,6 +27,7 @@ def build_app(app: App, project: Path) -> App:
     deployment = Deployment(project=project, name=name, settings=choose_environment(environments, name))
 
     registry = RegistryStack(app, deployment=deployment)
+    UpkeepStack(app, deployment=deployment, registry=registry)
     api = ApiStack(app, deployment=deployment, registry=registry, models=models)
     for model in models:
         EndpointStack(app, deployment=deployment, model=model, registry=registry, api=api)

@@ -146,6 +146,7 @@ class ApiStack(ModelyardStack):
         control.allow_objects(
             "s3:GetObject", "s3:PutObject", bucket=artifacts, keys=["artifacts/*", "deployments/*", "uploads/*"]
         )
+        control.allow_objects("s3:AbortMultipartUpload", bucket=artifacts, keys=["artifacts/*"])
         control.allow_objects("s3:GetObject", bucket=artifacts, keys=["reports/*"])
         control.allow("s3:ListBucket", on=[registry.artifacts.bucket_arn])
         return control

@@ -15,6 +15,8 @@ from stacks.base import Deployment, ModelyardStack
 from stacks.dead_letters import DeadLetters
 from stacks.findings import NO_TLS_HERE, accept, accept_objects, accept_resources
 
+SWEPT = ("artifacts/*", "reports/*")
+
 
 class RegistryStack(ModelyardStack):
     """The stateful part: nothing in it is replaced by a release of code.
@@ -36,7 +38,9 @@ class RegistryStack(ModelyardStack):
         )
         access_logs = self._bucket("AccessLogs", expire_days=90)
         accept(access_logs, {"AwsSolutions-S1": "This is where the access logs go; logging them would feed itself."})
-        self.artifacts = self._bucket("Artifacts", logs=access_logs, expiring={"runs/": 30, "uploads/": 1})
+        self.artifacts = self._bucket(
+            "Artifacts", logs=access_logs, expiring={"runs/": 30, "uploads/": 1, "sweeps/": 90}
+        )
         self.uploads = self._bucket("Data", logs=access_logs)
         # The L2 property would add a custom resource with a function of its own; the L1 property does the same.
         child = self.uploads.node.default_child
@@ -48,6 +52,7 @@ class RegistryStack(ModelyardStack):
             partition_key=dynamodb.Attribute(name="pk", type=dynamodb.AttributeType.STRING),
             sort_key=dynamodb.Attribute(name="sk", type=dynamodb.AttributeType.STRING),
             billing=dynamodb.Billing.on_demand(),
+            dynamo_stream=dynamodb.StreamViewType.KEYS_ONLY,
             deletion_protection=self.settings.deletion_protection,
             point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
                 point_in_time_recovery_enabled=True
@@ -69,12 +74,14 @@ class RegistryStack(ModelyardStack):
             self.topic.add_subscription(subscriptions.EmailSubscription(self.settings.alarm_email))
         self._notify()
         self.operator_policy = self._operator_policy()
+        self.sweep_policy = self._sweep_policy()
         for name, value in (
             (stack_names.ARTIFACT_BUCKET, self.artifacts.bucket_name),
             (stack_names.DATA_BUCKET, self.uploads.bucket_name),
             (stack_names.TABLE, self.table.table_name),
             (stack_names.EVENT_BUS, self.bus.event_bus_name),
             (stack_names.OPERATOR_POLICY, self.operator_policy.managed_policy_arn),
+            (stack_names.SWEEP_POLICY, self.sweep_policy.managed_policy_arn),
         ):
             CfnOutput(self, name, value=value)
 
@@ -161,12 +168,16 @@ class RegistryStack(ModelyardStack):
                 actions=["s3:GetObject", "s3:PutObject"],
                 resources=[*[self.artifacts.arn_for_objects(key) for key in keys], self.uploads.arn_for_objects("*")],
             ),
+            iam.PolicyStatement(
+                actions=["s3:AbortMultipartUpload"], resources=[self.artifacts.arn_for_objects("artifacts/*")]
+            ),
+            iam.PolicyStatement(actions=["s3:GetObject"], resources=[self.artifacts.arn_for_objects("sweeps/*")]),
             # Without it S3 answers 403 for an object that is not there, and "not yet published" reads as "forbidden".
             iam.PolicyStatement(
                 actions=["s3:ListBucket"], resources=[self.artifacts.bucket_arn, self.uploads.bucket_arn]
             ),
         )
-        accept_objects(policy, self.artifacts, keys)
+        accept_objects(policy, self.artifacts, [*keys, "sweeps/*"])
         accept_objects(policy, self.uploads, ["*"])
         for service, names in named.items():
             arns = [f"arn:{self.partition}:{service}:{self.region}:{self.account}:{name}" for name in names]
@@ -178,4 +189,19 @@ class RegistryStack(ModelyardStack):
                 arns,
                 why="Models come and go, the prefix stays; names of state machines do not begin with it.",
             )
+        return policy
+
+    def _sweep_policy(self) -> iam.ManagedPolicy:
+        """What ``modelyard sweep --delete`` needs beside the operator's: apart, since it is the one that deletes."""
+        policy = iam.ManagedPolicy(
+            self, "Sweep", description="Delete objects of Modelyard's registry that no record names"
+        )
+        policy.add_statements(
+            iam.PolicyStatement(actions=["s3:ListBucketMultipartUploads"], resources=[self.artifacts.bucket_arn]),
+            iam.PolicyStatement(
+                actions=["s3:AbortMultipartUpload", "s3:DeleteObjectVersion"],
+                resources=[self.artifacts.arn_for_objects(key) for key in SWEPT],
+            ),
+        )
+        accept_objects(policy, self.artifacts, SWEPT)
         return policy

@@ -121,7 +121,8 @@ class RetrainingWorkflow(Construct):
         table = [registry.table.table_arn]
         claims = f"CLAIM#{uploads.bucket_name}/{name}/*"
         for step, entry in steps.items():
-            extra = [claims] if step == "claim" else ["CATALOGUE"] if step == "register" else []
+            marks = [f"OBJECT#{key}" for key in ("artifacts/sha256/*", f"reports/{name}/*")]
+            extra = {"claim": [claims], "register": ["CATALOGUE", *marks]}.get(step, [])
             keys = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": [f"MODEL#{name}", *extra]}}
             writes = step in {"claim", "validate", "register", "promote", "conclude"}
             entry.allow(*TABLE_READ, *(TABLE_WRITE if writes else ()), on=table, conditions=keys)
@@ -133,7 +134,9 @@ class RetrainingWorkflow(Construct):
         for step in ("evaluate", "register"):
             steps[step].allow_objects("s3:GetObject", bucket=artifacts, keys=[f"runs/{name}/*", "artifacts/sha256/*"])
         steps["evaluate"].allow_objects("s3:PutObject", bucket=artifacts, keys=[f"reports/{name}/*"])
-        steps["register"].allow_objects("s3:PutObject", bucket=artifacts, keys=["artifacts/sha256/*"])
+        steps["register"].allow_objects(
+            "s3:PutObject", "s3:AbortMultipartUpload", bucket=artifacts, keys=["artifacts/sha256/*"]
+        )
         for step in ("evaluate", "register", "promote"):
             steps[step].allow("s3:ListBucket", on=[artifacts.bucket_arn])
         steps["promote"].allow_objects(

@@ -13,6 +13,9 @@ from tests.fakes.gateway import CALLER, Answer, Gateway
 from tests.fakes.stores import InMemoryArtifactStore, InMemoryRecordStore
 
 MODEL = "seattle_weather"
+PARTS = {"name": MODEL, "number": 1, "sha256": "ab" * 32}
+"""What fills the places of a route's path."""
+
 SIGNATURE = Signature(
     inputs=(TensorSpec("x", "float32", (None, 2)),),
     outputs=(OutputSpec("y", "float32", (None, 2), ("rain", "sun")),),
@@ -61,6 +64,7 @@ class ControlStand:
         self.app = create_app(self.registry, self.signer, journal=self.journal, **{"admit": admit_all, **settings})
         self.gateway = Gateway(Adapter(self.app, journal=self.journal))
         self.get, self.post, self.send = self.gateway.get, self.gateway.post, self.gateway.send
+        self.put = self.gateway.put
 
     def registry(self, actor: str = CALLER) -> Registry:
         return Registry(self.records, self.artifacts, actor=actor)

@@ -73,8 +73,13 @@ class Gateway:
             made["requestContext"]["authorizer"]["iam"]["userArn"] = self.caller
         return Answer(self._handler(made, CONTEXT))
 
-    def get(self, path: str, query: str = "") -> Answer:
-        return self.send(event("GET", path, query=query))
+    def get(self, path: str, query: str = "", **headers: str) -> Answer:
+        made = event("GET", path, query=query)
+        made["headers"].update(headers)
+        return self.send(made)
 
     def post(self, path: str, body: Any = None) -> Answer:
         return self.send(event("POST", path, body))
+
+    def put(self, path: str, body: Any = None) -> Answer:
+        return self.send(event("PUT", path, body))

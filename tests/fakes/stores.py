@@ -1,15 +1,31 @@
 """The registry's two ports in memory, with the conditions and the number rules of the real ones, safe under threads."""
 
+import dataclasses
+import datetime as dt
 import decimal
 import hashlib
 import threading
 from bisect import insort
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from modelyard.aws.attributes import from_attributes, to_attributes
 from modelyard.errors import AWSError
-from modelyard.ports import ConditionFailedError, Item, ObjectFacts, Page, Put, StoredObject
+from modelyard.ports import (
+    MOST_WRITES,
+    ConditionFailedError,
+    Delete,
+    Item,
+    ObjectFacts,
+    ObjectLine,
+    Page,
+    Put,
+    StoredObject,
+    UnfinishedUpload,
+    Write,
+    no_progress,
+    parts_sha256,
+)
 
 
 class InMemoryRecordStore:
@@ -30,13 +46,18 @@ class InMemoryRecordStore:
         pk: str,
         *,
         prefix: str,
+        since: str | None = None,
         until: str | None = None,
         reverse: bool = False,
         limit: int | None = None,
         start: str | None = None,
     ) -> Page[Item]:
         with self._lock:
-            found = [sk for sk in self._order.get(pk, []) if sk.startswith(prefix) and (until is None or sk <= until)]
+            found = [
+                sk
+                for sk in self._order.get(pk, [])
+                if sk.startswith(prefix) and (since is None or sk >= since) and (until is None or sk <= until)
+            ]
             if reverse:
                 found.reverse()
             if start is not None:
@@ -48,16 +69,20 @@ class InMemoryRecordStore:
     def put(self, put: Put) -> None:
         self.transact([put])
 
-    def transact(self, puts: Sequence[Put]) -> None:
-        addresses = [(put.item["pk"], put.item["sk"]) for put in puts]
-        if len(set(addresses)) != len(puts) or len(puts) > 100:
+    def transact(self, writes: Sequence[Write]) -> None:
+        addresses = [(w.pk, w.sk) if isinstance(w, Delete) else (w.item["pk"], w.item["sk"]) for w in writes]
+        if len(set(addresses)) != len(writes) or len(writes) > MOST_WRITES:
             raise AWSError("a transaction names each item once, and at most 100")
-        encoded = [_as_kept(to_attributes(put.item)) for put in puts]
+        encoded = [None if isinstance(w, Delete) else _as_kept(to_attributes(w.item)) for w in writes]
         with self._lock:
-            failed = [place for place, put in enumerate(puts) if not self._expected(put)]
+            failed = [place for place, w in enumerate(writes) if isinstance(w, Put) and not self._expected(w)]
             if failed:
                 raise ConditionFailedError(failed)
             for (pk, sk), item in zip(addresses, encoded, strict=True):
+                if item is None:
+                    if self._items.get(pk, {}).pop(sk, None) is not None:
+                        self._order[pk].remove(sk)
+                    continue
                 if sk not in self._items.setdefault(pk, {}):
                     insort(self._order.setdefault(pk, []), sk)
                 self._items[pk][sk] = item
@@ -72,12 +97,17 @@ class InMemoryRecordStore:
 
 
 class InMemoryArtifactStore:
-    """An ``ArtifactStore``."""
+    """An ``ArtifactStore`` in a bucket with versions; ``clock`` says when objects were written."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, *, clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC), part_bytes: int = 8 * 1024 * 1024
+    ) -> None:
         self.objects: dict[str, bytes] = {}
-        self._checksums: dict[str, str] = {}
+        self.uploads: dict[str, UnfinishedUpload] = {}
+        self.clock, self.part_bytes = clock, part_bytes
+        self._kept: dict[str, tuple[ObjectFacts, dt.datetime]] = {}
         self._lock = threading.Lock()
+        self._written = 0
 
     def get(self, key: str) -> StoredObject | None:
         with self._lock:
@@ -86,28 +116,79 @@ class InMemoryArtifactStore:
 
     def head(self, key: str) -> ObjectFacts | None:
         with self._lock:
-            body, checksum = self.objects.get(key), self._checksums.get(key)
-        return None if body is None else ObjectFacts(len(body), _etag(body), checksum)
+            body = self.objects.get(key)
+            if body is None:
+                return None
+            if key not in self._kept:  # a test put the bytes there itself
+                self._keep(key, body, None)
+            # A test may have changed the bytes behind the store's back; the checksum is that of what was written.
+            return dataclasses.replace(self._kept[key][0], size=len(body), etag=_etag(body))
 
-    def put_if_absent(self, key: str, body: bytes, *, content_type: str, sha256: str | None = None) -> bool:
-        if sha256 is not None and hashlib.sha256(body).hexdigest() != sha256:
-            raise AWSError(f"{key} was not written: other bytes than the checksum says", code="checksum_mismatch")
+    def put_if_absent(
+        self,
+        key: str,
+        body: bytes,
+        *,
+        content_type: str,
+        sha256: str | None = None,
+        progress: Callable[[int], None] = no_progress,
+    ) -> bool:
+        self._check(key, body, sha256)
         with self._lock:
             if key in self.objects:
                 return False
-            self.objects[key] = bytes(body)
-            if sha256 is not None:
-                self._checksums[key] = sha256
-            return True
+            self._keep(key, body, sha256)
+        progress(len(body))
+        return True
 
-    def put_if_match(self, key: str, body: bytes, *, etag: str, content_type: str) -> bool:
+    def put_if_match(self, key: str, body: bytes, *, etag: str, content_type: str, sha256: str | None = None) -> bool:
+        self._check(key, body, sha256)
         with self._lock:
             there = self.objects.get(key)
             if there is None or _etag(there) != etag:
                 return False
-            self.objects[key] = bytes(body)
-            self._checksums.pop(key, None)
+            self._keep(key, body, sha256)
             return True
+
+    def listing(self, prefix: str) -> Iterator[ObjectLine]:
+        with self._lock:
+            found = [
+                ObjectLine(key, len(body), self._kept[key][1] if key in self._kept else self.clock())
+                for key, body in sorted(self.objects.items())
+                if key.startswith(prefix)
+            ]
+        yield from found
+
+    def delete(self, key: str, *, version_id: str) -> None:
+        with self._lock:
+            if key in self._kept and self._kept[key][0].version_id == version_id:
+                del self._kept[key]
+                self.objects.pop(key, None)
+
+    def unfinished(self, prefix: str) -> Iterator[UnfinishedUpload]:
+        with self._lock:
+            found = [upload for upload in self.uploads.values() if upload.key.startswith(prefix)]
+        yield from found
+
+    def abandon(self, upload: UnfinishedUpload) -> None:
+        with self._lock:
+            self.uploads.pop(upload.upload_id, None)
+
+    def _check(self, key: str, body: bytes, sha256: str | None) -> None:
+        if sha256 is not None and hashlib.sha256(body).hexdigest() != sha256:
+            raise AWSError(f"{key} was not written: other bytes than the checksum says", code="checksum_mismatch")
+
+    def _keep(self, key: str, body: bytes, sha256: str | None) -> None:
+        self._written += 1
+        in_parts = sha256 is not None and len(body) > self.part_bytes
+        facts = ObjectFacts(
+            size=len(body),
+            etag=_etag(body),
+            sha256=None if in_parts else sha256,
+            parts_sha256=parts_sha256(body, self.part_bytes) if in_parts else None,
+            version_id=f"v{self._written}",
+        )
+        self.objects[key], self._kept[key] = bytes(body), (facts, self.clock())
 
 
 def _as_kept(value: Any) -> Any:

@@ -12,6 +12,7 @@ from botocore.response import StreamingBody
 from botocore.stub import ANY, Stubber
 
 from modelyard.aws import uploads as module
+from modelyard.aws.counting import Counted
 from modelyard.aws.uploads import UploadFacts, Uploads
 from modelyard.errors import AWSError, CredentialsError, UsageError
 
@@ -113,7 +114,7 @@ def test_a_file_name_that_is_no_text_is_refused(store: Uploads, tmp_path: Path) 
 
 def test_progress_counts_what_is_read_again_once() -> None:
     told: list[int] = []
-    counted = module._Counted(io.BytesIO(b"0123456789"), told.append)
+    counted = Counted(io.BytesIO(b"0123456789"), told.append)
     assert counted.read(4) == b"0123"
     counted.seek(0)
     assert counted.read() == b"0123456789"

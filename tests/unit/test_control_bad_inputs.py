@@ -9,12 +9,13 @@ from modelyard.control.bodies import PromoteBody, RegisterBody
 from modelyard.control.routes import ROUTES
 from modelyard.errors import UsageError
 from modelyard.names import check_text
-from tests.fakes.control import MODEL, ControlStand
+from tests.fakes.control import MODEL, PARTS, ControlStand
 from tests.fakes.gateway import event
 
 DIGEST = "ab" * 32
 UPLOAD = {"sha256": DIGEST, "size": 1}
 REGISTER = {"sha256": DIGEST, "task": "binary"}
+NOTES = {"text": "Ask first."}
 
 
 class Untouched:
@@ -54,9 +55,8 @@ NAMES = {
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
 @pytest.mark.parametrize(("method", "path"), [route for route in ROUTES if "{name}" in route[1]])
 def test_a_name_that_is_none_is_refused_by_every_route(stand: ControlStand, method: str, path: str, name: str) -> None:
-    body = {"uploads": UPLOAD, "versions": REGISTER, "promote": {"version": 1}, "rollback": {}}[
-        path.rpartition("/")[2]
-    ] if method == "POST" else None  # fmt: skip
+    bodies = {"uploads": UPLOAD, "versions": REGISTER, "promote": {"version": 1}, "rollback": {}, "notes": NOTES}
+    body = None if method == "GET" else bodies[path.rpartition("/")[2]]
     answer = stand.send(event(method, path.replace("{number}", "1").replace("{name}", name), body))
     assert (answer.status, answer.code, answer.body["field"]) == (400, "invalid_name", "model")
     assert answer.body["detail"].isascii()
@@ -67,6 +67,10 @@ def test_a_name_that_is_none_is_refused_by_every_route(stand: ControlStand, meth
     "path",
     [
         "/",
+        "/files",
+        f"/files/{DIGEST}",
+        f"/files/{DIGEST}/../{DIGEST}/versions",
+        f"/models/{MODEL}/versions/1/card/",
         "/models/",
         "//models",
         f"/models/{MODEL}/",
@@ -273,9 +277,9 @@ def test_a_time_needs_a_zone_and_an_encoded_plus(stand: ControlStand, at: str) -
     assert (answer.status, answer.code, answer.body["field"]) == (400, "invalid_time", "at")
 
 
-@pytest.mark.parametrize(("method", "path"), [route for route in ROUTES if "{name}" in route[1]])
+@pytest.mark.parametrize(("method", "path"), [route for route in ROUTES if route[1].startswith(("/models", "/files"))])
 def test_a_query_parameter_that_a_route_does_not_take_is_refused(stand: ControlStand, method: str, path: str) -> None:
     body = json.dumps({**UPLOAD}) if path.endswith("uploads") else None
-    answer = stand.send(event(method, path.format(name=MODEL, number=1), body, query="as_of=2026-01-01"))
+    answer = stand.send(event(method, path.format(**PARTS), body, query="as_of=2026-01-01"))
     assert (answer.status, answer.code) == (400, "invalid_request")
     assert "as_of" in answer.body["detail"]

@@ -95,7 +95,7 @@ def test_who_loses_a_race_is_told_who_won_it() -> None:
     records.race = stand
     answer = stand.promote(2)
     assert (answer.status, answer.code) == (409, "revision_changed")
-    assert "revision 1: somebody made version 1 live" in answer.body["detail"]
+    assert "revision 1: somebody changed it at" in answer.body["detail"]
     assert stand.get(f"/models/{MODEL}/deployment").body["champion"] == 1
 
 

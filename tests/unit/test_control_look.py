@@ -9,8 +9,8 @@ from modelyard.control import answers
 from modelyard.control.routes import ROUTES
 from modelyard.pointer import pointer_key
 from modelyard.registry import records
-from tests.fakes.control import MODEL, ControlStand
-from tests.fakes.gateway import CALLER
+from tests.fakes.control import MODEL, PARTS, ControlStand
+from tests.fakes.gateway import CALLER, event
 
 
 @pytest.fixture
@@ -24,8 +24,7 @@ def test_the_app_answers_exactly_the_routes_that_the_stack_opens(stand: ControlS
     }
     assert documented | {("GET", "/docs"), ("GET", "/openapi.json")} == set(ROUTES)
     for method, path in ROUTES:
-        call = stand.get if method == "GET" else stand.post
-        call(path.format(name=MODEL, number=1))
+        stand.send(event(method, path.format(**PARTS)))
         assert stand.journal.lines[-1].route == f"{method} {path}"
 
 
@@ -45,7 +44,9 @@ def test_models_are_listed_page_by_page(stand: ControlStand) -> None:
         "task": "binary",
         "description": "About digits",
         "owner": "team",
+        "tags": [],
         "created_at": first["items"][0]["created_at"],
+        **dict.fromkeys(("versions", "version", "is_live", "metrics")),
     }
 
 
@@ -128,7 +129,9 @@ def test_runs_are_listed_even_before_the_first_version(stand: ControlStand) -> N
     assert listed[1]["object"] == {"key": f"{MODEL}/a.csv"}
 
 
-@pytest.mark.parametrize("path", ["", "/versions", "/versions/1", "/deployment", "/history", "/runs"])
+@pytest.mark.parametrize(
+    "path", ["", "/versions", "/versions/1", "/versions/1/card", "/deployment", "/history", "/runs", "/notes"]
+)
 def test_a_model_that_does_not_exist_is_not_found(stand: ControlStand, path: str) -> None:
     answer = stand.get(f"/models/nothing_here{path}")
     assert (answer.status, answer.code) == (404, "not_found")
@@ -146,7 +149,7 @@ def test_looking_changes_nothing(stand: ControlStand) -> None:
     pointer = stand.artifacts.get(pointer_key(MODEL))
     for method, path in ROUTES:
         if method == "GET":
-            assert stand.get(path.format(name=MODEL, number=1)).status == 200
+            assert stand.get(path.format(**PARTS)).status == 200
     assert before == [(sk, stand.records.get(f"MODEL#{MODEL}", sk)) for sk in stand.records._order[f"MODEL#{MODEL}"]]
     assert stand.artifacts.get(pointer_key(MODEL)) == pointer
 
@@ -155,6 +158,8 @@ def test_looking_changes_nothing(stand: ControlStand) -> None:
     ("answer", "record"),
     [
         (answers.ModelLine, records.CatalogueLine),
+        (answers.FoundModel, records.Found),
+        (answers.Notes, records.Notes),
         (answers.Deployment, deployments.Deployment),
         (answers.LedgerEntry, deployments.LedgerEntry),
         (answers.Run, records.Run),

@@ -12,6 +12,8 @@ from modelyard.control.page import docs_page, example_of
 from tests.fakes.control import MODEL, ControlStand
 
 VOID = {"meta", "link", "wbr", "br"}
+FORMS = {"show_card": ["text/html", "text/markdown"]}
+"""What is not answered as JSON."""
 
 
 @pytest.fixture(scope="module")
@@ -49,15 +51,16 @@ def test_every_error_is_promised_as_the_problem_that_is_sent(document: dict) -> 
     for operation in operations(document):
         assert "default" in operation["responses"]
         for status, response in operation["responses"].items():
-            kind = "application/json" if status.startswith("2") else "application/problem+json"
-            assert [*response["content"]] == [kind]
+            given = FORMS.get(operation["operationId"], ["application/json"])
+            kinds = given if status.startswith("2") else ["application/problem+json"]
+            assert [*response["content"]] == kinds
     assert "HTTPValidationError" not in document["components"]["schemas"]
 
 
 def test_every_parameter_and_every_field_of_a_body_says_what_it_is(document: dict) -> None:
     for operation in operations(document):
         assert all(parameter.get("description") for parameter in operation.get("parameters", ()))
-    for name in ("UploadBody", "RegisterBody", "PromoteBody", "RollbackBody"):
+    for name in ("UploadBody", "RegisterBody", "PromoteBody", "RollbackBody", "NotesBody"):
         schema = document["components"]["schemas"][name]
         assert all(part.get("description") for part in schema["properties"].values()), name
         assert schema["additionalProperties"] is False
@@ -66,9 +69,9 @@ def test_every_parameter_and_every_field_of_a_body_says_what_it_is(document: dic
 @pytest.mark.parametrize(
     "model",
     [
-        *(bodies.UploadBody, bodies.RegisterBody, bodies.PromoteBody, bodies.RollbackBody),
+        *(bodies.UploadBody, bodies.RegisterBody, bodies.PromoteBody, bodies.RollbackBody, bodies.NotesBody),
         *(answers.Models, answers.Model, answers.Versions, answers.Version, answers.Deployment, answers.History),
-        *(answers.Runs, answers.Upload, answers.Registered, answers.Problem),
+        *(answers.Runs, answers.Upload, answers.Registered, answers.FileVersions, answers.Notes, answers.Problem),
     ],
 )
 def test_an_example_is_one(document: dict, model: type[BaseModel]) -> None:

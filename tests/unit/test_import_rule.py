@@ -32,7 +32,7 @@ def _roots(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("path", _files(PROJECT / "functions"), ids=lambda path: path.name)
 def test_a_function_imports_the_library_and_little_else(path: Path) -> None:
-    allowed = {"modelyard", "os", "typing", "mangum", "aws_lambda_powertools", "collections", "functools", "time"}
+    allowed = {"modelyard", "os", "typing", "mangum", "aws_lambda_powertools", "collections", "functools", "datetime"}
     assert _roots(path) <= allowed
     assert len(path.read_text().splitlines()) <= 60
 

@@ -144,7 +144,8 @@ def test_a_change_decided_on_an_old_revision_loses_and_hears_who_was_first(yard:
         registry.promote("weather", 3, expected_revision=seen.revision)
     assert refused.value.code == "revision_changed"
     message = refused.value.message
-    assert "revision 2: bob made version 2 live" in message
+    assert "revision 2: bob changed it at" in message
+    assert "version 2 is live" in message
     assert other.changed_at in message
 
 

@@ -1,6 +1,6 @@
 """What is live, and how it may change: pure transitions over frozen structs.
 
-    (nothing) ──promote──► revision 1 ──promote/rollback──► revision 2 ──► …
+    (nothing) ──promote──► revision 1 ──promote · rollback · start or end a trial──► revision 2 ──► …
 
 Every transition takes the deployment as it is and gives the next one, with ``revision`` one higher and ``changed_at``
 strictly later, so that the order of revisions is the order of times and "what was live at T" has one answer. The
@@ -13,11 +13,16 @@ from typing import Any, Literal
 
 import msgspec
 
-from modelyard.errors import ConflictError
+from modelyard.errors import ConflictError, UsageError
 from modelyard.times import stamp_after
 
 Mode = Literal["live", "shadow", "canary"]
-Kind = Literal["registered", "promoted", "rolled_back", "rejected", "failed"]
+Trial = Literal["shadow", "canary"]
+ChangeKind = Literal["promoted", "rolled_back", "shadow_started", "canary_started", "trial_ended"]
+Kind = Literal[
+    "registered", "rejected", "failed", "noted",
+    "promoted", "rolled_back", "shadow_started", "canary_started", "trial_ended",
+]  # fmt: skip
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,7 +44,8 @@ class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
 
     ``previous`` is the champion before the change, ``revision`` the deployment's revision after it, ``steps`` how many
     promotions a rollback undid. ``run_id`` names the retraining run, ``details`` holds what its kind adds (findings,
-    metrics, the report's key).
+    metrics, the report's key). Where a trial starts or ends, ``version`` is the challenger and ``previous`` the
+    champion.
     """
 
     model: str
@@ -73,6 +79,61 @@ def promote(current: Deployment | None, version: int, change: Change) -> Deploym
     """
     _refuse_champion(current, version)
     return _next(current, version, change)
+
+
+def start_trial(current: Deployment | None, version: int, change: Change, *, mode: Trial, split: int = 0) -> Deployment:
+    """The deployment with ``version`` as the challenger, in the place of any other.
+
+    ``shadow``: it answers beside the champion and nobody sees its answers. ``canary``: it answers ``split`` percent of
+    the requests. Starting the same trial with another split changes the split.
+
+    Raises:
+        UsageError: With code ``invalid_split``.
+        ConflictError: With code ``no_champion``, ``already_live``, or ``already_on_trial`` when nothing would change.
+    """
+    if mode == "canary" and (type(split) is not int or not 1 <= split <= 99):
+        raise UsageError(
+            f"split {ascii(split)[:40]} is not a share of requests: a whole number of percent from 1 to 99",
+            code="invalid_split",
+            field="split",
+            next_step=f"Promote version {version} when it shall answer every request.",
+        )
+    if current is None:
+        raise _no_champion(change.model, "there is nothing to compare a challenger with")
+    _refuse_champion(current, version)
+    split = split if mode == "canary" else 0
+    if (current.challenger, current.mode, current.split) == (version, mode, split):
+        raise ConflictError(
+            f"version {version} of model {change.model!r} is on trial already ({_shown(current)}), since "
+            f"{current.changed_at} (revision {current.revision}, by {current.changed_by})",
+            code="already_on_trial",
+            field="version",
+        )
+    after = _next(current, current.champion, change)
+    return msgspec.structs.replace(after, challenger=version, mode=mode, split=split)
+
+
+def end_trial(current: Deployment | None, change: Change) -> Deployment:
+    """The deployment without its challenger.
+
+    Raises:
+        ConflictError: With code ``no_trial`` when there is none.
+    """
+    if current is None or current.challenger is None:
+        raise ConflictError(f"model {change.model!r} has no version on trial", code="no_trial")
+    return _next(current, current.champion, change)
+
+
+def _shown(deployment: Deployment) -> str:
+    return f"canary, {deployment.split} %" if deployment.mode == "canary" else deployment.mode
+
+
+def _no_champion(model: str, why: str) -> ConflictError:
+    return ConflictError(
+        f"model {model!r} has no live version, so {why}",
+        code="no_champion",
+        next_step=f"Run 'modelyard promote {model} VERSION'.",
+    )
 
 
 def _next(current: Deployment | None, version: int, change: Change) -> Deployment:

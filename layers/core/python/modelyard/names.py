@@ -6,6 +6,7 @@ pydantic.
 """
 
 import re
+from collections.abc import Iterable
 
 from modelyard.errors import UsageError
 
@@ -19,6 +20,11 @@ LONGEST_REASON = 1000
 """Characters; of a description and an owner too."""
 
 LONGEST_NOTE = 4000
+LONGEST_NOTES = 20_000
+"""Characters of an owner's notes about a model."""
+
+TAG_PATTERN = re.compile(r"[a-z0-9][a-z0-9._:-]{0,47}")
+MOST_TAGS = 8
 
 # Control characters (C0 and C1) and the marks that turn the direction of the text around them: in a ledger, a terminal
 # or a log they make a sentence look like another one.
@@ -59,6 +65,28 @@ def check_id(value: object, *, field: str) -> str:
             field=field,
         )
     return value
+
+
+def tag_problem(tag: object) -> str | None:
+    """Why ``tag`` cannot be a model's tag, as a sentence; None when it can."""
+    if isinstance(tag, str) and TAG_PATTERN.fullmatch(tag):
+        return None
+    return f"{_shown(tag)} is not a tag: at most 48 of a-z, 0-9, '.', '_', ':' and '-', a letter or digit first"
+
+
+def check_tags(tags: Iterable[object]) -> tuple[str, ...]:
+    """``tags`` in order and each once, when they can be a model's tags.
+
+    Raises:
+        UsageError: With code ``invalid_tag`` when they cannot.
+    """
+    found = list(tags)
+    problem = next(filter(None, map(tag_problem, found)), None)
+    if problem is None and len(set(found)) > MOST_TAGS:
+        problem = f"{len(set(found))} tags are too many; a model has at most {MOST_TAGS}"
+    if problem is not None:
+        raise UsageError(problem, code="invalid_tag", field="tags")
+    return tuple(sorted({str(tag) for tag in found}))
 
 
 def text_problem(text: str, *, lines: bool = True) -> str | None:

@@ -4,11 +4,16 @@ Each has two implementations, the adapter in ``modelyard.aws`` and the fake of t
 both pass. Every write says what it expects to find; a write that finds something else changes nothing.
 """
 
-from collections.abc import Mapping, Sequence
+import datetime as dt
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from modelyard.errors import ConflictError
+
+MOST_WRITES = 100
+"""Items in one transaction."""
 
 Item = dict[str, Any]
 """A record: JSON values under text keys, with ``pk`` and ``sk``. Numbers come back equal, ``1.0`` perhaps as ``1``."""
@@ -36,6 +41,17 @@ class Put:
     equals: Mapping[str, str | int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove the item with this key; one that is not there counts as removed. Only the search index is ever deleted."""
+
+    pk: str
+    sk: str
+
+
+Write = Put | Delete
+
+
 class ConditionFailedError(ConflictError):
     """Nothing was written, because the items at these positions are not as expected."""
 
@@ -58,6 +74,7 @@ class RecordStore(Protocol):
         pk: str,
         *,
         prefix: str,
+        since: str | None = None,
         until: str | None = None,
         reverse: bool = False,
         limit: int | None = None,
@@ -68,6 +85,7 @@ class RecordStore(Protocol):
         Args:
             pk: The partition key.
             prefix: What the sort keys begin with.
+            since: The lowest sort key, itself included; it begins with ``prefix`` too.
             until: The highest sort key, itself included; it begins with ``prefix`` too.
             reverse: Highest sort key first.
             limit: At most this many; None is all.
@@ -84,8 +102,8 @@ class RecordStore(Protocol):
         """
         ...
 
-    def transact(self, puts: Sequence[Put]) -> None:
-        """Write all items or none; at most 100, no key twice.
+    def transact(self, writes: Sequence[Write]) -> None:
+        """Write and remove all items or none; at most ``MOST_WRITES``, no key twice.
 
         Raises:
             ConditionFailedError: When any is not as expected, with the positions; nothing is written.
@@ -103,15 +121,57 @@ class StoredObject:
 
 @dataclass(frozen=True, slots=True)
 class ObjectFacts:
-    """What a store says about an object without sending it; ``sha256`` in hex, None when it was never given one."""
+    """What a store says about an object without sending it.
+
+    ``parts_sha256`` stands in for ``sha256`` where the object was sent in parts: the SHA-256 over the SHA-256 of its
+    parts of ``part_bytes`` each, with which the store checked them. ``version_id`` names these very bytes under this
+    very key, also after they were replaced by equal ones; None in a bucket without versions.
+    """
 
     size: int
     etag: str
     sha256: str | None
+    parts_sha256: str | None = None
+    version_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectLine:
+    """An object in a listing."""
+
+    key: str
+    size: int
+    modified: dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class UnfinishedUpload:
+    """An upload in parts that was begun and neither completed nor given up."""
+
+    key: str
+    upload_id: str
+    begun: dt.datetime
+
+
+def parts_sha256(body: bytes, part_bytes: int) -> str:
+    """The SHA-256, in hex, over the SHA-256 of the parts of ``body``: what S3 calls a composite checksum.
+
+    Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html
+    """
+    view = memoryview(body)
+    parts = (hashlib.sha256(view[start : start + part_bytes]).digest() for start in range(0, len(body), part_bytes))
+    return hashlib.sha256(b"".join(parts)).hexdigest()
+
+
+def no_progress(_sent: int) -> None:
+    """What a caller passes who does not want to know."""
 
 
 class ArtifactStore(Protocol):
     """Objects under text keys; no write replaces an object unseen."""
+
+    part_bytes: int
+    """Larger objects are sent in parts of this size."""
 
     def get(self, key: str) -> StoredObject | None:
         """The object, or None."""
@@ -121,14 +181,42 @@ class ArtifactStore(Protocol):
         """What is known about the object, or None."""
         ...
 
-    def put_if_absent(self, key: str, body: bytes, *, content_type: str, sha256: str | None = None) -> bool:
-        """Write a new object; False when the key is taken. The store checks and keeps ``sha256`` (hex) when given.
+    def put_if_absent(
+        self,
+        key: str,
+        body: bytes,
+        *,
+        content_type: str,
+        sha256: str | None = None,
+        progress: Callable[[int], None] = no_progress,
+    ) -> bool:
+        """Write a new object; False when the key is taken.
+
+        The store itself checks the bytes against ``sha256`` (hex) when given, and keeps the checksum. With it, what is
+        larger than ``part_bytes`` goes in parts, each checked; ``progress`` is called with the bytes sent since the
+        last call.
 
         Raises:
             ModelyardError: When the bytes do not have that checksum; nothing is written.
         """
         ...
 
-    def put_if_match(self, key: str, body: bytes, *, etag: str, content_type: str) -> bool:
-        """Replace the object that has this ``etag``; False when it has another one or is gone."""
+    def put_if_match(self, key: str, body: bytes, *, etag: str, content_type: str, sha256: str | None = None) -> bool:
+        """Replace the object that has this ``etag``; False when it has another one or is gone. Checksums as above."""
+        ...
+
+    def listing(self, prefix: str) -> Iterator[ObjectLine]:
+        """Every object whose key begins with ``prefix``, in the order of keys, read page by page as it is asked for."""
+        ...
+
+    def delete(self, key: str, *, version_id: str) -> None:
+        """Remove one version of an object for good; what was put there since stays. Absent counts as removed."""
+        ...
+
+    def unfinished(self, prefix: str) -> Iterator[UnfinishedUpload]:
+        """Every unfinished upload below ``prefix``."""
+        ...
+
+    def abandon(self, upload: UnfinishedUpload) -> None:
+        """Give an unfinished upload up; its parts are removed. Absent counts as removed."""
         ...

@@ -46,6 +46,11 @@ class ModelSection(Section):
     owner: str = Field(
         default="", max_length=1000, description="Who is asked when it misbehaves: a person, team or address."
     )
+    tags: Annotated[list[str], AfterValidator(spec_rules.tags)] = Field(
+        default_factory=list,
+        max_length=8,
+        description="Words to find it by: lower-case letters, digits, '.', '_', ':', '-'.",
+    )
     artifact: PathInside | None = Field(
         default=None, description="A finished ONNX file in the folder, for a model that is not trained here."
     )
@@ -259,6 +264,7 @@ def training_plan(spec: ModelSpec) -> dict[str, Any]:
     return {
         "model": spec.model.name,
         "task": spec.model.task,
+        "about": spec.model.model_dump(mode="json", include={"description", "owner", "tags"}),
         "training": spec.training.model_dump(mode="json", exclude={"data", "memory_mb", "timeout_s"}),
         "evaluation": spec.evaluation.model_dump(mode="json"),
         "automatic": spec.rollout.automatic,

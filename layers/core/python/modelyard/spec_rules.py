@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from modelyard.names import name_problem
+from modelyard.names import name_problem, tag_problem
 from modelyard.tasks import CANDIDATES, METRICS, SETTINGS
 from modelyard.toml import Problem, dotted, nearest, value_at
 from modelyard.training.plan import LABEL, PREDICTION, PROBABILITIES
@@ -29,6 +29,14 @@ def portable_name(value: str) -> str:
     if problem is not None:
         raise ValueError(problem)
     return value
+
+
+def tags(values: list[str]) -> list[str]:
+    """``values``, when they can be a model's tags."""
+    problem = next(filter(None, map(tag_problem, values)), None)
+    if problem is not None:
+        raise ValueError(problem)
+    return values
 
 
 def path_inside(value: str) -> str:

@@ -11,6 +11,8 @@ API_URL = "Url"
 """Base URL of the first API; of the others ``Url1``, ``Url2``, …"""
 CONTROL_FUNCTION = "ControlFunction"
 CONTROL_POLICY = "ControlPolicy"
+SWEEP_POLICY = "SweepPolicy"
+REPORT_FUNCTION = "ReportFunction"
 INVOKE_POLICY = "InvokePolicy"
 PREDICT_FUNCTION = "PredictFunction"
 WORKFLOW = "Workflow"
@@ -21,6 +23,11 @@ LOGS = "Logs"
 def registry_stack(environment: str) -> str:
     """Buckets, table, bus and topic that all models share."""
     return f"{PROJECT}-{environment}-Registry"
+
+
+def upkeep_stack(environment: str) -> str:
+    """What follows the registry's table, and the scheduled report."""
+    return f"{PROJECT}-{environment}-Upkeep"
 
 
 def api_stack(environment: str) -> str:

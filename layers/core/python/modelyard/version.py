@@ -53,6 +53,8 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
 
     ``code_digest`` and ``lock_digest`` are SHA-256 of the training code and of its locked dependencies;
     ``parent_version`` is the champion that it was compared with; ``run_id`` and ``execution`` name the retraining run.
+    ``imported_from`` names the run and the model in the registry that a version was imported from, ``params`` are the
+    parameters of that run, as text.
     """
 
     source: Literal["brought", "trained"] = "brought"
@@ -62,6 +64,8 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
     parent_version: int | None = None
     run_id: str | None = None
     execution: str | None = None
+    imported_from: str | None = None
+    params: dict[str, str] = {}
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,15 +92,19 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         """SHA-256 of what makes this version the same as another.
 
         The run that produced it, its metrics and its note are left out: the same bytes, promise and origin are the same
-        version, however often they are registered.
+        version, however often they are registered. For the same reason a model that is imported from a folder, and
+        again from the server that the folder came from, is one version.
         """
+        origin = {**msgspec.to_builtins(self.lineage), "run_id": None, "execution": None}
+        for later in ("imported_from", "params"):  # identities of earlier releases were made without these keys
+            del origin[later]
         return digest_of(
             {
                 "task": self.task,
                 "digest": self.digest,
                 "signature": self.signature,
                 "contract": self.contract,
-                "lineage": msgspec.structs.replace(self.lineage, run_id=None, execution=None),
+                "lineage": origin,
             }
         )
 

@@ -15,7 +15,7 @@ from modelyard.aws.attributes import from_attributes, to_attribute, to_attribute
 from modelyard.aws.failures import aws_errors, code_of
 from modelyard.errors import AWSError
 from modelyard.patience import attempts
-from modelyard.ports import ConditionFailedError, Item, Page, Put
+from modelyard.ports import ConditionFailedError, Delete, Item, Page, Put, Write
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _PASSING = frozenset(
     {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded", "RequestLimitExceeded"}
 )
+_LAST = "\U0010ffff"  # sorts after everything that a sort key holds
 _UNTOUCHED = "None"  # the reason of a put that had no part in the cancellation
 
 
@@ -64,6 +65,7 @@ class DynamoDBRecords:
         pk: str,
         *,
         prefix: str,
+        since: str | None = None,
         until: str | None = None,
         reverse: bool = False,
         limit: int | None = None,
@@ -77,12 +79,9 @@ class DynamoDBRecords:
             "ConsistentRead": True,
             "ScanIndexForward": not reverse,
         }
-        if until is not None:
-            request["KeyConditionExpression"] += " AND sk BETWEEN :prefix AND :until"
-            request["ExpressionAttributeValues"] |= {":prefix": {"S": prefix}, ":until": {"S": until}}
-        elif prefix:
-            request["KeyConditionExpression"] += " AND begins_with(sk, :prefix)"
-            request["ExpressionAttributeValues"] |= {":prefix": {"S": prefix}}
+        condition, values = _range(prefix, since, until)
+        request["KeyConditionExpression"] += condition
+        request["ExpressionAttributeValues"] |= {name: {"S": value} for name, value in values.items()}
         if start is not None:
             request["ExclusiveStartKey"] = {"pk": {"S": pk}, "sk": {"S": start}}
         items: list[Item] = []
@@ -110,9 +109,14 @@ class DynamoDBRecords:
                     raise ConditionFailedError([0]) from error
                 raise
 
-    def transact(self, puts: Sequence[Put]) -> None:
-        """Write all items if all are as expected, or none."""
-        requests: list[Any] = [{"Put": self._request(put)} for put in puts]
+    def transact(self, writes: Sequence[Write]) -> None:
+        """Write and remove all items if all are as expected, or none."""
+        requests: list[Any] = [
+            {"Delete": {"TableName": self._table, "Key": {"pk": {"S": write.pk}, "sk": {"S": write.sk}}}}
+            if isinstance(write, Delete)
+            else {"Put": self._request(write)}
+            for write in writes
+        ]
         for _ in attempts(self._deadline_s, sleep=self._sleep):
             # Without a token of ours botocore makes one per call, so its own retries of a lost answer count once.
             with aws_errors(f"write table {self._table}"):
@@ -147,6 +151,17 @@ class DynamoDBRecords:
                 f":e{place}": to_attribute(value) for place, value in enumerate(put.equals.values())
             }
         return request
+
+
+def _range(prefix: str, since: str | None, until: str | None) -> tuple[str, dict[str, str]]:
+    """The condition on the sort key, of which DynamoDB takes one, and its values."""
+    if since is None and until is None:
+        return (" AND begins_with(sk, :prefix)", {":prefix": prefix}) if prefix else ("", {})
+    low = since or prefix
+    high = until if until is not None else prefix and prefix + _LAST
+    if low and high:
+        return " AND sk BETWEEN :low AND :high", {":low": low, ":high": high}
+    return (" AND sk >= :low", {":low": low}) if low else (" AND sk <= :high", {":high": high})
 
 
 def _reasons(error: ClientError) -> list[str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from modelyard.aws.counting import Counted
 from modelyard.aws.failures import aws_errors, code_of
 from modelyard.errors import UsageError
 from modelyard.names import check_text
@@ -95,7 +96,7 @@ class Uploads:
             answer = self._client.put_object(
                 Bucket=self.bucket,
                 Key=key,
-                Body=_Counted(body, progress),  # type: ignore[arg-type]  # a readable, seekable stream
+                Body=Counted(body, progress),  # type: ignore[arg-type]  # a readable, seekable stream
                 ContentType="text/csv",
                 ChecksumSHA256=base64.b64encode(bytes.fromhex(sha256)).decode(),
             )
@@ -116,29 +117,3 @@ def _version_id(answer: Any) -> str:
     """The id of the version in an answer of S3; see the module."""
     found = answer.get("VersionId", _UNVERSIONED)
     return str(found) if found != _UNVERSIONED else f"{_UNVERSIONED}:{answer['ETag'].strip(chr(34))}"
-
-
-class _Counted:
-    """A file that reports how far it was read; what is read again, after a lost connection, counts once."""
-
-    def __init__(self, file: Any, progress: Callable[[int], None]) -> None:
-        self._file, self._progress, self._reported = file, progress, 0
-
-    def read(self, size: int = -1) -> bytes:
-        content: bytes = self._file.read(size)
-        self._report()
-        return content
-
-    def seek(self, *place: int) -> int:
-        found: int = self._file.seek(*place)
-        self._report()
-        return found
-
-    def _report(self) -> None:
-        at = self._file.tell()
-        if at != self._reported:
-            self._progress(at - self._reported)
-            self._reported = at
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._file, name)

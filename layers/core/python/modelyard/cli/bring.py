@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelyard.cli.session import Session
+from modelyard.cli.show import upload_progress
 from modelyard.errors import UsageError
 from modelyard.spec import Model
 
@@ -41,16 +42,20 @@ def register_artifact(session: Session, model: Model, *, artifact: Path | None =
         raise UsageError(f"{artifact} is not a file", code="no_file", next_step="Give the path of an ONNX file.")
     content = artifact.read_bytes()
     signature = admit(content)  # before the first AWS call
-    return session.registry.register(
-        model.name,
-        content,
-        task=spec.task,
-        signature=signature,
-        lineage=Lineage(code_digest=code_digest(model)),
-        note=note,
-        description=spec.description,
-        owner=spec.owner,
-    )
+    registry = session.registry
+    with upload_progress(artifact.name, len(content)) as progress:
+        return registry.register(
+            model.name,
+            content,
+            task=spec.task,
+            signature=signature,
+            lineage=Lineage(code_digest=code_digest(model)),
+            note=note,
+            description=spec.description,
+            owner=spec.owner,
+            tags=spec.tags,
+            progress=progress,
+        )
 
 
 def code_digest(model: Model) -> str | None:

@@ -48,10 +48,11 @@ def _model_row(session: Session, name: str) -> dict[str, Any]:
 
 def logs(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="The model's name, or 'control' for the control plane.")],
+    name: Annotated[str, typer.Argument(help="The model's name; or 'control', 'upkeep' for what all share.")],
     step: Annotated[
-        str, typer.Option("--step", help="predict, or a step of retraining: claim, validate, train, …; or all.")
-    ] = "predict",
+        str | None,
+        typer.Option("--step", help="predict, or a step of retraining: claim, validate, train, …; or all."),
+    ] = None,
     since_minutes: Annotated[int, typer.Option("--since", min=1, help="Minutes to look back.")] = 60,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10000, help="At most this many lines.")] = 200,
 ) -> None:
@@ -60,6 +61,7 @@ def logs(
 
     session: Session = context.obj
     groups = _log_groups(session, name)
+    step = step or ("predict" if "predict" in groups else "all")
     wanted = groups if step == "all" else {step: groups[step]} if step in groups else None
     if wanted is None:
         raise UsageError(f"{name} has no step {step!r}; there are {', '.join(groups)} and all", code="unknown_step")
@@ -82,8 +84,9 @@ def logs(
 
 def _log_groups(session: Session, name: str) -> dict[str, str]:
     """Log groups by step, from the outputs of the stacks."""
-    if name == "control":
-        stacks = [stack_names.api_stack(session.name)]
+    shared = {"control": stack_names.api_stack, "upkeep": stack_names.upkeep_stack}
+    if name in shared:
+        stacks = [shared[name](session.name)]
     else:
         model = session.model(name)
         stacks = [stack_names.endpoint_stack(session.name, name)]
@@ -107,6 +110,7 @@ def doctor(context: typer.Context) -> None:
         ("models", lambda: ", ".join(model.name for model in session.models) or "none yet: 'modelyard init'"),
         ("credentials", lambda: session.actor),
         ("registry stack", lambda: session.outputs(stack_names.registry_stack(session.name))[stack_names.TABLE]),
+        ("upkeep stack", lambda: session.outputs(stack_names.upkeep_stack(session.name))[stack_names.REPORT_FUNCTION]),
         ("API stack", lambda: session.outputs(stack_names.api_stack(session.name))[stack_names.API_URL]),
     ]
     failed: ModelyardError | None = None
@@ -132,10 +136,11 @@ def _run_check(title: str, check: Callable[[], str]) -> ModelyardError | None:
 
 
 def _check_model(session: Session, name: str) -> str:
-    """The pointer that the endpoint reads agrees with the table; mended where a writer died in between."""
+    """The pointer that the endpoint reads, and the search index, agree with the table; mended where they do not."""
     url = session.predict_url(name)
     deployment = session.registry.deployment(name)
     if deployment is None:
         return f"deployed, nothing live yet ({url})"
     session.registry.publish_pointer(name)
+    session.registry.index(name)
     return f"version {deployment.champion} live (revision {deployment.revision})"

@@ -14,7 +14,7 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from modelyard import __version__
-from modelyard.cli import build, initialise, look, models, up
+from modelyard.cli import build, catalogue, describe, export, importing, initialise, look, models, up
 from modelyard.cli.session import Session
 from modelyard.cli.show import errors
 from modelyard.environments import LOCAL
@@ -90,12 +90,20 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     models.history,
     models.promote,
     models.rollback,
+    describe.diff,
+    describe.card,
+    export.export,
+    catalogue.search,
+    catalogue.lineage,
+    catalogue.notes,
+    catalogue.sweep,
     look.logs,
     look.doctor,
     build.build,
 )
 for command in COMMANDS:
     app.command()(command)
+app.add_typer(importing.app, name="import")
 
 
 def main(arguments: list[str] | None = None) -> None:

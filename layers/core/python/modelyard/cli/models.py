@@ -2,21 +2,31 @@
 
 import hashlib
 import json
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
+from modelyard.cli.arguments import Metric, parse_bounds
 from modelyard.cli.bring import register_artifact
 from modelyard.cli.runs import wait_for_run
 from modelyard.cli.session import Session
-from modelyard.cli.show import errors, moment, out, print_json, table, who
-from modelyard.errors import ConflictError, ModelyardError, UsageError
+from modelyard.cli.show import errors, moment, out, print_json, table, upload_progress, who
+from modelyard.errors import AWSError, ConflictError, ModelyardError, UsageError
+from modelyard.ports import Page
+from modelyard.times import parse_stamp, utc_now
 
 Name = Annotated[str, typer.Argument(help="The model's name.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Operation = Annotated[
+    str | None, typer.Option("--operation", help="An id of this change; repeated with it, it is made only once.")
+]
+SECOND_ROLLBACK_S = 300
+"""For how long a second plain rollback by the same person is taken for a repetition of the first."""
 Reason = Annotated[str, typer.Option("--reason", "-m", help="Why, for the ledger.")]
 
 
@@ -35,7 +45,7 @@ def register(
     session: Session = context.obj
     model = session.model(name)
     if promote:
-        _check_reason(session, reason)
+        check_reason(session, reason)
     registered = register_artifact(session, model, artifact=artifact, note=note)
     version = registered.version
     if promote:
@@ -112,14 +122,8 @@ def send_file(session: Session, name: str, prefix: str, file: Path) -> tuple[str
     for remark in (*found.findings, *found.remarks):
         errors.print(f"[yellow]note:[/] {escape(remark)}", soft_wrap=True)
     key, digest = f"{prefix}{file.name}", hashlib.sha256(content).hexdigest()
-    with Progress(
-        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
-        console=errors, transient=True, disable=not errors.is_terminal,
-    ) as progress:  # fmt: skip
-        task = progress.add_task(f"upload {file.name}", total=len(content))
-        version_id = session.uploads.put(
-            key, file, sha256=digest, progress=lambda sent: progress.update(task, advance=sent)
-        )
+    with upload_progress(file.name, len(content)) as progress:
+        version_id = session.uploads.put(key, file, sha256=digest, progress=progress)
     return key, version_id
 
 
@@ -199,22 +203,28 @@ def _instances(session: Session, name: str, instances: str | None) -> dict[str, 
 def versions(
     context: typer.Context,
     name: Name,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="At most this many.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=500, help="At most this many.")] = 20,
+    bound: Metric = None,
     as_json: AsJson = False,
 ) -> None:
-    """List a model's versions, newest first."""
+    """List a model's versions, newest first; with --metric those within a bound, best matching end first."""
     import msgspec
 
     session: Session = context.obj
+    bounds = None if bound is None else parse_bounds(bound)
     session.registry.model(name)
-    page = session.registry.versions(name, limit=limit)
+    if bounds is None:
+        page = session.registry.versions(name, limit=limit)
+    else:
+        within = session.registry.versions_where(name, bounds, limit=limit)
+        page = Page(tuple(session.registry.version(name, found.number) for found in within.items), within.next)
     deployment = session.registry.deployment(name)
     if as_json:
         print_json([msgspec.to_builtins(version) for version in page.items])
         return
     champion = deployment.champion if deployment else None
-    evaluation = session.model(name).spec.evaluation
-    metric = evaluation.metric if evaluation else ""
+    evaluation = session.model(name).spec.evaluation if bounds is None else None
+    metric = bounds.metric if bounds else evaluation.metric if evaluation else ""
     table(
         f"{name}: versions",
         ["version", "", "made", "by", metric or "metric", "sha256"],
@@ -238,7 +248,7 @@ def versions(
 def _origin(version: Any) -> str:
     lineage = version.manifest.lineage
     if lineage.source == "brought":
-        return "brought"
+        return f"imported from {lineage.imported_from}" if lineage.imported_from else "brought"
     return "trained on " + ", ".join(found.key.rsplit("/", 1)[-1] for found in lineage.objects)
 
 
@@ -246,7 +256,7 @@ def history(
     context: typer.Context,
     name: Name,
     at: Annotated[str | None, typer.Option("--at", help="What was live at a time, like 2026-03-01T12:00:00Z.")] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="At most this many.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=500, help="At most this many.")] = 20,
     as_json: AsJson = False,
 ) -> None:
     """Show who changed what, when and why; or what was live at a time."""
@@ -289,12 +299,16 @@ def promote(
     expected_revision: Annotated[
         int | None, typer.Option("--expected-revision", min=0, help="Refuse if the deployment changed meanwhile.")
     ] = None,
+    operation: Operation = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a version the champion; endpoints follow within their refresh time."""
     session: Session = context.obj
-    _check_reason(session, reason)
-    deployment = session.registry.promote(name, version, reason=reason, expected_revision=expected_revision)
+    check_reason(session, reason)
+    with _repeatable(operation) as identified:
+        deployment = session.registry.promote(
+            name, version, reason=reason, expected_revision=expected_revision, operation=identified
+        )
     _show_deployment(session, deployment, as_json)
 
 
@@ -306,13 +320,58 @@ def rollback(
     expected_revision: Annotated[
         int | None, typer.Option("--expected-revision", min=0, help="Refuse if the deployment changed meanwhile.")
     ] = None,
+    operation: Operation = None,
     as_json: AsJson = False,
 ) -> None:
     """Put the previous champion back; endpoints follow within their refresh time."""
     session: Session = context.obj
-    _check_reason(session, reason)
-    deployment = session.registry.rollback(name, to=to, reason=reason, expected_revision=expected_revision)
+    check_reason(session, reason)
+    if to is None and expected_revision is None and operation is None:
+        _refuse_a_second_rollback(session, name)
+    with _repeatable(operation) as identified:
+        deployment = session.registry.rollback(
+            name, to=to, reason=reason, expected_revision=expected_revision, operation=identified
+        )
     _show_deployment(session, deployment, as_json)
+
+
+@contextmanager
+def _repeatable(operation: str | None) -> Iterator[str]:
+    """An id for a change, and what to do with it when the answer is lost: the same id is never applied twice."""
+    identified = operation or uuid.uuid4().hex
+    again = f"the same command with --operation {identified}: a change that was made is recognised, not made again"
+    try:
+        yield identified
+    except AWSError as error:
+        if error.code != "pointer_behind":
+            error.next_step = f"Run {again}."
+        raise
+    except KeyboardInterrupt:
+        errors.print(f"[yellow]note:[/] the change may have been made; to find out, run {again}", soft_wrap=True)
+        raise
+
+
+def _refuse_a_second_rollback(session: Session, name: str) -> None:
+    """The same command again, because the first one's answer was lost or somebody was impatient, goes no further back.
+
+    Raises:
+        ConflictError: With code ``rolled_back_just_now``.
+    """
+    registry = session.registry
+    deployment = registry.deployment(name)
+    last = next((entry for entry in registry.history(name, limit=20).items if entry.revision is not None), None)
+    if deployment is None or last is None or (last.kind, last.actor) != ("rolled_back", session.actor):
+        return
+    seconds = (utc_now() - parse_stamp(last.at)).total_seconds()
+    if seconds > SECOND_ROLLBACK_S:
+        return
+    registry.publish_pointer(name)  # should the first one have died before
+    raise ConflictError(
+        f"you rolled {name} back to version {last.version} {max(0, int(seconds))} s ago; the same command would go "
+        "further back",
+        code="rolled_back_just_now",
+        next_step=f"Nothing to do; if you mean it, run 'modelyard rollback {name} --to VERSION'.",
+    )
 
 
 def _show_deployment(session: Session, deployment: Any, as_json: bool) -> None:
@@ -329,7 +388,7 @@ def _show_deployment(session: Session, deployment: Any, as_json: bool) -> None:
     )
 
 
-def _check_reason(session: Session, reason: str) -> None:
+def check_reason(session: Session, reason: str) -> None:
     """Before any AWS call: an environment may ask why."""
     if session.settings.require_reason and not reason.strip():
         raise UsageError(

@@ -3,11 +3,13 @@
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Self
 
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 out = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
@@ -89,3 +91,14 @@ class Step:
         seconds = time.monotonic() - self._began
         outcome = f"  {escape(self.outcome)}" if self.outcome else ""
         errors.print(f"[green]✓[/] {self.title:<28}{seconds:6.1f} s{outcome}", soft_wrap=True)
+
+
+@contextmanager
+def upload_progress(name: str, size: int) -> Iterator[Callable[[int], None]]:
+    """A bar for an upload of ``size`` bytes, where there is a terminal; to be called with the bytes sent since."""
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
+        console=errors, transient=True, disable=not errors.is_terminal,
+    ) as progress:  # fmt: skip
+        task = progress.add_task(f"upload {escape(name)}", total=size)
+        yield lambda sent: progress.update(task, advance=sent)

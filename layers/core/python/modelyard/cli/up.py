@@ -175,6 +175,7 @@ def _make_developer(session: Session) -> None:
     outputs = [_outputs(session, name) for name in (stack_names.registry_stack, stack_names.api_stack)]
     policies = [
         outputs[0][stack_names.OPERATOR_POLICY],
+        outputs[0][stack_names.SWEEP_POLICY],
         outputs[1][stack_names.CONTROL_POLICY],
         outputs[1][stack_names.INVOKE_POLICY],
     ]

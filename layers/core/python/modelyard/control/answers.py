@@ -31,6 +31,7 @@ class ModelLine(Answer):
     task: versions.Task = Field(description="What kind of answer it gives.", examples=["multiclass"])
     description: str = Field(examples=["Weather of tomorrow"])
     owner: str = Field(examples=["forecast-team"])
+    tags: list[str] = Field(examples=[["weather"]])
     created_at: str = Field(description="When its first version was registered.", examples=[EXAMPLE_TIME])
 
 
@@ -53,10 +54,23 @@ class Deployment(Answer):
         return cls.model_validate(msgspec.to_builtins(deployment))
 
 
-class Models(Answer):
-    """Models by name."""
+class FoundModel(ModelLine):
+    """A model; what only a search knows is null in the plain listing."""
 
-    items: list[ModelLine]
+    versions: int | None = Field(default=None, description="How many there are.", examples=[2])
+    version: int | None = Field(
+        default=None, description="The champion or, where nothing is live, the newest version.", examples=[2]
+    )
+    is_live: bool | None = Field(default=None, description="Whether that version is live.", examples=[True])
+    metrics: dict[str, float] | None = Field(
+        default=None, description="Of that version.", examples=[{"accuracy": 0.87}]
+    )
+
+
+class Models(Answer):
+    """Models by name, or by a metric that was asked for."""
+
+    items: list[FoundModel]
     next: str | None = Field(description="`start` of the next page; null on the last.", examples=[None])
 
 
@@ -110,6 +124,8 @@ class Lineage(Answer):
     parent_version: int | None = Field(description="The champion that it was compared with.", examples=[None])
     run_id: str | None = Field(description="The retraining run.", examples=[None])
     execution: str | None = Field(description="The workflow's execution.", examples=[None])
+    imported_from: str | None = Field(description="The run of another registry that it came from.", examples=[None])
+    params: dict[str, str] = Field(description="Parameters of that run, as text.", examples=[{}])
 
 
 class VersionLine(Answer):
@@ -154,6 +170,46 @@ class Version(VersionLine):
     def of(cls, version: versions.Version) -> "Version":
         """The registry's version."""
         return cls.model_validate(_flat(version))
+
+
+class FileVersion(Answer):
+    """A version that was trained on a file."""
+
+    model: str = Field(examples=["seattle_weather"])
+    number: int = Field(examples=[2])
+    author: str = Field(description="IAM ARN.", examples=[EXAMPLE_ARN])
+    created_at: str = Field(examples=[EXAMPLE_TIME])
+
+    @classmethod
+    def of(cls, found: records.FoundVersion) -> "FileVersion":
+        """The registry's entry, without the value of a metric that nobody asked for."""
+        return cls.model_validate({name: getattr(found, name) for name in cls.model_fields})
+
+
+class FileVersions(Answer):
+    """Versions that were trained on a file, by model and number."""
+
+    items: list[FileVersion]
+    next: str | None = Field(description="`start` of the next page; null on the last.", examples=[None])
+
+
+class Notes(Answer):
+    """What a model's owner says about it."""
+
+    model: str = Field(examples=["seattle_weather"])
+    text: str = Field(
+        description="Markdown; empty when there are none.", examples=["Ask the forecast team before you rely on snow."]
+    )
+    at: str | None = Field(description="When they were written last; null: never.", examples=[EXAMPLE_TIME])
+    by: str | None = Field(description="IAM ARN of who wrote them last.", examples=[EXAMPLE_ARN])
+    revision: int = Field(description="Counts the changes; `expected_revision` of the next one.", examples=[1])
+
+    @classmethod
+    def of(cls, model: str, notes: records.Notes | None) -> "Notes":
+        """The registry's notes about ``model``; revision 0 is that nobody has written any."""
+        if notes is None or notes.revision == 0:
+            return cls(model=model, text="", at=None, by=None, revision=0)
+        return cls.model_validate(msgspec.to_builtins(notes))
 
 
 class LedgerEntry(Answer):

@@ -1,8 +1,9 @@
 """The control plane as an ASGI app: one factory, which wires routes, errors and the frame around them.
 
     call      who calls              bodies   what is taken       look     routes that look
-    frame     around every route     answers  what is given       change   routes that change
-    problems  errors as answers      uploads  file ─► version     page     /docs
+    frame     around every route     queries  what is asked for   cards    a model card
+    problems  errors as answers      answers  what is given       change   routes that change
+    page      /docs                  uploads  file ─► version
 
 It runs under Mangum on Lambda (``functions/api.py``). FastAPI is right here and wrong in the endpoint: comfort counts
 and a start of half a second does not.
@@ -15,7 +16,7 @@ from fastapi import FastAPI, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from modelyard.admission import admit as admit_bytes
-from modelyard.control import change, look
+from modelyard.control import cards, change, look
 from modelyard.control.frame import Frame, Journal
 from modelyard.control.openapi import ANY_PROBLEM, openapi_document
 from modelyard.control.page import PAGE_HEADERS, docs_page
@@ -54,7 +55,7 @@ def create_app(
     """
     app = ControlPlane(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.services = Services(registry_for, uploads, admit, require_reason)
-    for router in (look.router, change.router):
+    for router in (look.router, cards.router, change.router):
         app.include_router(router, responses=ANY_PROBLEM)
 
     @app.get("/openapi.json", include_in_schema=False)

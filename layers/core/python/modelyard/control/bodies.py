@@ -1,20 +1,18 @@
-"""What the control plane takes: bodies and query strings, checked whole before anything is read or written.
+"""What the control plane takes as bodies, checked whole before anything is read or written.
 
 The rule: a field that is not known is refused, because a misspelt ``expected_revision`` would silently not protect; a
 value is never converted, so ``"2"`` and ``true`` are not version numbers. What a text may be, the registry decides
 (``modelyard.names``); it is asked here already, so that a wrong one is named beside everything else that is wrong.
 """
 
-import re
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from modelyard.names import ID_PATTERN, LONGEST_NOTE, LONGEST_REASON, text_problem
-from modelyard.registry.reading import HIGHEST_VERSION, PAGE
+from modelyard.names import ID_PATTERN, LONGEST_NOTE, LONGEST_NOTES, LONGEST_REASON, text_problem
+from modelyard.registry.reading import HIGHEST_VERSION
 from modelyard.version import Task
 
-LONGEST_PAGE = 100
 HIGHEST_REVISION = 2**53 - 1
 
 EXAMPLE_DIGEST = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
@@ -27,19 +25,13 @@ def _text(text: str, *, lines: bool = True) -> str:
     return text
 
 
-def _line(text: str) -> str:
-    return _text(text, lines=False)
-
-
-def whole_number(value: object) -> object:
-    """``value`` of a path or a query string, when it is written as a plain whole number.
+def line_of_text(text: str) -> str:
+    """``text``, when it is one line that people cannot be deceived by.
 
     Raises:
-        ValueError: When it is not: int() would also take ``1_000``, `` 1 `` and digits of other scripts.
+        ValueError: When it is not.
     """
-    if isinstance(value, str) and not re.fullmatch(r"[0-9]{1,9}", value):
-        raise ValueError("a whole number of at most 9 digits is expected")
-    return value
+    return _text(text, lines=False)
 
 
 Sha256 = Annotated[
@@ -62,7 +54,7 @@ Reason = Annotated[
     ),
 ]
 Text = Annotated[str, StringConstraints(max_length=LONGEST_REASON, strip_whitespace=True), AfterValidator(_text)]
-Line = Annotated[str, StringConstraints(max_length=LONGEST_REASON, strip_whitespace=True), AfterValidator(_line)]
+Line = Annotated[str, StringConstraints(max_length=LONGEST_REASON, strip_whitespace=True), AfterValidator(line_of_text)]
 Number = Annotated[int, Field(ge=1, le=HIGHEST_VERSION, description="A version's number.", examples=[2])]
 ExpectedRevision = Annotated[
     Annotated[int, Field(ge=0, le=HIGHEST_REVISION)] | None,
@@ -129,31 +121,14 @@ class RollbackBody(Body):
     operation: Operation = None
 
 
-class Query(BaseModel):
-    """A query string with no other keys."""
+class NotesBody(Body):
+    """Notes that shall replace the present ones."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class PageQuery(Query):
-    """Which page of a listing."""
-
-    limit: Annotated[int, BeforeValidator(whole_number)] = Field(
-        default=PAGE, ge=1, le=LONGEST_PAGE, description="At most this many.", examples=[PAGE]
+    text: Annotated[str, StringConstraints(max_length=LONGEST_NOTES), AfterValidator(_text)] = Field(
+        description="Markdown; empty takes the notes away.", examples=["Ask the forecast team before you rely on snow."]
     )
-    start: str | None = Field(
+    expected_revision: Annotated[int, Field(ge=0, le=HIGHEST_REVISION)] | None = Field(
         default=None,
-        pattern=r"^[!-~]{1,300}$",
-        description="`next` of the page before; left out for the first page.",
-    )
-
-
-class HistoryQuery(PageQuery):
-    """Which page of the ledger, and of when."""
-
-    at: str | None = Field(
-        default=None,
-        max_length=40,
-        description="A time with `Z` or an offset (write `+` as `%2B`). Entries up to then, and what was live then.",
-        examples=["2026-11-21T10:00:00Z"],
+        description="The revision that you read (0: there were none). A change since then is a 409.",
+        examples=[1],
     )

@@ -73,6 +73,27 @@ def register_version(
     return answers.Registered(created=registered.created, version=answers.Version.of(registered.version))
 
 
+@router.put(
+    "/models/{name}/notes",
+    operation_id="write_notes",
+    summary="Write the owner's notes",
+    tags=["Describe"],
+    responses=problems(
+        {
+            404: "`not_found`: no version of this model was ever registered.",
+            409: "`revision_changed`: somebody else wrote them meanwhile; the detail says who, and the revision.",
+        }
+    ),
+)
+def write_notes(name: ModelName, asked: bodies.NotesBody, registry: AsCaller) -> answers.Notes:
+    """Replace the notes about a model. The ledger keeps what was written before, when and by whom.
+
+    Nothing that somebody else writes at the same time is overwritten. With `expected_revision` that includes what they
+    wrote since you looked. The same text again changes nothing.
+    """
+    return answers.Notes.of(name, registry.write_notes(name, asked.text, expected_revision=asked.expected_revision))
+
+
 @router.post(
     "/models/{name}/promote",
     operation_id="promote",

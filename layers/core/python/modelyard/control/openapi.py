@@ -13,14 +13,15 @@ from modelyard.serving.problem import CONTENT_TYPE
 
 TITLE = "Modelyard control plane"
 DESCRIPTION = """\
-Look at models, register versions, put them live and take them back. Predictions have a route of their own beside these:
-`POST /models/{name}/predict`.
+Find and look at models, register versions, put them live and take them back. Predictions have a route of their own
+beside these: `POST /models/{name}/predict`.
 
 Every request is signed with AWS credentials (SigV4, service `execute-api`), and each route is a resource of its own in
 IAM. The caller's IAM ARN goes into the ledger. Times are UTC. Every error is a problem document with a stable `code`.
 """
 TAGS = [
     {"name": "Look", "description": "Changes nothing."},
+    {"name": "Describe", "description": "The owner's words beside what the registry knows."},
     {"name": "Register", "description": "A file becomes a version: get a URL, upload, register."},
     {"name": "Go live", "description": "A version becomes what endpoints answer with."},
 ]
@@ -66,8 +67,9 @@ def openapi_document(routes: Sequence[BaseRoute]) -> dict[str, Any]:
 
 def _correct(status: str, response: dict[str, Any]) -> None:
     """Problems have a content type of their own, and FastAPI knows one for each route only."""
-    content = response.get("content", {})
-    if content.get("application/json", {}).get("schema") == _PROBLEM_REF:
-        response["content"] = {CONTENT_TYPE: content["application/json"]}
+    for described in response.get("content", {}).values():
+        if described.get("schema") == _PROBLEM_REF:
+            response["content"] = {CONTENT_TYPE: described}
+            break
     if response["description"] == "Successful Response":
         response["description"] = HTTPStatus(int(status)).phrase

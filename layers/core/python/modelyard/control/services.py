@@ -1,5 +1,6 @@
 """What the routes work with, and how a route gets it."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
@@ -7,10 +8,10 @@ from typing import Annotated
 from fastapi import Depends, Path, Query, Request
 from pydantic import BeforeValidator
 
-from modelyard.control import bodies
+from modelyard.control import bodies, queries
 from modelyard.control.call import call_of
 from modelyard.control.uploads import Admit, UploadSigner
-from modelyard.errors import CredentialsError, UsageError
+from modelyard.errors import CredentialsError, RequestError, UsageError
 from modelyard.names import NAME_PATTERN, check_name
 from modelyard.registry import Registry
 from modelyard.registry.reading import HIGHEST_VERSION
@@ -66,16 +67,27 @@ async def _model_name(
     return check_name(name)
 
 
-async def _no_query(_query: Annotated[bodies.Query, Query()]) -> None:
+async def _no_query(_query: Annotated[queries.Query, Query()]) -> None:
     """Refuse every query parameter: one that is ignored, like ``at``, would give a wrong answer."""
 
 
+async def _each_once(request: Request) -> None:
+    """Refuse a query parameter that is given twice where one counts: it is not known which was meant."""
+    counts = Counter(key for key, _ in request.query_params.multi_items() if key not in queries.REPEATED)
+    for key, times in counts.items():
+        if times > 1:
+            field = ascii(key)[1:-1][:60]
+            raise RequestError(f"{field} is given {times} times; it is taken once", field=field)
+
+
 NO_QUERY = [Depends(_no_query)]
+EACH_ONCE = [Depends(_each_once)]
 Provided = Annotated[Services, Depends(_services)]
 AsCaller = Annotated[Registry, Depends(_registry)]
 ModelName = Annotated[str, Depends(_model_name)]
+FileDigest = Annotated[bodies.Sha256, Path()]
 VersionNumber = Annotated[
     int,
-    BeforeValidator(bodies.whole_number),
+    BeforeValidator(queries.whole_number),
     Path(ge=1, le=HIGHEST_VERSION, description="A version's number.", examples=[2]),
 ]

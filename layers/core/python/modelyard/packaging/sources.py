@@ -14,7 +14,7 @@ from pathlib import Path
 from modelyard.errors import BuildError
 from modelyard.packaging.targets import BuildTarget, model_layer
 
-NOT_IN_LAMBDA = ("cli", "local", "packaging", "scaffold")
+NOT_IN_LAMBDA = ("cli", "exporting", "importing", "local", "packaging", "scaffold")
 """Folders of the library that only the developer's machine runs."""
 
 _BUILDER_MODULES = ("archive", "bytecode", "builder", "install", "manifest", "process", "pruning", "sources", "targets")

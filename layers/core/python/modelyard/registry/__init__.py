@@ -2,18 +2,45 @@
 
 S3 holds bytes, DynamoDB holds the truth (DESIGN of the table: ``keys``). One class with all verbs, one module for each
 idea: ``reading`` (queries), ``publishing`` (a version becomes visible), ``deploying`` (a version becomes live),
-``runs`` (what retraining writes down). All work over the two ports of ``modelyard.ports`` and import no AWS client.
+``finding`` (search), ``noting`` (the owner's words), ``runs`` (what retraining writes down), ``sweeping`` (removing
+what no record names). All work over the two ports of ``modelyard.ports`` and import no AWS client.
 """
 
 from modelyard.registry.deploying import Deployer
+from modelyard.registry.finding import Bounds, Finder, Search
+from modelyard.registry.noting import Noter
 from modelyard.registry.publishing import Publisher
-from modelyard.registry.records import CatalogueLine, DatasetFile, ModelRecord, Registered, Run
+from modelyard.registry.records import (
+    CatalogueLine,
+    DatasetFile,
+    Found,
+    FoundVersion,
+    ModelRecord,
+    Notes,
+    Registered,
+    Run,
+    Sweep,
+)
 from modelyard.registry.runs import RunLog
+from modelyard.registry.sweeping import Sweeper
 
-__all__ = ["CatalogueLine", "DatasetFile", "ModelRecord", "Registered", "Registry", "Run"]
+__all__ = [
+    "Bounds",
+    "CatalogueLine",
+    "DatasetFile",
+    "Found",
+    "FoundVersion",
+    "ModelRecord",
+    "Notes",
+    "Registered",
+    "Registry",
+    "Run",
+    "Search",
+    "Sweep",
+]
 
 
-class Registry(Publisher, Deployer, RunLog):
+class Registry(Publisher, Deployer, Finder, Noter, RunLog, Sweeper):
     """All verbs. See ``modelyard.registry.reading.Reader`` for what it is made of.
 
     Example:

@@ -9,10 +9,21 @@ revision.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import msgspec
 
-from modelyard.deployment import Change, Deployment, Kind, LedgerEntry, promote, rollback
+from modelyard.deployment import (
+    Change,
+    ChangeKind,
+    Deployment,
+    LedgerEntry,
+    Trial,
+    end_trial,
+    promote,
+    rollback,
+    start_trial,
+)
 from modelyard.errors import AWSError, ConflictError, ModelyardError
 from modelyard.names import check_id, check_name, check_text
 from modelyard.pointer import Pointer, encode_pointer, pointer_for, pointer_key, pointer_revision
@@ -26,9 +37,10 @@ Decision = Callable[[Deployment | None, Change], tuple[Deployment, int]]
 class _Outcome(msgspec.Struct, frozen=True):
     """What an operation did, for whoever asks again after a lost answer."""
 
-    kind: Kind
+    kind: ChangeKind
     asked: int | None
     deployment: Deployment
+    split: int = 0
 
 
 class Deployer(Reader):
@@ -95,6 +107,76 @@ class Deployer(Reader):
             operation=operation,
         )
 
+    def start_shadow(
+        self,
+        model: str,
+        version: int,
+        *,
+        reason: str = "",
+        expected_revision: int | None = None,
+        operation: str | None = None,
+    ) -> Deployment:
+        """Let ``version`` answer beside the champion, unseen, and publish it.
+
+        Arguments and errors as for ``promote``; also ``no_champion`` and ``already_on_trial``.
+        """
+        return self._start(model, version, "shadow", 0, reason, expected_revision, operation)
+
+    def start_canary(
+        self,
+        model: str,
+        version: int,
+        *,
+        split: int,
+        reason: str = "",
+        expected_revision: int | None = None,
+        operation: str | None = None,
+    ) -> Deployment:
+        """Let ``version`` answer ``split`` percent (1 to 99) of the requests, and publish it; also to change the share.
+
+        Arguments and errors as for ``start_shadow``; also ``invalid_split``.
+        """
+        return self._start(model, version, "canary", split, reason, expected_revision, operation)
+
+    def end_trial(
+        self, model: str, *, reason: str = "", expected_revision: int | None = None, operation: str | None = None
+    ) -> Deployment:
+        """Take the challenger off, whatever its trial, and publish it; the champion stays.
+
+        Arguments and errors as for ``promote``; also ``no_trial``.
+        """
+        return self._change(
+            model,
+            "trial_ended",
+            lambda current, change: (end_trial(current, change), 0),
+            asked=None,
+            reason=reason,
+            expected_revision=expected_revision,
+            operation=operation,
+        )
+
+    def _start(
+        self,
+        model: str,
+        version: int,
+        mode: Trial,
+        split: int,
+        reason: str,
+        expected_revision: int | None,
+        operation: str | None,
+    ) -> Deployment:
+        check_number(version)
+        return self._change(
+            model,
+            "shadow_started" if mode == "shadow" else "canary_started",
+            lambda current, change: (start_trial(current, version, change, mode=mode, split=split), 0),
+            asked=version,
+            split=split,
+            reason=reason,
+            expected_revision=expected_revision,
+            operation=operation,
+        )
+
     def publish_pointer(self, model: str) -> Pointer | None:
         """Bring the pointer up to the deployment in the table, never back; safe to call at any time, from anywhere.
 
@@ -131,51 +213,75 @@ class Deployer(Reader):
     def _change(
         self,
         model: str,
-        kind: Kind,
+        kind: ChangeKind,
         decide: Decision,
         *,
         asked: int | None,
         reason: str,
         expected_revision: int | None,
         operation: str | None,
+        split: int = 0,
     ) -> Deployment:
         check_name(model)
         check_text(reason, field="reason")
         operation = check_id(self._new_id() if operation is None else operation, field="operation")
-        recorded = self._recorded(model, kind, asked, operation)
+        recorded = self._recorded(model, kind, asked, split, operation)
         if recorded is None:
             if asked is None:
                 self.model(model)  # raises when there is no such model, as reading the version does
             else:
                 self.version(model, asked)
-            current = self.deployment(model)
-            revision = 0 if current is None else current.revision
-            if expected_revision is not None and expected_revision != revision:
-                raise _changed(model, current, expected_revision)
-            change = Change(model=model, at=self._clock(), by=self.actor, reason=reason)
             try:
-                after, steps = decide(current, change)
+                recorded = self._apply(model, kind, decide, asked, split, reason, expected_revision, operation)
             except ConflictError:
-                self.publish_pointer(model)  # "live already" shall be true for endpoints too, if a writer died
-                raise
-            try:
-                self.records.transact(_puts(current, after, kind, steps, asked, operation))
-                recorded = after
-            except ConditionFailedError as lost:
-                recorded = self._recorded(model, kind, asked, operation)  # ours, if only the answer was lost
+                # Ours, if only the answer was lost, or if the same operation was sent twice and the other was first.
+                recorded = self._recorded(model, kind, asked, split, operation)
                 if recorded is None:
-                    raise _changed(model, self.deployment(model), revision) from lost
+                    # Whoever repeats a change after its writer died: what is live shall be so for endpoints too.
+                    with suppress(ModelyardError):
+                        self.publish_pointer(model)
+                    raise
         self._publish_change(recorded)
         return recorded
 
-    def _recorded(self, model: str, kind: Kind, asked: int | None, operation: str) -> Deployment | None:
+    def _apply(
+        self,
+        model: str,
+        kind: ChangeKind,
+        decide: Decision,
+        asked: int | None,
+        split: int,
+        reason: str,
+        expected_revision: int | None,
+        operation: str,
+    ) -> Deployment:
+        current = self.deployment(model)
+        revision = 0 if current is None else current.revision
+        if expected_revision is not None and expected_revision != revision:
+            raise _changed(model, current, expected_revision)
+        try:
+            after, steps = decide(current, Change(model=model, at=self._clock(), by=self.actor, reason=reason))
+        except ConflictError as refused:
+            now = self.deployment(model)  # the ledger was read later: what it refuses may be about a newer revision
+            if now != current:
+                raise _changed(model, now, revision) from refused
+            raise
+        try:
+            self.records.transact(_puts(current, after, steps, _Outcome(kind, asked, after, split), operation))
+        except ConditionFailedError as lost:
+            raise _changed(model, self.deployment(model), revision) from lost
+        return after
+
+    def _recorded(
+        self, model: str, kind: ChangeKind, asked: int | None, split: int, operation: str
+    ) -> Deployment | None:
         outcome = self._read(keys.partition(model), keys.OPERATION + operation, _Outcome)
         if outcome is None:
             return None
-        if (outcome.kind, outcome.asked) != (kind, asked):
+        if (outcome.kind, outcome.asked, outcome.split) != (kind, asked, split):
             raise ConflictError(
-                f"operation {operation!r} of model {model!r} was another change: {outcome.kind} to version "
-                f"{outcome.deployment.champion} at {outcome.deployment.changed_at}",
+                f"operation {operation!r} of model {model!r} was another change: {outcome.kind.replace('_', ' ')} at "
+                f"{outcome.deployment.changed_at}, which left version {outcome.deployment.champion} live",
                 code="operation_reused",
                 field="operation",
                 next_step="Use a new id for a new change.",
@@ -190,7 +296,8 @@ class Deployer(Reader):
                 f"version {deployment.champion} of model {deployment.model!r} is live in the registry (revision "
                 f"{deployment.revision}), but endpoints may not follow yet: {failed.message}",
                 code="pointer_behind",
-                next_step="Run the command again: it publishes the pointer and changes nothing else.",
+                next_step=f"Run 'modelyard promote {deployment.model} {deployment.champion}': it publishes the pointer "
+                "and changes nothing else.",
             ) from failed
 
     def _ledger(self, model: str) -> Iterator[LedgerEntry]:
@@ -210,8 +317,8 @@ def _changed(model: str, current: Deployment | None, expected: int) -> ConflictE
         found = "nothing is live"
     else:
         found = (
-            f"it is at revision {current.revision}: {current.changed_by} made version {current.champion} live "
-            f"at {current.changed_at}"
+            f"it is at revision {current.revision}: {current.changed_by} changed it at {current.changed_at}, "
+            f"version {current.champion} is live"
         )
     return ConflictError(
         f"the deployment of model {model!r} is not at revision {expected} any more; {found}",
@@ -221,22 +328,21 @@ def _changed(model: str, current: Deployment | None, expected: int) -> ConflictE
     )
 
 
-def _puts(
-    before: Deployment | None, after: Deployment, kind: Kind, steps: int, asked: int | None, operation: str
-) -> list[Put]:
+def _puts(before: Deployment | None, after: Deployment, steps: int, outcome: _Outcome, operation: str) -> list[Put]:
     """The one transaction that makes ``after`` the truth."""
     pk = keys.partition(after.model)
     entry = LedgerEntry(
         model=after.model,
         at=after.changed_at,
         operation=operation,
-        kind=kind,
+        kind=outcome.kind,
         actor=after.changed_by,
         reason=after.reason,
-        version=after.champion,
+        version=_subject(before, after, outcome.kind),
         previous=None if before is None else before.champion,
         revision=after.revision,
         steps=steps,
+        details={"split": after.split} if after.split else {},
     )
     return [
         Put(
@@ -246,5 +352,12 @@ def _puts(
         ),
         Put(keys.item(pk, keys.ledger(after.changed_at, operation), entry), absent=True),
         Put(keys.item(pk, keys.DEPLOYED + after.changed_at, after), absent=True),
-        Put(keys.item(pk, keys.OPERATION + operation, _Outcome(kind, asked, after)), absent=True),
+        Put(keys.item(pk, keys.OPERATION + operation, outcome), absent=True),
     ]
+
+
+def _subject(before: Deployment | None, after: Deployment, kind: ChangeKind) -> int | None:
+    """The version that the change is about."""
+    if kind == "trial_ended":
+        return None if before is None else before.challenger
+    return after.champion if after.challenger is None else after.challenger

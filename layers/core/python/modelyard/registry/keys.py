@@ -17,6 +17,15 @@ OPERATION = "OPERATION#"
 """Changes of a deployment; their ids may be given by a caller."""
 ONCE = "ONCE#"
 """What retraining writes once; apart from the operations, so that no caller's id can collide with it."""
+OBJECT = "OBJECT"
+"""The mark of a stored object, the only item of its partition."""
+NOTES = "NOTES"
+FIND = "FIND#"
+FILE = "FILE#"
+VERSIONS = "VERSIONS#"
+"""Partitions of the search index; see ``modelyard.registry.index``."""
+INDEXED = "INDEXED"
+"""Which entries the search index holds of a model; in a partition of the index."""
 DATASET = "DATASET#"
 RUN = "RUN#"
 
@@ -29,6 +38,16 @@ def partition(model: str) -> str:
 def claim_partition(bucket: str, key: str) -> str:
     """The partition of the claims on one uploaded object."""
     return f"CLAIM#{bucket}/{key}"
+
+
+def index_partition(model: str) -> str:
+    """The partition of what the search index says about itself, for one model."""
+    return f"{VERSIONS}{model}"
+
+
+def object_partition(key: str) -> str:
+    """The partition of the mark of an object in the artifact bucket."""
+    return f"OBJECT#{key}"
 
 
 def version(number: int) -> str:

@@ -1,13 +1,15 @@
 """Registering a version: bytes, then their proof, then one transaction.
 
-    put if absent ──► verify size and checksum ──► version + counter + identity + ledger (+ catalogue), all or nothing
+    put if absent, S3 checks ──► version + counter + identity + ledger + mark (+ catalogue), all or nothing
 
-In this order a crash at any point leaves at most bytes that no record names and that may be deleted, and never a
+In this order a crash at any point leaves at most bytes that no record names and that a sweep deletes, and never a
 record without its bytes. The counter is compare-and-set inside the transaction, so numbers are dense: a writer that
-loses takes the next number, for as long as it takes.
+loses takes the next number, for as long as it takes. The mark is the object's own item: a sweep that condemned the
+bytes meanwhile makes the transaction fail, and they are put there again.
 """
 
 import hashlib
+from collections.abc import Callable, Sequence
 from typing import Any, get_args
 
 import msgspec
@@ -15,11 +17,11 @@ import msgspec
 from modelyard.canonical import canonical_json, check_json
 from modelyard.deployment import LedgerEntry
 from modelyard.errors import AWSError, ConflictError, UsageError
-from modelyard.names import LONGEST_NOTE, check_id, check_name, check_text
-from modelyard.ports import ConditionFailedError, Put
+from modelyard.names import LONGEST_NOTE, check_id, check_name, check_tags, check_text
+from modelyard.ports import ConditionFailedError, ObjectFacts, Put, no_progress, parts_sha256
 from modelyard.registry import keys
 from modelyard.registry.reading import HIGHEST_VERSION, Reader, check_number
-from modelyard.registry.records import CatalogueLine, ModelRecord, Registered
+from modelyard.registry.records import CatalogueLine, Mark, ModelRecord, Registered
 from modelyard.version import Lineage, Manifest, Signature, Task, Version, artifact_key
 
 LARGEST_MANIFEST = 256 * 1024
@@ -43,7 +45,9 @@ class Publisher(Reader):
         note: str = "",
         description: str | None = None,
         owner: str | None = None,
+        tags: Sequence[str] | None = None,
         number: int | None = None,
+        progress: Callable[[int], None] = no_progress,
     ) -> Registered:
         """Make a version of ``artifact`` (admitted bytes, see ``modelyard.admission``), or find the one there is.
 
@@ -59,12 +63,14 @@ class Publisher(Reader):
             note: One sentence for people.
             description: The model's description; None keeps the one there is.
             owner: The model's owner; None keeps the one there is.
+            tags: The model's tags; None keeps those there are.
             number: The number that the caller expects; None takes the next.
+            progress: Called with the bytes sent since the last call; never when they are there already.
 
         Raises:
             UsageError: When a value cannot be stored; nothing is written.
-            ConflictError: When ``number`` is taken by another manifest or is not the next one, or when other writers
-                kept winning until the deadline.
+            ConflictError: When ``number`` is taken by another manifest or is not the next one, when other writers
+                kept winning until the deadline, or when the evaluation report was swept away.
         """
         manifest = _manifest(
             model, artifact, task=task, signature=signature, contract=contract, metrics=metrics or {},
@@ -74,59 +80,114 @@ class Publisher(Reader):
             check_text(description, field="description")
         if owner is not None:
             check_text(owner, field="owner", lines=False)
+        tags = None if tags is None else check_tags(tags)
         if number is not None:
             check_number(number)
-        self._store(manifest, artifact)
-        return self._record(manifest, description=description, owner=owner, expected=number)
-
-    def _store(self, manifest: Manifest, artifact: bytes) -> None:
-        """Make sure that the bytes are there, whoever put them; the proof is the store's own checksum."""
-        facts = self.artifacts.head(manifest.key)
-        if facts is None:
-            self.artifacts.put_if_absent(
-                manifest.key, artifact, sha256=manifest.digest, content_type="application/octet-stream"
-            )
-            facts = self.artifacts.head(manifest.key)
-        stored = None if facts is None else facts.sha256
-        if facts is not None and facts.size == manifest.size and stored is None:
-            found = self.artifacts.get(manifest.key)  # a store that keeps no checksum: read the bytes back
-            stored = None if found is None else hashlib.sha256(found.body).hexdigest()
-        if facts is None or facts.size != manifest.size or stored != manifest.digest:
-            state = "is missing after it was written" if facts is None else f"holds other bytes ({facts.size} of them)"
-            raise AWSError(
-                f"artifact {manifest.key} {state}; expected {manifest.size} bytes with that SHA-256",
-                code="artifact_damaged",
-                next_step="Restore the object from an earlier S3 version, then register again.",
-            )
+        told = {"description": description, "owner": owner, "tags": tags}
+        return self._record(
+            manifest,
+            artifact,
+            {key: value for key, value in told.items() if value is not None},
+            expected=number,
+            progress=progress,
+        )
 
     def _record(
-        self, manifest: Manifest, *, description: str | None, owner: str | None, expected: int | None
+        self,
+        manifest: Manifest,
+        artifact: bytes,
+        told: dict[str, Any],
+        *,
+        expected: int | None,
+        progress: Callable[[int], None],
     ) -> Registered:
         pk = keys.partition(manifest.model)
         identity_sk = keys.IDENTITY + manifest.identity
         operation = check_id(self._new_id(), field="operation")
+        is_stored = False
         for _ in self._attempts():
+            mark = self._mark(manifest.key)
+            if not is_stored or (mark is not None and mark.state == "condemned"):
+                self._store(manifest, artifact, mark, progress)
+                is_stored = True
+            # The counter first: every version that it counts has an identity that the second read sees.
+            before = self._read(pk, keys.MODEL, ModelRecord)
             identity = self.records.get(pk, identity_sk)
             if identity is not None:
                 version = self.version(manifest.model, identity["number"])
                 _check_expected(expected, version.number, manifest.model)
                 # The operation is our own when the transaction was applied but its answer was lost.
                 return Registered(version, created=identity["operation"] == operation)
-            before = self._read(pk, keys.MODEL, ModelRecord)
             number = 1 if before is None else before.versions + 1
             _check_expected(expected, number, manifest.model)
             version = Version(number=number, manifest=manifest, author=self.actor, created_at=self._now())
+            puts = [*_puts(version, before, operation, told), *self._marks(version, mark)]
             try:
-                self.records.transact(_puts(version, before, operation, description=description, owner=owner))
+                self.records.transact(puts)
             except ConditionFailedError:
-                continue  # another writer took the number, or registered the very same
+                continue  # another writer took the number, registered the very same, or a sweep condemned the bytes
             return Registered(version, created=True)
-        raise ConflictError(
-            f"model {manifest.model!r} was written by others for {self._deadline_s:.0f} s without a pause; "
-            "the version was not registered",
-            code="contended",
-            next_step="Run the command again: the bytes are stored already, and repeating it is safe.",
-        )
+        raise _contended(manifest.model, self._deadline_s)
+
+    def _store(self, manifest: Manifest, artifact: bytes, mark: Mark | None, progress: Callable[[int], None]) -> None:
+        """Make sure that the bytes are there, whoever put them; the proof is the store's own checksum."""
+        written = {"sha256": manifest.digest, "content_type": "application/octet-stream"}
+        condemned = mark.version_id if mark is not None and mark.state == "condemned" else None
+        for _ in self._attempts():
+            facts = self.artifacts.head(manifest.key)
+            if facts is None:
+                stored = self.artifacts.put_if_absent(manifest.key, artifact, progress=progress, **written)
+            elif facts.version_id == condemned:
+                # It may be deleted at any moment; the same bytes as a new object version stay.
+                stored = self.artifacts.put_if_match(manifest.key, artifact, etag=facts.etag, **written)
+            elif facts.size == manifest.size and self._holds(manifest, artifact, facts):
+                return
+            else:
+                raise AWSError(
+                    f"artifact {manifest.key} holds other bytes ({facts.size} of them); expected {manifest.size} bytes "
+                    "with that SHA-256",
+                    code="artifact_damaged",
+                    next_step="Restore the object from an earlier S3 version, then register again.",
+                )
+            if stored:
+                return  # the store checked them while it took them
+        raise _contended(manifest.model, self._deadline_s)
+
+    def _holds(self, manifest: Manifest, artifact: bytes, facts: ObjectFacts) -> bool:
+        """Whether the stored object is the artifact, by the checksum with which the store took it."""
+        if facts.sha256 is not None:
+            return facts.sha256 == manifest.digest
+        if facts.parts_sha256 is not None:
+            return facts.parts_sha256 == parts_sha256(artifact, self.artifacts.part_bytes)
+        found = self.artifacts.get(manifest.key)  # put there without a checksum: read the bytes back
+        return found is not None and hashlib.sha256(found.body).hexdigest() == manifest.digest
+
+    def _mark(self, key: str) -> Mark | None:
+        return self._read(keys.object_partition(key), keys.OBJECT, Mark)
+
+    def _marks(self, version: Version, artifact_mark: Mark | None) -> list[Put]:
+        """What keeps the objects of ``version`` from every sweep."""
+        manifest = version.manifest
+        marks = {manifest.key: artifact_mark}
+        if manifest.evaluation is not None:
+            marks[manifest.evaluation] = report_mark = self._mark(manifest.evaluation)
+            if report_mark is not None and report_mark.state == "condemned":
+                raise ConflictError(
+                    f"the evaluation report {manifest.evaluation} was swept away: no version named it for too long",
+                    code="evaluation_swept",
+                    field="evaluation",
+                    next_step="Upload the data again: it starts a new run.",
+                )
+        named = Mark(state="named", at=version.created_at, by=version.author)
+        return [
+            Put(
+                keys.item(keys.object_partition(key), keys.OBJECT, named),
+                absent=mark is None,
+                equals={} if mark is None else {"state": mark.state, "version_id": mark.version_id},
+            )
+            for key, mark in marks.items()
+            if mark is None or mark.state != "named"
+        ]
 
 
 def _manifest(model: str, artifact: bytes, **parts: Any) -> Manifest:
@@ -178,20 +239,18 @@ def _check_expected(expected: int | None, number: int, model: str) -> None:
     )
 
 
-def _puts(
-    version: Version, before: ModelRecord | None, operation: str, *, description: str | None, owner: str | None
-) -> list[Put]:
-    """The one transaction that makes ``version`` visible."""
+def _puts(version: Version, before: ModelRecord | None, operation: str, told: dict[str, Any]) -> list[Put]:
+    """What makes ``version`` visible; ``told`` is what the caller says about the model."""
     manifest, number, now = version.manifest, version.number, version.created_at
     if number > HIGHEST_VERSION:
         raise ConflictError(f"model {manifest.model!r} has {HIGHEST_VERSION} versions, the most a model can have")
     pk = keys.partition(manifest.model)
+    known = {} if before is None else {key: getattr(before, key) for key in ("description", "owner", "tags")}
     line = CatalogueLine(
         name=manifest.model,
         task=manifest.task,
-        description=description if description is not None else (before.description if before else ""),
-        owner=owner if owner is not None else (before.owner if before else ""),
         created_at=before.created_at if before else now,
+        **(known | told),
     )
     record = ModelRecord(versions=number, **msgspec.structs.asdict(line))
     entry = LedgerEntry(
@@ -220,3 +279,11 @@ def _puts(
 
 def _counter(before: ModelRecord | None) -> dict[str, str | int]:
     return {} if before is None else {"versions": before.versions}
+
+
+def _contended(model: str, deadline_s: float) -> ConflictError:
+    return ConflictError(
+        f"model {model!r} was written by others for {deadline_s:.0f} s without a pause; the version was not registered",
+        code="contended",
+        next_step="Run the command again: repeating it is safe.",
+    )

@@ -171,8 +171,7 @@ class Reader:
         self, pk: str, prefix: str, kind: type[S], *, limit: int, start: str | None, reverse: bool = False
     ) -> Page[S]:
         """One page; a cursor is the sort key without its prefix, so a caller can never leave the listing with it."""
-        if isinstance(limit, bool) or not 1 <= limit <= LONGEST_PAGE:
-            raise UsageError(f"limit {limit} is not between 1 and {LONGEST_PAGE}", code="invalid_limit", field="limit")
+        check_limit(limit)
         after = None
         if start is not None:
             if not check_unicode(start, field="start", limit=500):
@@ -187,7 +186,18 @@ class Reader:
         page = self._list(pk, prefix, kind, limit=limit, start=start, reverse=True)
         if not page.items and start is None:
             self.model(model)  # raises when there is no such model; without versions it may still have a history
+            page = self._list(pk, prefix, kind, limit=limit, start=start, reverse=True)  # it was made meanwhile
         return page
+
+
+def check_limit(limit: int) -> None:
+    """Return when ``limit`` can be the length of a page.
+
+    Raises:
+        UsageError: With code ``invalid_limit``.
+    """
+    if isinstance(limit, bool) or not 1 <= limit <= LONGEST_PAGE:
+        raise UsageError(f"limit {limit} is not between 1 and {LONGEST_PAGE}", code="invalid_limit", field="limit")
 
 
 def check_number(number: Any) -> None:

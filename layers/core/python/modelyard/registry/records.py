@@ -20,6 +20,7 @@ class CatalogueLine(msgspec.Struct, frozen=True, kw_only=True):
     task: Task
     description: str = ""
     owner: str = ""
+    tags: tuple[str, ...] = ()
     created_at: str
 
 
@@ -34,6 +35,77 @@ class Registered(msgspec.Struct, frozen=True):
 
     version: Version
     created: bool
+
+
+class Mark(msgspec.Struct, frozen=True, kw_only=True):
+    """What the registry has decided about an object in the artifact bucket.
+
+    ``named``: a version names it, for ever. ``condemned``: a sweep is deleting its version ``version_id``, or did; who
+    registers the same bytes again puts them there anew first. One item for each object, so the two cannot both win.
+    """
+
+    state: Literal["named", "condemned"]
+    version_id: str = ""
+    at: str
+    by: str
+
+
+class Notes(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model's owner says about it, in Markdown; ``revision`` counts the changes."""
+
+    model: str
+    text: str
+    at: str
+    by: str
+    revision: int
+
+
+class Found(CatalogueLine, frozen=True, kw_only=True):
+    """A model as a search finds it: with its champion or, where nothing is live, its newest version."""
+
+    versions: int
+    version: int
+    is_live: bool
+    metrics: dict[str, float] = {}
+
+
+class FoundVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """A version as a search by a metric or by a training file finds it."""
+
+    model: str
+    number: int
+    author: str
+    created_at: str
+    value: float | None = None
+
+
+class Orphan(msgspec.Struct, frozen=True, kw_only=True):
+    """An object that no record names."""
+
+    key: str
+    size: int
+    modified: str
+
+
+class Sweep(msgspec.Struct, frozen=True, kw_only=True):
+    """What a sweep found, and whether it deleted that.
+
+    ``examined`` counts the objects that were old enough to be looked at, ``named`` those of them that a record names.
+    """
+
+    at: str
+    by: str
+    older_than_s: int
+    deleted: bool
+    examined: int
+    named: int
+    orphans: tuple[Orphan, ...] = ()
+    unfinished: tuple[Orphan, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes of the orphans."""
+        return sum(orphan.size for orphan in self.orphans)
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):

@@ -155,6 +155,7 @@ def register_challenger(workbench: Workbench, event: dict[str, Any]) -> dict[str
             execution=event["execution"],
         ),
         note=f"{training['candidate']}: {evaluation['reason']}{more}",
+        **({} if plan.about is None else msgspec.structs.asdict(plan.about)),
     )
     version = registered.version
     return {"version": version.number, "created": version.manifest.lineage.run_id == event["run_id"]}

@@ -51,6 +51,14 @@ class Evaluation(msgspec.Struct, frozen=True):
     tolerance: float = 1e-3
 
 
+class About(msgspec.Struct, frozen=True):
+    """What the spec says about the model, for people who look for it."""
+
+    description: str = ""
+    owner: str = ""
+    tags: tuple[str, ...] = ()
+
+
 class Plan(msgspec.Struct, frozen=True):
     """Everything a retraining run knows about its model."""
 
@@ -60,6 +68,7 @@ class Plan(msgspec.Struct, frozen=True):
     evaluation: Evaluation
     automatic: bool = True
     minimum_rows: int = 1
+    about: About | None = None
 
     @property
     def classification(self) -> bool:
