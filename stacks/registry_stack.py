@@ -164,6 +164,12 @@ class RegistryStack(ModelyardStack):
             iam.PolicyStatement(
                 actions=["dynamodb:GetItem", "dynamodb:Query", "dynamodb:PutItem"], resources=[self.table.table_arn]
             ),
+            # Entries of the search index, which 'doctor' makes again; nothing else in the table is ever deleted.
+            iam.PolicyStatement(
+                actions=["dynamodb:DeleteItem"],
+                resources=[self.table.table_arn],
+                conditions={"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["FIND#*"]}},
+            ),
             iam.PolicyStatement(
                 actions=["s3:GetObject", "s3:PutObject"],
                 resources=[*[self.artifacts.arn_for_objects(key) for key in keys], self.uploads.arn_for_objects("*")],

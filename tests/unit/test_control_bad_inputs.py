@@ -283,3 +283,105 @@ def test_a_query_parameter_that_a_route_does_not_take_is_refused(stand: ControlS
     answer = stand.send(event(method, path.format(**PARTS), body, query="as_of=2026-01-01"))
     assert (answer.status, answer.code) == (400, "invalid_request")
     assert "as_of" in answer.body["detail"]
+
+
+LONG = "a" * 1_000_000
+SEARCHES = {
+    "empty name": ("name=", "name"),
+    "upper-case name": ("name=Weather", "name"),
+    "name with a separator": ("name=a%23b", "name"),
+    "name with a line feed": ("name=a%0a", "name"),
+    "name of 49": (f"name={'a' * 49}", "name"),
+    "name of a million": (f"name={LONG}", "name"),
+    "two names": ("name=a&name=b", "name"),
+    "empty tag": ("tag=", "tag.0"),
+    "second tag": ("tag=a&tag=B", "tag.1"),
+    "nine tags": ("&".join(f"tag=t{number}" for number in range(9)), "tag"),
+    "a million characters of tags": ("&".join(["tag=abcdef"] * 100_000), "tag"),
+    "tags with a comma": ("tag=a,b", "tag.0"),
+    "empty owner": ("owner=", "owner"),
+    "blank owner": ("owner=%20", "owner"),
+    "owner of two lines": ("owner=a%0ab", "owner"),
+    "right-to-left owner": ("owner=%E2%80%AEa", "owner"),
+    "owner of a million": (f"owner={LONG}", "owner"),
+    "unknown task": ("task=clustering", "task"),
+    "two tasks": ("task=binary&task=regression", "task"),
+    "misspelt filter": ("tags=weather", "tags"),
+    "right-to-left key twice": ("%E2%80%AE=1&%E2%80%AE=1", "\\u202e"),
+}
+BOUNDS = {
+    "empty metric": ("metric=&at_least=1", "metric"),
+    "metric of a million": (f"metric={LONG}&at_least=1", "metric"),
+    "metric with NUL": ("metric=a%00&at_least=1", "metric"),
+    "two metrics": ("metric=a&metric=b&at_least=1", "metric"),
+    "empty number": ("metric=a&at_least=", "at_least"),
+    "NaN": ("metric=a&at_least=NaN", "at_least"),
+    "infinity": ("metric=a&at_most=-inf", "at_most"),
+    "1e400": ("metric=a&at_most=1e400", "at_most"),
+    "a number for Python only": ("metric=a&at_least=1_0", "at_least"),
+    "digits of another script": ("metric=a&at_least=%D9%A3", "at_least"),
+    "blank before": ("metric=a&at_least=%201", "at_least"),
+    "hexadecimal": ("metric=a&at_least=0x10", "at_least"),
+    "true": ("metric=a&at_least=true", "at_least"),
+    "a million digits": (f"metric=a&at_least={'9' * 1_000_000}", "at_least"),
+    "two numbers": ("metric=a&at_least=1&at_least=2", "at_least"),
+}
+
+
+@pytest.mark.parametrize(("query", "field"), (SEARCHES | BOUNDS).values(), ids=SEARCHES | BOUNDS)
+def test_a_search_for_what_cannot_be_names_the_parameter(stand: ControlStand, query: str, field: str) -> None:
+    answer = stand.get("/models", query)
+    assert (answer.status, answer.code, answer.body["field"]) == (400, "invalid_request", field)
+    assert answer.body["detail"].isascii()
+    assert len(answer.body["detail"]) < 800
+
+
+@pytest.mark.parametrize(("query", "field"), BOUNDS.values(), ids=BOUNDS)
+def test_bounds_that_are_none_are_refused_for_versions_too(stand: ControlStand, query: str, field: str) -> None:
+    answer = stand.get(f"/models/{MODEL}/versions", query)
+    assert (answer.status, answer.code, answer.body["field"]) == (400, "invalid_request", field)
+
+
+@pytest.mark.parametrize("query", ["metric=accuracy", "at_least=1", "at_most=0&name=a", "at_least=0&at_most=1"])
+@pytest.mark.parametrize("path", ["/models", f"/models/{MODEL}/versions"])
+def test_a_metric_goes_with_a_number(stand: ControlStand, path: str, query: str) -> None:
+    if path != "/models":
+        query = query.removesuffix("&name=a")
+    answer = stand.get(path, query)
+    assert (answer.status, answer.code, answer.body["field"]) == (400, "invalid_bounds", "metric")
+
+
+@pytest.mark.parametrize(
+    "sha256", ["0", DIGEST.upper(), DIGEST + "0", DIGEST + "%0a", "g" * 64, "\u0663" * 64, "%ff", "{sha256}", LONG]
+)
+def test_a_digest_in_a_path_is_a_sha256_in_lower_case(stand: ControlStand, sha256: str) -> None:
+    answer = stand.get(f"/files/{sha256}/versions")
+    assert (answer.status, answer.code, answer.body["field"]) == (400, "invalid_request", "sha256")
+    assert answer.body["detail"].isascii()
+
+
+WRITTEN = {
+    "no text": ({}, "text"),
+    "null": ({"text": None}, "text"),
+    "a list": ({"text": ["a"]}, "text"),
+    "20,001 characters": ({"text": "a" * 20_001}, "text"),
+    "a million characters": ({"text": LONG}, "text"),
+    "escape": ({"text": "\x1b[31mred"}, "text"),
+    "right to left": ({"text": "\u202eevil"}, "text"),
+    "carriage return": ({"text": "a\r\nb"}, "text"),
+    "lone surrogate": ('{"text": "\\ud800"}', "text"),
+    "misspelt revision": ({**NOTES, "revision": 1}, "revision"),
+    "negative revision": ({**NOTES, "expected_revision": -1}, "expected_revision"),
+    "revision as text": ({**NOTES, "expected_revision": "1"}, "expected_revision"),
+    "revision 1e400": ('{"text": "", "expected_revision": 1e400}', "expected_revision"),
+    "revision NaN": ('{"text": "", "expected_revision": NaN}', "expected_revision"),
+    "nothing": (None, "body"),
+}
+
+
+@pytest.mark.parametrize(("body", "field"), WRITTEN.values(), ids=WRITTEN)
+def test_a_body_that_is_none_for_notes_names_the_field(stand: ControlStand, body: object, field: str) -> None:
+    answer = stand.put(f"/models/{MODEL}/notes", body)
+    assert (answer.status, answer.code, answer.body["field"]) == (400, "invalid_request", field)
+    assert answer.body["detail"].isascii()
+    assert len(answer.body["detail"]) < 400

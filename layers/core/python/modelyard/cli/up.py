@@ -246,6 +246,7 @@ def _ask(session: Session, model: Model) -> list[Any]:
     from modelyard.aws.signed import call
 
     registry, name = session.registry, model.name
+    registry.index(name)  # a change that the stream held when the emulator was killed is lost
     deployment, url = registry.deployment(name), session.predict_url(name)
     newest = registry.versions(name, limit=1).items if deployment is not None else ()
     if deployment is None or model.spec.model.example is None:

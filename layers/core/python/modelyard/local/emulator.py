@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Literal
 
 from modelyard.errors import LocalError
+from modelyard.local.streams import rewind
 
 HOST = "127.0.0.1"
 START_TIMEOUT_S = 60.0
@@ -155,6 +156,7 @@ class LocalAws:
         if not self.python.exists():
             raise LocalError(f"the local AWS is not installed: {self.python} is missing", next_step="Run 'make setup'.")
         self.state.mkdir(exist_ok=True)
+        rewind(self.state / "services")
         self.temporary.mkdir(exist_ok=True)
         with self.log.open("ab") as log:
             child = self._child = subprocess.Popen(  # noqa: S603 - our own interpreter and module, no shell
