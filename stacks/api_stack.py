@@ -54,11 +54,15 @@ class ApiStack(ModelyardStack):
         for method, path in ROUTES:
             self.apis[0].add_routes(path=path, methods=[apigateway.HttpMethod(method)], integration=integration)
         self.invoke_policy = self._policy(
-            "Invoke", "Call the predict route of every Modelyard model", [("POST", PREDICT_ROUTE.format(name="*"))]
+            "Invoke",
+            "Call the predict route of every Modelyard model",
+            self.apis,
+            [("POST", PREDICT_ROUTE.format(name="*"))],
         )
         self.control_policy = self._policy(
             "UseControlPlane",
             "Use every route of Modelyard's control plane",
+            self.apis[:1],
             [(method, re.sub(r"{\w+}", "*", path)) for method, path in ROUTES],
         )
         for index, api in enumerate(self.apis):
@@ -151,19 +155,21 @@ class ApiStack(ModelyardStack):
         control.allow("s3:ListBucket", on=[registry.artifacts.bucket_arn])
         return control
 
-    def _policy(self, name: str, description: str, routes: list[tuple[str, str]]) -> iam.ManagedPolicy:
-        """A policy that allows calling some routes of every API; ``*`` stands for a model's name."""
+    def _policy(
+        self, name: str, description: str, apis: list[apigateway.HttpApi], routes: list[tuple[str, str]]
+    ) -> iam.ManagedPolicy:
+        """A policy that allows calling some routes of these APIs; ``*`` stands for a model's name."""
         policy = iam.ManagedPolicy(self, name, description=description)
         policy.add_statements(
             iam.PolicyStatement(
                 actions=["execute-api:Invoke"],
-                resources=[api.arn_for_execute_api(method, path, "*") for api in self.apis for method, path in routes],
+                resources=[api.arn_for_execute_api(method, path, "*") for api in apis for method, path in routes],
             )
         )
         place = f"arn:{self.partition}:execute-api:{self.region}:{self.account}"
         accept_resources(
             policy,
-            [f"{place}:<{logical_id(api)}>/*/{method}{path}" for api in self.apis for method, path in routes],
+            [f"{place}:<{logical_id(api)}>/*/{method}{path}" for api in apis for method, path in routes],
             why="These routes for every model and on every stage of this API.",
         )
         return policy

@@ -30,6 +30,7 @@ _THROTTLED = frozenset(
 )  # fmt: skip
 _ABSENT = frozenset({"NoSuchBucket", "ResourceNotFoundException"})
 _NO_CREDENTIALS = (
+    boto.ConfigParseError,
     boto.NoCredentialsError,
     boto.PartialCredentialsError,
     boto.CredentialRetrievalError,

@@ -1,6 +1,6 @@
 """The owner's notes as HTML that cannot do anything: no HTML of their own, no scripts, nothing fetched.
 
-markdown-it-py is on a developer's machine and perhaps not in Lambda. Without it notes are shown as they were written.
+markdown-it-py is imported when there are notes: the endpoint has none of it. Without it they are shown as written.
 """
 
 from html import escape

@@ -26,7 +26,7 @@ def register_artifact(session: Session, model: Model, *, artifact: Path | None =
         UsageError: When there is no file to register.
         AdmissionError: When the bytes are not a model that would run.
     """
-    from modelyard.admission import admit
+    from modelyard.admission import admit, check_size
     from modelyard.version import Lineage
 
     spec = model.spec.model
@@ -40,6 +40,7 @@ def register_artifact(session: Session, model: Model, *, artifact: Path | None =
         artifact = model.folder / spec.artifact
     if not artifact.is_file():
         raise UsageError(f"{artifact} is not a file", code="no_file", next_step="Give the path of an ONNX file.")
+    check_size(artifact.stat().st_size)  # before it is read
     content = artifact.read_bytes()
     signature = admit(content)  # before the first AWS call
     registry = session.registry

@@ -11,7 +11,6 @@ from modelyard.cli.arguments import REFERENCE, find_version, parse_reference
 from modelyard.cli.bring import code_digest
 from modelyard.cli.session import Session
 from modelyard.cli.show import out, print_json
-from modelyard.errors import NotFoundError
 
 if TYPE_CHECKING:
     from modelyard.exporting.code import OwnCode
@@ -44,7 +43,7 @@ def export(
     check_target(target)
     stored = session.registry.artifacts.get(version.manifest.key)
     body = check_bytes(version, None if stored is None else stored.body)
-    model = _model_here(session, name)
+    model = session.model_here(name)
     code, remarks = _own_code(version, model)
     example, remark = _example(version, model, code)
     content = Content(
@@ -71,14 +70,6 @@ def export(
     for remark_ in content.remarks:
         out.print(f"[yellow]note:[/] {escape(remark_)}", soft_wrap=True)
     out.print(f"  next: python {escape(str(shown))}/predict.py{'' if example else ' FILE.json'}", soft_wrap=True)
-
-
-def _model_here(session: Session, name: str) -> "Model | None":
-    """The model's folder in this project; a registry may hold models of other projects."""
-    try:
-        return session.model(name)
-    except NotFoundError:
-        return None
 
 
 def _own_code(version: "Version", model: "Model | None") -> "tuple[OwnCode | None, list[str]]":

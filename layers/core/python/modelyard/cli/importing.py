@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 
 from modelyard.cli.bring import code_digest
-from modelyard.cli.models import AsJson, Reason, check_reason
+from modelyard.cli.models import AsJson, Reason, check_reason, promote_registered
 from modelyard.cli.session import Session
 from modelyard.cli.show import Step, errors, out, print_json
 from modelyard.errors import NotFoundError, UsageError
@@ -54,7 +54,7 @@ def mlflow(
     registered = _register(session, model, imported, source)
     version = registered.version
     if promote:
-        session.registry.promote(model.name, version.number, reason=reason or "imported with --promote")
+        promote_registered(session, model.name, version.number, reason=reason or "imported with --promote")
     if as_json:
         lineage = version.manifest.lineage
         print_json(

@@ -4,6 +4,9 @@ Exit codes: 0 done, 1 a defect of ours, 2 usage, 3 credentials, 4 conflict, 5 AW
 cause and one line of what to run next; a traceback only with ``--debug``.
 """
 
+import contextlib
+import io
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +21,8 @@ from modelyard.cli import build, catalogue, describe, export, importing, initial
 from modelyard.cli.session import Session
 from modelyard.cli.show import errors
 from modelyard.environments import LOCAL
-from modelyard.errors import ModelyardError, SpecError
+from modelyard.errors import AWSError, ModelyardError, SpecError, UsageError
+from modelyard.names import legible
 
 
 class Commands(TyperGroup):
@@ -35,8 +39,10 @@ class Commands(TyperGroup):
         except ModelyardError as error:
             if debug:
                 raise
-            show_error(error)
+            show_error(error, command=str(ctx.invoked_subcommand))
             raise typer.Exit(error.exit_code) from error
+        except BrokenPipeError:
+            raise  # the reader, like `head`, has enough: Typer ends it without a word
         except OSError as error:
             if debug:
                 raise
@@ -108,16 +114,44 @@ app.add_typer(importing.app, name="import")
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command and exit with its code."""
-    app(args=arguments, prog_name="modelyard")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no text in the terminal's encoding
+    try:
+        try:
+            app(args=arguments, prog_name="modelyard")
+        finally:
+            sys.stdout.flush()  # here, and not while Python ends, where nobody would hear of it
+    except OSError as error:
+        _give_up_output()
+        errors.print(f"[red]modelyard:[/] {escape(error.strerror or str(error))} (standard output)", soft_wrap=True)
+        errors.print("  [dim]next:[/] check where the output goes, then run the command again")
+        raise SystemExit(1) from error
 
 
-def show_error(error: ModelyardError) -> None:
+def _give_up_output() -> None:
+    """Let what could not be written go: Python would try again while it ends, and end with 120."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def show_error(error: ModelyardError, *, command: str = "") -> None:
     """One line of cause (or one for each finding), one line of what to do next."""
     lines = error.findings if isinstance(error, SpecError) and error.findings else (error.message,)
     for line in lines:
-        errors.print(f"[red]modelyard:[/] {escape(line)}", soft_wrap=True)
-    if error.next_step:
-        errors.print(f"  [dim]next:[/] {escape(error.next_step)}", soft_wrap=True)
+        errors.print(f"[red]modelyard:[/] {escape(legible(line))}", soft_wrap=True)
+    next_step = error.next_step or _next_step(error, command)
+    errors.print(f"  [dim]next:[/] {escape(legible(next_step))}", soft_wrap=True)
+
+
+def _next_step(error: ModelyardError, command: str) -> str:
+    """What helps after an error that does not say so itself."""
+    if isinstance(error, UsageError):
+        return f"Correct it and run the command again; 'modelyard {command} --help' says what it takes."
+    if isinstance(error, AWSError):
+        return "Run the command again, which is safe; 'modelyard doctor' looks at the environment."
+    return "Look at 'modelyard status', then run the command again; --debug before it shows where it failed."
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from modelyard.cli.bring import register_artifact
 from modelyard.cli.runs import wait_for_run
 from modelyard.cli.session import Session
 from modelyard.cli.show import errors, moment, out, print_json, table, upload_progress, who
-from modelyard.errors import AWSError, ConflictError, ModelyardError, UsageError
+from modelyard.errors import AWSError, ConflictError, ModelyardError, SpecError, UsageError
 from modelyard.ports import Page
 from modelyard.times import parse_stamp, utc_now
 
@@ -49,7 +49,7 @@ def register(
     registered = register_artifact(session, model, artifact=artifact, note=note)
     version = registered.version
     if promote:
-        session.registry.promote(name, version.number, reason=reason or "registered with --promote")
+        promote_registered(session, name, version.number, reason=reason or "registered with --promote")
     if as_json:
         print_json({"model": name, "version": version.number, "created": registered.created, "promoted": promote})
         return
@@ -59,6 +59,15 @@ def register(
         out.print(f"version {version.number} is the champion")
     else:
         out.print(f"  next: modelyard promote {escape(name)} {version.number} --reason '…'")
+
+
+def promote_registered(session: Session, name: str, number: int, *, reason: str) -> None:
+    """Make a version the champion after its registration; one that is live already is what was asked for."""
+    try:
+        session.registry.promote(name, number, reason=reason)
+    except ConflictError as conflict:
+        if conflict.code != "already_live":
+            raise
 
 
 def upload(
@@ -186,18 +195,27 @@ def _instances(session: Session, name: str, instances: str | None) -> dict[str, 
             )
         text = (model.folder / model.spec.model.example).read_text(encoding="utf-8")
     elif instances.startswith("@"):
-        text = Path(instances[1:]).read_text(encoding="utf-8")
+        text = _text_in(instances[1:])
     else:
         text = instances
     try:
         document = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"the instances are not JSON: {error}", code="invalid_json") from error
     if isinstance(document, list):
         document = {"instances": document}
     if not isinstance(document, dict) or not isinstance(document.get("instances"), list):
         raise UsageError('give a JSON list of instances, or {"instances": [...]}', code="invalid_json")
     return document
+
+
+def _text_in(file: str) -> str:
+    try:
+        return Path(file).read_text(encoding="utf-8")
+    except UnicodeDecodeError as broken:
+        raise UsageError(f"{file!a} is not UTF-8 at byte {broken.start}", code="invalid_json") from broken
+    except (FileNotFoundError, IsADirectoryError) as missing:
+        raise UsageError(f"{file!a} is not a file", code="no_file") from missing
 
 
 def versions(
@@ -223,7 +241,8 @@ def versions(
         print_json([msgspec.to_builtins(version) for version in page.items])
         return
     champion = deployment.champion if deployment else None
-    evaluation = session.model(name).spec.evaluation if bounds is None else None
+    model = session.model_here(name) if bounds is None else None
+    evaluation = None if model is None else model.spec.evaluation
     metric = bounds.metric if bounds else evaluation.metric if evaluation else ""
     table(
         f"{name}: versions",
@@ -380,7 +399,11 @@ def _show_deployment(session: Session, deployment: Any, as_json: bool) -> None:
     if as_json:
         print_json(msgspec.to_builtins(deployment))
         return
-    refresh = next((model.spec.endpoint.refresh_s for model in session.models if model.name == deployment.model), None)
+    try:
+        model = session.model_here(deployment.model)
+    except SpecError:
+        model = None  # the change was made, and is to be said, whatever is in the folder
+    refresh = model.spec.endpoint.refresh_s if model else None
     within = f"; endpoints follow within {refresh} s" if refresh else ""
     out.print(
         f"{escape(deployment.model)}: version [bold]{deployment.champion}[/] is live "

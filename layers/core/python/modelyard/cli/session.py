@@ -21,6 +21,7 @@ from modelyard.environments import (
     load_environments,
 )
 from modelyard.errors import AWSError, CredentialsError, NotFoundError, UsageError
+from modelyard.names import name_problem
 from modelyard.spec import SPEC_FILE, Model, load_model, load_models
 
 if TYPE_CHECKING:
@@ -65,8 +66,17 @@ class Session:
         """One model of the project.
 
         Raises:
+            UsageError: When ``name`` is no model name: it would be a path.
             NotFoundError: When there is no such folder, with the models there are.
         """
+        problem = name_problem(name)
+        if problem is not None:
+            raise UsageError(
+                problem,
+                code="invalid_name",
+                field="model",
+                next_step="Give the name of a folder in models; 'modelyard status' lists them.",
+            )
         folder = self.project / "models" / name
         if not (folder / SPEC_FILE).is_file():
             known = sorted(path.parent.name for path in (self.project / "models").glob(f"*/{SPEC_FILE}"))
@@ -76,6 +86,13 @@ class Session:
                 next_step="Run 'modelyard init' to add one.",
             )
         return load_model(folder)
+
+    def model_here(self, name: str) -> Model | None:
+        """The model's folder in this project, where there is one; a registry may hold models of other projects."""
+        try:
+            return self.model(name)
+        except NotFoundError:
+            return None
 
     @cached_property
     def local_aws(self) -> "LocalAws":
@@ -128,7 +145,7 @@ class Session:
         try:
             keys = json.loads((self.home / "aws" / CREDENTIALS_FILE).read_text())
             return keys["access_key"], keys["secret_key"]
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):
             raise AWSError(
                 "the local AWS has no developer credentials yet", code="not_deployed", next_step="Run 'make up'."
             ) from None

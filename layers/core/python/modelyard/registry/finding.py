@@ -13,7 +13,15 @@ from modelyard.errors import ConflictError, UsageError
 from modelyard.names import check_name, check_text, check_unicode, tag_problem
 from modelyard.ports import MOST_WRITES, ConditionFailedError, Delete, Item, Page, Put, Write
 from modelyard.registry import keys
-from modelyard.registry.index import entries_of_model, entries_of_version, facets, sortable, trained_on, versions_by
+from modelyard.registry.index import (
+    entries_of_model,
+    entries_of_version,
+    facets,
+    sortable,
+    trained_on,
+    versions_by,
+    words,
+)
 from modelyard.registry.reading import PAGE, Reader, check_limit
 from modelyard.registry.records import Found, FoundVersion, ModelRecord
 from modelyard.version import Task
@@ -68,14 +76,12 @@ class Finder(Reader):
         metric = None if search.bounds is None else search.bounds.metric
         pk = facets(task=search.task, owner=search.owner or None, tag=tag, metric=metric)
         found: list[Found] = []
-        seen: set[str] = set()
         for _ in range(MOST_READS):
             page = self._look(pk, search.bounds, prefix="" if search.bounds else search.name, limit=limit, start=start)
             for item in page.items:
                 start = item["sk"]
                 model = msgspec.convert(item, Found)
-                if model.name not in seen and _matches(model, search):
-                    seen.add(model.name)
+                if _is_first(start, model, search) and _matches(model, search):
                     found.append(model)
                     if len(found) == limit:
                         is_last = page.next is None and item is page.items[-1]
@@ -165,15 +171,24 @@ class Finder(Reader):
         return len(writes)
 
     def _look(self, pk: str, bounds: Bounds | None, *, prefix: str, limit: int, start: str | None) -> Page[Item]:
+        since = None if bounds is None or bounds.at_least is None else sortable(bounds.at_least)
+        until = None if bounds is None or bounds.at_most is None else sortable(bounds.at_most) + "~"  # after "#"
         if start is not None:
             check_unicode(start, field="start", limit=500)
+            if not start.startswith(prefix) or start < (since or start) or start > (until or start):
+                raise UsageError(  # DynamoDB refuses a cursor that lies outside of what is asked for
+                    f"start {ascii(start)[:80]} is not from a page of this search",
+                    code="invalid_start",
+                    field="start",
+                    next_step="Leave it out for the first page; keep the filters from page to page.",
+                )
         if bounds is None:
             return self.records.query(pk, prefix=prefix, limit=limit, start=start)
         return self.records.query(
             pk,
             prefix="",
-            since=None if bounds.at_least is None else sortable(bounds.at_least),
-            until=None if bounds.at_most is None else sortable(bounds.at_most) + "~",  # "~" sorts after "#"
+            since=since,
+            until=until,
             reverse=bounds.at_least is not None,
             limit=limit,
             start=start,
@@ -207,6 +222,14 @@ def _check_bounds(bounds: Bounds) -> None:
             code="invalid_bounds",
             field="metric",
         )
+
+
+def _is_first(sort_key: str, model: Found, search: Search) -> bool:
+    """Whether this is the one entry that counts of those that a model has, so that no page shows it again."""
+    if search.bounds is not None:
+        return True
+    first = min(word for word in words(model.name) if word.startswith(search.name)) if search.name else model.name
+    return sort_key == f"{first}#{model.name}"
 
 
 def _matches(model: Found, search: Search) -> bool:

@@ -83,7 +83,7 @@ def entries_of_model(
     items: dict[tuple[str, str], Item] = {}
     for task, owner, tag in dict.fromkeys(combinations):
         pk = facets(task=task, owner=owner, tag=tag)
-        for word in _words(record.name):
+        for word in words(record.name):
             items[pk, f"{word}#{record.name}"] = keys.item(pk, f"{word}#{record.name}", found)
         for metric, value in metrics.items():
             pk = facets(task=task, owner=owner, tag=tag, metric=metric)
@@ -109,10 +109,10 @@ def _indexed(version: Version) -> dict[str, float]:
     return dict(sorted(version.manifest.metrics.items())[:MOST_METRICS])
 
 
-def _words(name: str) -> list[str]:
+def words(name: str) -> list[str]:
     """The name, and what follows each ``_`` in it: the places where somebody begins to type.
 
-    >>> _words("seattle_weather")
+    >>> words("seattle_weather")
     ['seattle_weather', 'weather']
     """
     parts = name.split("_")
