@@ -46,13 +46,14 @@ class RegistryStack(ModelyardStack):
         child = self.uploads.node.default_child
         assert isinstance(child, s3.CfnBucket)  # noqa: S101 - what an L2 bucket is made of
         child.add_property_override("NotificationConfiguration.EventBridgeConfiguration.EventBridgeEnabled", True)
-        self.table = dynamodb.TableV2(
+        # Not TableV2: the local AWS loses the items of an AWS::DynamoDB::GlobalTable when the resource is updated.
+        self.table = dynamodb.Table(
             self,
-            "Table",
+            "Records",
             partition_key=dynamodb.Attribute(name="pk", type=dynamodb.AttributeType.STRING),
             sort_key=dynamodb.Attribute(name="sk", type=dynamodb.AttributeType.STRING),
-            billing=dynamodb.Billing.on_demand(),
-            dynamo_stream=dynamodb.StreamViewType.KEYS_ONLY,
+            billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
+            stream=dynamodb.StreamViewType.KEYS_ONLY,
             deletion_protection=self.settings.deletion_protection,
             point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
                 point_in_time_recovery_enabled=True

@@ -66,20 +66,28 @@ class UpkeepStack(ModelyardStack):
             self, "Undelivered", settings=self.settings, topic=registry.topic, what="a change of the registry's table"
         )
         undelivered.queue.grant_send_messages(entry.function)
-        registry.table.grant_stream_read(entry.function)
         changes = [{"dynamodb": {"Keys": {"sk": {"S": [kind]}}}} for kind in ("MODEL", "DEPLOYMENT")]
-        entry.function.add_event_source(
-            sources.DynamoEventSource(
-                registry.table,
-                starting_position=lambda_.StartingPosition.TRIM_HORIZON,
-                batch_size=100,
-                bisect_batch_on_error=True,
-                filters=[lambda_.FilterCriteria.filter(change) for change in changes],
-                max_record_age=Duration.hours(2),
-                on_failure=sources.SqsDlq(undelivered.queue),
-                report_batch_item_failures=True,
-                retry_attempts=20,
-            )
+        stream = registry.table.table_stream_arn
+        assert stream is not None  # noqa: S101 - the registry stack gives the table one
+        # Not DynamoEventSource: it grants listing the streams of every table.
+        entry.allow(
+            "dynamodb:DescribeStream",
+            "dynamodb:GetRecords",
+            "dynamodb:GetShardIterator",
+            "dynamodb:ListStreams",
+            on=[stream],
+        )
+        entry.function.add_event_source_mapping(
+            "Changes",
+            event_source_arn=stream,
+            starting_position=lambda_.StartingPosition.TRIM_HORIZON,
+            batch_size=100,
+            bisect_batch_on_error=True,
+            filters=[lambda_.FilterCriteria.filter(change) for change in changes],
+            max_record_age=Duration.hours(2),
+            on_failure=sources.SqsDlq(undelivered.queue),
+            report_batch_item_failures=True,
+            retry_attempts=20,
         )
         arn = [registry.table.table_arn]
         read = ["MODEL#*", "CATALOGUE", "FIND#*", "FILE#*", "VERSIONS#*"]

@@ -88,7 +88,7 @@ def test_no_role_uses_a_policy_that_aws_manages(synthesized: Synthesized) -> Non
 def test_no_resource_has_a_fixed_name(synthesized: Synthesized) -> None:
     names = {
         "AWS::S3::Bucket": "BucketName",
-        "AWS::DynamoDB::GlobalTable": "TableName",
+        "AWS::DynamoDB::Table": "TableName",
         "AWS::Lambda::Function": "FunctionName",
         "AWS::IAM::Role": "RoleName",
         "AWS::SQS::Queue": "QueueName",

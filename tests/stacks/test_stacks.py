@@ -135,12 +135,11 @@ def test_an_upload_that_cannot_start_its_run_goes_to_a_dead_letter_queue(synthes
 def test_prod_keeps_what_cannot_be_made_again(prod: Synthesized, ending: str) -> None:
     template = prod.template(ending)
     for name, item in template["Resources"].items():
-        if item["Type"] in {"AWS::S3::Bucket", "AWS::DynamoDB::GlobalTable", "AWS::Logs::LogGroup"}:
+        if item["Type"] in {"AWS::S3::Bucket", "AWS::DynamoDB::Table", "AWS::Logs::LogGroup"}:
             assert item["DeletionPolicy"] == "Retain", name
-    (table,) = [item for item in template["Resources"].values() if item["Type"] == "AWS::DynamoDB::GlobalTable"]
-    (replica,) = table["Properties"]["Replicas"]
-    assert replica["DeletionProtectionEnabled"] is True
-    assert replica["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
+    (table,) = [item for item in template["Resources"].values() if item["Type"] == "AWS::DynamoDB::Table"]
+    assert table["Properties"]["DeletionProtectionEnabled"] is True
+    assert table["Properties"]["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
 
 
 def test_buckets_in_the_cloud_refuse_plain_http(synthesized: Synthesized) -> None:

@@ -352,3 +352,13 @@ def test_publishers_at_once_end_with_the_newest(yard: Yard, registry: Registry) 
             job.result()
     assert seen == sorted(seen)
     assert pointer(yard) == (18, 3)
+
+
+def test_a_pointer_ahead_of_a_restored_table_goes_back_only_when_told(yard: Yard, registry: Registry) -> None:
+    yard.live("weather", 1, 2)
+    ahead = yard.artifacts.objects[KEY].replace(b'"revision":2', b'"revision":9')
+    yard.artifacts.objects[KEY] = ahead
+    registry.publish_pointer("weather")
+    assert yard.artifacts.objects[KEY] == ahead
+    registry.publish_pointer("weather", even_back=True)
+    assert json.loads(yard.artifacts.objects[KEY])["revision"] == 2

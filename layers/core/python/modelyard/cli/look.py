@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable
-from typing import Annotated, Any
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -10,7 +11,10 @@ from rich.markup import escape
 from modelyard import stack_names
 from modelyard.cli.session import Session
 from modelyard.cli.show import moment, out, print_json, table, who
-from modelyard.errors import ModelyardError, UsageError
+from modelyard.errors import ConflictError, ModelyardError, UsageError
+
+if TYPE_CHECKING:
+    from modelyard.registry import Registry
 
 
 def status(
@@ -101,7 +105,13 @@ def _log_groups(session: Session, name: str) -> dict[str, str]:
     }
 
 
-def doctor(context: typer.Context) -> None:
+def doctor(
+    context: typer.Context,
+    table_restored: Annotated[
+        bool,
+        typer.Option("--table-restored", help="The table came from a backup: publish it, also over newer pointers."),
+    ] = False,
+) -> None:
     """Check, from the ground up, that this environment can work; say what to do where it cannot."""
     session: Session = context.obj
     checks: list[tuple[str, Callable[[], str]]] = [
@@ -120,7 +130,7 @@ def doctor(context: typer.Context) -> None:
             break
     else:
         for model in session.models:
-            failed = _run_check(model.name, lambda name=model.name: _check_model(session, name)) or failed  # type: ignore[misc]
+            failed = _run_check(model.name, partial(_check_model, session, model.name, table_restored)) or failed
     if failed is not None:
         raise failed
     out.print("[green]everything is in order[/]")
@@ -135,12 +145,34 @@ def _run_check(title: str, check: Callable[[], str]) -> ModelyardError | None:
     return None
 
 
-def _check_model(session: Session, name: str) -> str:
+def _check_model(session: Session, name: str, even_back: bool) -> str:
     """The pointer that the endpoint reads, and the search index, agree with the table; mended where they do not."""
     url = session.predict_url(name)
     deployment = session.registry.deployment(name)
     if deployment is None:
         return f"deployed, nothing live yet ({url})"
-    session.registry.publish_pointer(name)
+    check_pointer(session.registry, name, deployment.revision, even_back=even_back)
     session.registry.index(name)
     return f"version {deployment.champion} live (revision {deployment.revision})"
+
+
+def check_pointer(registry: "Registry", name: str, revision: int, *, even_back: bool = False) -> None:
+    """Publish the pointer where it is behind.
+
+    Raises:
+        ConflictError: With code ``pointer_ahead``: the table was restored or replaced, and no writer would notice.
+    """
+    from modelyard.pointer import pointer_key, pointer_revision
+
+    registry.publish_pointer(name, even_back=even_back)
+    key = pointer_key(name)
+    found = registry.artifacts.get(key)
+    ahead = 0 if found is None else pointer_revision(found.body)
+    newest = registry.deployment(name)
+    if newest is not None and ahead > max(revision, newest.revision):
+        raise ConflictError(
+            f"{key} is at revision {ahead} and the table at {newest.revision}: the table was restored from a backup or "
+            "replaced, and endpoints follow the pointer",
+            code="pointer_ahead",
+            next_step="If the table is right, run 'modelyard doctor --table-restored'.",
+        )

@@ -17,11 +17,12 @@ from rich.markup import escape
 
 from modelyard import stack_names
 from modelyard.cli.bring import register_artifact
+from modelyard.cli.look import check_pointer
 from modelyard.cli.models import brief, refusal, send_file
 from modelyard.cli.runs import RunNotStartedError, wait_for_run
 from modelyard.cli.session import CREDENTIALS_FILE, Session
 from modelyard.cli.show import Step, errors, out, table
-from modelyard.errors import ModelyardError, UsageError
+from modelyard.errors import ConflictError, ModelyardError, UsageError
 from modelyard.spec import Model
 
 if TYPE_CHECKING:
@@ -248,6 +249,12 @@ def _ask(session: Session, model: Model) -> list[Any]:
     registry, name = session.registry, model.name
     registry.index(name)  # a change that the stream held when the emulator was killed is lost
     deployment, url = registry.deployment(name), session.predict_url(name)
+    if deployment is not None:
+        try:
+            check_pointer(registry, name, deployment.revision)
+        except ConflictError as ahead:  # only here, where the emulator loses what was not saved
+            errors.print(f"[yellow]note:[/] {escape(ahead.message)}; the table is taken", soft_wrap=True)
+            registry.publish_pointer(name, even_back=True)
     newest = registry.versions(name, limit=1).items if deployment is not None else ()
     if deployment is None or model.spec.model.example is None:
         return [name, deployment.champion if deployment else "none", len(newest), "", url]

@@ -177,8 +177,13 @@ class Deployer(Reader):
             operation=operation,
         )
 
-    def publish_pointer(self, model: str) -> Pointer | None:
+    def publish_pointer(self, model: str, *, even_back: bool = False) -> Pointer | None:
         """Bring the pointer up to the deployment in the table, never back; safe to call at any time, from anywhere.
+
+        Args:
+            model: The model's name.
+            even_back: Also where the pointer is newer. For a person who knows that the table was restored from a
+                backup; anything else that finds a newer pointer has read the table too early.
 
         Returns:
             The pointer as the table has it, or None when nothing is live. A pointer that is newer than what was read
@@ -198,7 +203,7 @@ class Deployer(Reader):
             there = self.artifacts.get(key)
             if there is None:
                 written = self.artifacts.put_if_absent(key, body, content_type="application/json")
-            elif pointer_revision(there.body) >= pointer.revision:
+            elif there.body == body or (pointer_revision(there.body) >= pointer.revision and not even_back):
                 return pointer
             else:
                 written = self.artifacts.put_if_match(key, body, etag=there.etag, content_type="application/json")
