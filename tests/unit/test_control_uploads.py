@@ -50,14 +50,15 @@ def test_a_file_that_is_too_large_is_refused_before_it_is_read(
 
 
 def test_an_upload_becomes_a_version_of_its_caller(stand: ControlStand) -> None:
-    answer = stand.register(note="first", owner="team", description="What it does")
+    answer = stand.register(note="first", owner="team", description="What it does", tags=["b", "a"])
     assert (answer.status, answer.headers["location"]) == (201, f"/models/{MODEL}/versions/1")
     assert set(answer.body) == {"created", "version"}
     assert answer.body["created"] is True
     version = answer.body["version"]
     assert (version["number"], version["digest"], version["author"], version["note"]) == (1, DIGEST, CALLER, "first")
     assert stand.artifacts.objects[version["key"]] == b"a model"
-    assert stand.get(f"/models/{MODEL}").body["owner"] == "team"
+    model = stand.get(f"/models/{MODEL}").body
+    assert (model["owner"], model["tags"]) == ("team", ["a", "b"])
 
 
 def test_the_same_upload_again_is_the_same_version(stand: ControlStand) -> None:

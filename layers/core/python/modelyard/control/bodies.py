@@ -9,7 +9,15 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from modelyard.names import ID_PATTERN, LONGEST_NOTE, LONGEST_NOTES, LONGEST_REASON, text_problem
+from modelyard.names import (
+    ID_PATTERN,
+    LONGEST_NOTE,
+    LONGEST_NOTES,
+    LONGEST_REASON,
+    MOST_TAGS,
+    tag_problem,
+    text_problem,
+)
 from modelyard.registry.reading import HIGHEST_VERSION
 from modelyard.version import Task
 
@@ -34,6 +42,13 @@ def line_of_text(text: str) -> str:
     return _text(text, lines=False)
 
 
+def _tag(text: str) -> str:
+    problem = tag_problem(text)
+    if problem is not None:
+        raise ValueError(problem)
+    return text
+
+
 Sha256 = Annotated[
     str,
     StringConstraints(pattern=r"^[0-9a-f]{64}$"),
@@ -53,6 +68,7 @@ Reason = Annotated[
         description="Why, for the ledger. Some environments require it.", examples=["Fewer false alarms in the shadow"]
     ),
 ]
+Tag = Annotated[str, AfterValidator(_tag)]
 Text = Annotated[str, StringConstraints(max_length=LONGEST_REASON, strip_whitespace=True), AfterValidator(_text)]
 Line = Annotated[str, StringConstraints(max_length=LONGEST_REASON, strip_whitespace=True), AfterValidator(line_of_text)]
 Number = Annotated[int, Field(ge=1, le=HIGHEST_VERSION, description="A version's number.", examples=[2])]
@@ -97,6 +113,9 @@ class RegisterBody(Body):
     )
     owner: Line | None = Field(
         default=None, description="The model's owner; left out, it stays.", examples=["forecast-team"]
+    )
+    tags: Annotated[list[Tag], Field(max_length=MOST_TAGS)] | None = Field(
+        default=None, description="Words to find the model by; left out, they stay.", examples=[["weather"]]
     )
     code_digest: Sha256 | None = Field(
         default=None, description="SHA-256 of the model's own code, for the lineage.", examples=[EXAMPLE_DIGEST]

@@ -106,6 +106,7 @@ def register_upload(registry: Registry, model: str, asked: RegisterBody, *, admi
         note=asked.note,
         description=asked.description,
         owner=asked.owner,
+        tags=asked.tags,
     )
 
 
