@@ -23,7 +23,7 @@ from modelyard.errors import AdmissionError, ModelyardError
 from modelyard.version import Signature
 
 LARGEST_ARTIFACT = 512 * 1024 * 1024
-DEADLINE_S = 8.0
+DEADLINE_S = 7.0
 """For the child alone: with the start of the command around it, an answer comes within 10 s."""
 
 LEAST_MEMORY_MB = 512

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from botocore import exceptions as boto
+from botocore.parsers import ResponseParserError
 
 from modelyard.errors import AWSError, CredentialsError, ModelyardError
 
@@ -39,7 +40,11 @@ _NO_CREDENTIALS = (
     boto.SSOError,
     boto.TokenRetrievalError,
 )
-_NO_ANSWER = (boto.HTTPClientError, boto.ConnectionError)
+_NO_ANSWER = (
+    boto.HTTPClientError,
+    boto.ConnectionError,
+    ResponseParserError,  # what answered was not AWS: a proxy's page, for example
+)
 
 
 def code_of(error: boto.ClientError) -> str:

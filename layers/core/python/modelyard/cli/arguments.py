@@ -3,6 +3,7 @@
 The rule: what cannot be one is refused before the first AWS call, and the refusal shows what can be written.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -114,9 +115,9 @@ def parse_bounds(text: str) -> "Bounds":
         value = float(found[3]) if found else float("nan")
     except ValueError:
         value = float("nan")
-    if found is None or value != value:
+    if found is None or not math.isfinite(value):
         raise UsageError(
-            f"{ascii(text)[:80]} is not a metric with a bound",
+            f"{ascii(text)[:80]} is not a metric with a finite bound",
             code="invalid_bounds",
             field="metric",
             next_step="Write --metric 'accuracy>=0.9' or --metric 'rmse<=3.5', in quotes.",

@@ -114,26 +114,36 @@ app.add_typer(importing.app, name="import")
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command and exit with its code."""
+    if sys.stdout is None:  # closed by the caller
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - open until the end
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no text in the terminal's encoding
     try:
         try:
             app(args=arguments, prog_name="modelyard")
-        finally:
-            sys.stdout.flush()  # here, and not while Python ends, where nobody would hear of it
+        except SystemExit as ended:
+            if not ended.code:
+                sys.stdout.flush()  # here, and not while Python ends, where nobody would hear of it
+            raise
+    except BrokenPipeError:
+        raise SystemExit(1) from None  # the reader, like `head`, has enough
     except OSError as error:
-        _give_up_output()
         errors.print(f"[red]modelyard:[/] {escape(error.strerror or str(error))} (standard output)", soft_wrap=True)
         errors.print("  [dim]next:[/] check where the output goes, then run the command again")
         raise SystemExit(1) from error
+    finally:
+        _give_up_output()
 
 
 def _give_up_output() -> None:
-    """Let what could not be written go: Python would try again while it ends, and end with 120."""
-    with contextlib.suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+    """Let what cannot be written go: Python would try again while it ends, and end with 120."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)
 
 
 def show_error(error: ModelyardError, *, command: str = "") -> None:

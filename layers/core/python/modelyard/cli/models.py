@@ -17,6 +17,7 @@ from modelyard.cli.runs import wait_for_run
 from modelyard.cli.session import Session
 from modelyard.cli.show import errors, moment, out, print_json, table, upload_progress, who
 from modelyard.errors import AWSError, ConflictError, ModelyardError, SpecError, UsageError
+from modelyard.names import check_text
 from modelyard.ports import Page
 from modelyard.times import parse_stamp, utc_now
 
@@ -357,7 +358,7 @@ def rollback(
 @contextmanager
 def _repeatable(operation: str | None) -> Iterator[str]:
     """An id for a change, and what to do with it when the answer is lost: the same id is never applied twice."""
-    identified = operation or uuid.uuid4().hex
+    identified = uuid.uuid4().hex if operation is None else operation
     again = f"the same command with --operation {identified}: a change that was made is recognised, not made again"
     try:
         yield identified
@@ -412,7 +413,8 @@ def _show_deployment(session: Session, deployment: Any, as_json: bool) -> None:
 
 
 def check_reason(session: Session, reason: str) -> None:
-    """Before any AWS call: an environment may ask why."""
+    """Before any AWS call: what the ledger would refuse, and an environment may ask why."""
+    check_text(reason, field="reason")
     if session.settings.require_reason and not reason.strip():
         raise UsageError(
             f"environment {session.name!r} asks for a reason", code="reason_required", next_step="Add --reason '…'."

@@ -7,6 +7,7 @@ own credentials never reach the local AWS and the local ones never leave this ma
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -231,5 +232,13 @@ class Session:
         from modelyard.aws.failures import aws_errors
 
         with aws_errors("find out who you are"):
-            identity: dict[str, Any] = clients.client("sts").get_caller_identity()
+            identity: dict[str, Any] = {}
+            with suppress(KeyError):  # botocore's, when a page that is XML answers
+                identity = clients.client("sts").get_caller_identity()
+        if not {"Account", "Arn"} <= identity.keys():
+            raise AWSError(
+                "cannot find out who you are: what answers is not AWS, perhaps a proxy or a sign-in page",
+                code="unreachable",
+                next_step="Check the network, then run the command again.",
+            )
         return identity
