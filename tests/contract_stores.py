@@ -4,10 +4,12 @@ A test module subclasses a suite and gives it the fixtures ``records`` and ``art
 test works under names of its own.
 """
 
+import datetime as dt
 import hashlib
 import json
 import math
 import uuid
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,11 +17,23 @@ import pytest
 
 from modelyard.errors import ConflictError, ModelyardError
 from modelyard.pointer import pointer_key
-from modelyard.ports import ArtifactStore, ConditionFailedError, Put, RecordStore
+from modelyard.ports import (
+    ArtifactStore,
+    ConditionFailedError,
+    Delete,
+    Put,
+    RecordStore,
+    UnfinishedUpload,
+    parts_sha256,
+)
 from modelyard.registry import Registry
 from modelyard.version import OutputSpec, Signature, TensorSpec
 
 SIGNATURE = Signature((TensorSpec("x", "float32", (None, 3)),), (OutputSpec("y", "float32", (None, 2), ("no", "yes")),))
+
+
+PART = 5 * 1024 * 1024
+"""The smallest part that S3 takes."""
 
 
 def fresh(prefix: str = "m") -> str:
@@ -153,6 +167,65 @@ class RecordStoreContract:
         page = records.query(pk, prefix="V#", limit=14)
         assert (len(page.items), page.next) == (14, "V#13")
 
+    @pytest.mark.parametrize("reverse", [False, True])
+    def test_a_query_begins_at_since_which_it_includes(self, records: RecordStore, reverse: bool) -> None:
+        pk = fresh()
+        for sk in ("A#9", "B#1", "B#2", "B#3", "B#4", "C#1"):
+            records.put(put(pk, sk))
+
+        def found(**parts: Any) -> list[str]:
+            keys: list[str] = [item["sk"] for item in records.query(pk, reverse=reverse, **parts).items]
+            return keys[::-1] if reverse else keys
+
+        assert found(prefix="B#", since="B#2") == ["B#2", "B#3", "B#4"]
+        assert found(prefix="B#", since="B#15", until="B#3") == ["B#2", "B#3"]
+        assert found(prefix="B#", since="B#3", until="B#3") == ["B#3"]
+        assert found(prefix="", since="B#4") == ["B#4", "C#1"]
+        assert found(prefix="", since="A", until="B#1") == ["A#9", "B#1"]
+        assert found(prefix="", until="B#1") == ["A#9", "B#1"]
+        assert found(prefix="B#", since="B#5") == []
+        assert found(prefix="B#", since="B#3", until="B#2") == []
+
+    @pytest.mark.parametrize("reverse", [False, True])
+    @pytest.mark.parametrize("limit", [1, 2, 3, 4])
+    def test_pages_between_two_keys_are_whole(self, records: RecordStore, limit: int, reverse: bool) -> None:
+        pk = fresh()
+        for number in range(6):
+            records.put(put(pk, f"V#{number}"))
+        found, start = [], None
+        while True:
+            page = records.query(pk, prefix="", since="V#1", until="V#4", limit=limit, start=start, reverse=reverse)
+            found += [item["sk"] for item in page.items]
+            start = page.next
+            if start is None:
+                break
+        expected = ["V#1", "V#2", "V#3", "V#4"]
+        assert found == (expected[::-1] if reverse else expected)
+
+    def test_a_transaction_removes_and_writes_at_once(self, records: RecordStore) -> None:
+        pk, other = fresh(), fresh()
+        for sk in ("a", "b", "c"):
+            records.put(put(pk, sk))
+        records.transact([Delete(pk, "a"), put(pk, "d", absent=True), Delete(other, "never there"), Delete(pk, "c")])
+        assert [item["sk"] for item in records.query(pk, prefix="").items] == ["b", "d"]
+        assert records.get(pk, "a") is None
+        records.put(put(pk, "a", absent=True, again=1))
+        assert (records.get(pk, "a") or {})["again"] == 1
+
+    def test_a_refused_transaction_removes_nothing(self, records: RecordStore) -> None:
+        pk = fresh()
+        records.put(put(pk, "a"))
+        with pytest.raises(ConditionFailedError) as refused:
+            records.transact([Delete(pk, "a"), put(pk, "b"), put(pk, "c", equals={"revision": 1})])
+        assert refused.value.positions == (2,)
+        assert [item["sk"] for item in records.query(pk, prefix="").items] == ["a"]
+
+    def test_a_transaction_of_the_most_items_goes_through_whole(self, records: RecordStore) -> None:
+        pk = fresh()
+        records.transact([put(pk, f"a#{number:02d}") for number in range(100)])
+        records.transact([Delete(pk, f"a#{number:02d}") for number in range(99)] + [put(pk, "b")])  # type: ignore[operator]
+        assert [item["sk"] for item in records.query(pk, prefix="").items] == ["a#99", "b"]
+
     def test_of_many_writers_with_one_expectation_one_wins(self, records: RecordStore) -> None:
         pk = fresh()
         records.put(put(pk, "d", revision=0))
@@ -177,7 +250,7 @@ class RecordStoreContract:
 
 
 class ArtifactStoreContract:
-    """Suite for an ``ArtifactStore``; needs the fixture ``artifacts``."""
+    """Suite for an ``ArtifactStore``; needs the fixtures ``artifacts`` and ``begin_upload``, which begins one."""
 
     def test_an_absent_object_reads_as_none(self, artifacts: ArtifactStore) -> None:
         key = f"contract/{fresh()}"
@@ -229,6 +302,105 @@ class ArtifactStoreContract:
             outcomes = list(pool.map(write, range(8)))
         assert outcomes.count(True) == 1
         assert (artifacts.get(key) or pytest.fail("gone")).body == str(outcomes.index(True)).encode()
+
+    @pytest.mark.parametrize("more", [0, 10], ids=["one part", "two parts"])
+    def test_a_large_object_goes_in_parts_that_are_checked(
+        self, artifacts: ArtifactStore, monkeypatch: pytest.MonkeyPatch, more: int
+    ) -> None:
+        monkeypatch.setattr(artifacts, "part_bytes", PART)
+        key, body = f"contract/{fresh()}", bytes(range(256)) * (PART // 256) + b"x" * more
+        digest, sent = hashlib.sha256(body).hexdigest(), list[int]()
+        written = {"sha256": digest, "content_type": "application/octet-stream"}
+        assert artifacts.put_if_absent(key, body, progress=sent.append, **written)
+        assert sum(sent) == len(body)
+        found, facts = artifacts.get(key), artifacts.head(key)
+        assert found is not None
+        assert facts is not None
+        assert found.body == body
+        assert (facts.size, facts.etag) == (len(body), found.etag)
+        if more:
+            assert (facts.sha256, facts.parts_sha256) == (None, parts_sha256(body, PART))
+        else:
+            assert (facts.sha256, facts.parts_sha256) == (digest, None)
+        assert list(artifacts.unfinished(key)) == []
+
+    def test_a_taken_key_keeps_its_object_from_an_upload_in_parts(
+        self, artifacts: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(artifacts, "part_bytes", PART)
+        key, body = f"contract/{fresh()}", bytes(PART + 10)
+        digest = hashlib.sha256(body).hexdigest()
+        artifacts.put_if_absent(key, b"first", content_type="text/plain")
+        assert not artifacts.put_if_absent(key, body, sha256=digest, content_type="text/plain")
+        wrong = '"0123456789abcdef0123456789abcdef"'
+        assert not artifacts.put_if_match(key, body, etag=wrong, sha256=digest, content_type="text/plain")
+        first = artifacts.get(key) or pytest.fail("gone")
+        assert first.body == b"first"
+        assert list(artifacts.unfinished(key)) == [], "what was sent in vain is given up"
+        assert artifacts.put_if_match(key, body, etag=first.etag, sha256=digest, content_type="text/plain")
+        assert (artifacts.head(key) or pytest.fail("gone")).parts_sha256 == parts_sha256(body, PART)
+
+    def test_a_small_object_reports_its_progress_too(self, artifacts: ArtifactStore) -> None:
+        key, body, sent = f"contract/{fresh()}", b"x" * 100_000, list[int]()
+        digest = hashlib.sha256(body).hexdigest()
+        assert artifacts.put_if_absent(key, body, sha256=digest, content_type="text/plain", progress=sent.append)
+        assert sum(sent) == len(body)
+        assert (artifacts.get(key) or pytest.fail("gone")).body == body
+
+    def test_a_listing_has_what_begins_with_the_prefix_in_order(self, artifacts: ArtifactStore) -> None:
+        prefix = f"contract/{fresh()}/"
+        sizes = {"b/2": 2, "a": 1, "b/10": 0, "c": 3, "ä": 4}
+        for name, size in sizes.items():
+            artifacts.put_if_absent(prefix + name, b"x" * size, content_type="text/plain")
+        found = list(artifacts.listing(prefix))
+        assert [(line.key.removeprefix(prefix), line.size) for line in found] == sorted(sizes.items())
+        now = dt.datetime.now(dt.UTC)
+        assert all(abs(now - line.modified) < dt.timedelta(hours=1) for line in found), "aware, in UTC"
+        assert [line.key for line in artifacts.listing(f"{prefix}b/")] == [f"{prefix}b/10", f"{prefix}b/2"]
+        assert list(artifacts.listing(f"{prefix}none")) == []
+
+    def test_a_deleted_version_is_gone_and_may_be_deleted_again(self, artifacts: ArtifactStore) -> None:
+        key = f"contract/{fresh()}"
+        artifacts.put_if_absent(key, b"one", content_type="text/plain")
+        version_id = (artifacts.head(key) or pytest.fail("gone")).version_id
+        assert version_id
+        artifacts.delete(key, version_id=version_id)
+        assert artifacts.get(key) is None
+        assert artifacts.head(key) is None
+        assert list(artifacts.listing(key)) == []
+        artifacts.delete(key, version_id=version_id)
+        assert artifacts.put_if_absent(key, b"one", content_type="text/plain"), "the key is free"
+        artifacts.delete(key, version_id=version_id)
+        assert (artifacts.get(key) or pytest.fail("gone")).body == b"one", "equal bytes, put there since"
+
+    def test_the_deletion_of_a_version_leaves_a_newer_one(self, artifacts: ArtifactStore) -> None:
+        key = f"contract/{fresh()}"
+        artifacts.put_if_absent(key, b"same", content_type="text/plain")
+        first = artifacts.head(key) or pytest.fail("gone")
+        assert artifacts.put_if_match(key, b"same", etag=first.etag, content_type="text/plain")
+        second = artifacts.head(key) or pytest.fail("gone")
+        assert second.version_id != first.version_id
+        artifacts.delete(key, version_id=str(first.version_id))
+        assert artifacts.head(key) == second
+
+    def test_an_unfinished_upload_is_found_and_can_be_given_up(
+        self, artifacts: ArtifactStore, begin_upload: Callable[[str], None]
+    ) -> None:
+        prefix = f"contract/{fresh()}/"
+        for name in ("a", "b/1"):
+            begin_upload(prefix + name)
+        found = {upload.key: upload for upload in artifacts.unfinished(prefix)}
+        assert set(found) == {f"{prefix}a", f"{prefix}b/1"}
+        now = dt.datetime.now(dt.UTC)
+        assert all(abs(now - upload.begun) < dt.timedelta(hours=1) for upload in found.values())
+        assert [upload.key for upload in artifacts.unfinished(f"{prefix}b/")] == [f"{prefix}b/1"]
+        assert artifacts.head(f"{prefix}a") is None
+        artifacts.abandon(found[f"{prefix}a"])
+        artifacts.abandon(found[f"{prefix}a"])
+        assert [upload.key for upload in artifacts.unfinished(prefix)] == [f"{prefix}b/1"]
+        artifacts.abandon(found[f"{prefix}b/1"])
+        artifacts.abandon(UnfinishedUpload(f"{prefix}a", found[f"{prefix}b/1"].upload_id, now))
+        assert list(artifacts.unfinished(prefix)) == []
 
 
 class RegistryContract:

@@ -1,5 +1,7 @@
 """The adapters keep the same contract against the deployed table and bucket as the fakes do in the unit tests."""
 
+from collections.abc import Callable
+
 import pytest
 
 from modelyard.aws.bucket import S3Artifacts
@@ -24,6 +26,16 @@ def records(system: System) -> RecordStore:
 @pytest.fixture(scope="module")
 def artifacts(system: System) -> ArtifactStore:
     return S3Artifacts(system.client("s3"), system.outputs("Registry")["ArtifactBucket"])
+
+
+@pytest.fixture
+def begin_upload(system: System) -> Callable[[str], None]:
+    bucket = system.outputs("Registry")["ArtifactBucket"]
+
+    def begin(key: str) -> None:
+        system.client("s3").create_multipart_upload(Bucket=bucket, Key=key)
+
+    return begin
 
 
 class TestDynamoDBRecords(RecordStoreContract):

@@ -9,8 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelyard.deployment import Change, Deployment, LedgerEntry, predecessors, promote, rollback
-from modelyard.errors import ConflictError
+from modelyard.deployment import (
+    Change,
+    Deployment,
+    LedgerEntry,
+    end_trial,
+    predecessors,
+    promote,
+    rollback,
+    start_trial,
+)
+from modelyard.errors import ConflictError, UsageError
 from modelyard.pointer import encode_pointer, pointer_for, pointer_key, pointer_revision
 from modelyard.serving.pointer import Pointer as ServedPointer
 from modelyard.serving.pointer import pointer_key as served_pointer_key
@@ -207,6 +216,100 @@ def test_any_history_keeps_its_rules(steps: list[Any]) -> None:
         assert history.champion == (stack[-1] if stack else None)
         assert list(predecessors(history.ledger)) == stack[-2::-1]
     times = [entry.at for entry in reversed(history.ledger)]
+    assert times == sorted(set(times))
+
+
+def test_a_shadow_answers_beside_the_champion_and_gets_no_share() -> None:
+    after = start_trial(promote(None, 1, change()), 2, change(reason="try"), mode="shadow", split=50)
+    assert (after.champion, after.challenger, after.mode, after.split) == (1, 2, "shadow", 0)
+    assert (after.revision, after.reason, after.changed_at) == (2, "try", "2026-11-21T12:00:00.000001Z")
+
+
+@pytest.mark.parametrize("split", [1, 50, 99])
+def test_a_canary_answers_its_share(split: int) -> None:
+    after = start_trial(promote(None, 1, change()), 2, change(), mode="canary", split=split)
+    assert (after.champion, after.challenger, after.mode, after.split) == (1, 2, "canary", split)
+
+
+@pytest.mark.parametrize("split", [0, 100, -1, 10**6, True, 5.0, "5", None])
+def test_a_share_that_is_none_is_refused_even_where_nothing_is_live(split: Any) -> None:
+    for current in (None, promote(None, 1, change())):
+        with pytest.raises(UsageError, match="from 1 to 99") as refused:
+            start_trial(current, 2, change(), mode="canary", split=split)
+        assert (refused.value.code, refused.value.field) == ("invalid_split", "split")
+
+
+@pytest.mark.parametrize("mode", ["shadow", "canary"])
+def test_a_trial_needs_a_champion_and_another_version(mode: Any) -> None:
+    with pytest.raises(ConflictError) as refused:
+        start_trial(None, 2, change(), mode=mode, split=5)
+    assert (refused.value.code, bool(refused.value.next_step)) == ("no_champion", True)
+    with pytest.raises(ConflictError) as refused:
+        start_trial(promote(None, 2, change()), 2, change(), mode=mode, split=5)
+    assert refused.value.code == "already_live"
+
+
+TRIALS: list[tuple[int, Any, int]] = [(2, "shadow", 0), (2, "canary", 5), (2, "canary", 50), (3, "canary", 5)]
+
+
+@pytest.mark.parametrize("second", TRIALS, ids=str)
+@pytest.mark.parametrize("first", TRIALS, ids=str)
+def test_a_trial_takes_the_place_of_any_other_but_not_of_itself(
+    first: tuple[int, Any, int], second: tuple[int, Any, int]
+) -> None:
+    before = start_trial(promote(None, 1, change()), first[0], change(), mode=first[1], split=first[2])
+    if first == second:
+        with pytest.raises(ConflictError, match=rf"on trial already \({first[1]}") as refused:
+            start_trial(before, second[0], change(), mode=second[1], split=second[2])
+        assert refused.value.code == "already_on_trial"
+    else:
+        after = start_trial(before, second[0], change(), mode=second[1], split=second[2])
+        assert (after.challenger, after.mode, after.split) == second
+        assert (after.champion, after.revision) == (1, 3)
+
+
+def test_the_end_of_a_trial_leaves_the_champion() -> None:
+    before = start_trial(promote(None, 1, change()), 2, change(), mode="canary", split=5)
+    after = end_trial(before, change(reason="worse"))
+    assert (after.champion, after.challenger, after.mode, after.split) == (1, None, "live", 0)
+    assert (after.revision, after.reason) == (3, "worse")
+
+
+@pytest.mark.parametrize("current", [None, promote(None, 1, change())], ids=["nothing live", "no challenger"])
+def test_only_a_trial_that_is_can_end(current: Deployment | None) -> None:
+    with pytest.raises(ConflictError) as refused:
+        end_trial(current, change())
+    assert refused.value.code == "no_trial"
+
+
+@given(st.lists(st.sampled_from(["promote", "back", "shadow", "canary", "end"]), max_size=25), st.randoms())
+def test_trials_change_neither_the_champion_nor_what_can_be_rolled_back_to(steps: list[str], draw: Any) -> None:
+    plain, mixed = History(), History()
+    for step in steps:
+        version, split = draw.randint(1, 4), draw.randint(1, 99)
+        try:
+            match step:
+                case "promote":
+                    plain.promote(version)
+                    mixed.promote(version)
+                case "back":
+                    plain.rollback()
+                    mixed.rollback()
+                case "end":
+                    mixed._apply("trial_ended", end_trial(mixed.current, change()), 0)
+                case _:
+                    trial: Any = step
+                    after = start_trial(mixed.current, version, change(), mode=trial, split=split)
+                    mixed._apply(f"{step}_started", after, 0)
+        except ConflictError:
+            pass
+        assert mixed.champion == plain.champion
+        assert list(predecessors(mixed.ledger)) == list(predecessors(plain.ledger))
+        if mixed.current is not None:
+            assert (mixed.current.challenger is None) is (mixed.current.mode == "live")
+            assert (mixed.current.split > 0) is (mixed.current.mode == "canary")
+            assert mixed.current.challenger != mixed.current.champion
+    times = [entry.at for entry in reversed(mixed.ledger)]
     assert times == sorted(set(times))
 
 

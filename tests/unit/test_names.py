@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelyard.errors import UsageError
-from modelyard.names import check_text, check_unicode, legible
+from modelyard.names import MOST_TAGS, check_tags, check_text, check_unicode, legible, tag_problem
 
 GARBLING = {
     "NUL": "\0",
@@ -68,3 +68,58 @@ def test_a_quotation_becomes_text_of_the_same_length(found: str) -> None:
 def test_a_quotation_without_such_characters_stays_as_it_is() -> None:
     assert legible("Käse:\n\tline 3") == "Käse:\n\tline 3"
     assert legible("line 3: \u202e12") == "line 3: \ufffd12"
+
+
+@pytest.mark.parametrize("tag", ["a", "7", "team:a", "v1.2-rc_3", "x" * 48])
+def test_a_tag_is_short_and_plain(tag: str) -> None:
+    assert tag_problem(tag) is None
+    assert check_tags([tag]) == (tag,)
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        "",
+        "Prod",
+        "-x",
+        ".x",
+        "a b",
+        "a/b",
+        "a#b",
+        "a&b",
+        "x" * 49,
+        "ä",
+        "a\n",
+        "\u202ea",
+        "\udcff",
+        None,
+        7,
+        b"a",
+        ["a"],
+    ],
+    ids=ascii,
+)
+def test_what_is_no_tag_is_said_in_one_line_that_deceives_nobody(tag: object) -> None:
+    problem = tag_problem(tag)
+    assert problem is not None
+    assert problem.isprintable()
+    assert problem.isascii()
+    assert len(problem) < 250
+    with pytest.raises(UsageError) as refused:
+        check_tags(["fine", tag])
+    assert (refused.value.code, refused.value.field) == ("invalid_tag", "tags")
+
+
+def test_tags_are_kept_once_each_in_order() -> None:
+    assert check_tags([]) == ()
+    assert check_tags(iter(["b", "a", "b"])) == ("a", "b")
+    most = [f"t{number}" for number in range(MOST_TAGS)]
+    assert check_tags([*most, *most]) == tuple(most)
+    with pytest.raises(UsageError, match="9 tags are too many; a model has at most 8"):
+        check_tags([*most, "one-more"])
+
+
+def test_a_text_is_not_a_list_of_one_letter_tags() -> None:
+    with pytest.raises(UsageError, match="it must be a list") as refused:
+        check_tags("prod")
+    assert refused.value.code == "invalid_tag"

@@ -1,9 +1,13 @@
 """The fakes keep the contract that the adapters keep."""
 
+import datetime as dt
+from collections.abc import Callable
+
 import pytest
 
 pytest.register_assert_rewrite("tests.contract_stores")
 
+from modelyard.ports import UnfinishedUpload  # noqa: E402
 from tests.contract_stores import ArtifactStoreContract, RecordStoreContract, RegistryContract  # noqa: E402
 from tests.fakes.stores import InMemoryArtifactStore, InMemoryRecordStore  # noqa: E402
 
@@ -16,6 +20,14 @@ def records() -> InMemoryRecordStore:
 @pytest.fixture
 def artifacts() -> InMemoryArtifactStore:
     return InMemoryArtifactStore()
+
+
+@pytest.fixture
+def begin_upload(artifacts: InMemoryArtifactStore) -> Callable[[str], None]:
+    def begin(key: str) -> None:
+        artifacts.uploads[key] = UnfinishedUpload(key, key, dt.datetime.now(dt.UTC))
+
+    return begin
 
 
 class TestInMemoryRecordStore(RecordStoreContract):

@@ -80,6 +80,8 @@ def check_tags(tags: Iterable[object]) -> tuple[str, ...]:
     Raises:
         UsageError: With code ``invalid_tag`` when they cannot.
     """
+    if isinstance(tags, str):  # a text is a list of its letters, each of which could be a tag
+        raise UsageError(f"tags is the text {_shown(tags)}; it must be a list", code="invalid_tag", field="tags")
     found = list(tags)
     problem = next(filter(None, map(tag_problem, found)), None)
     if problem is None and len(set(found)) > MOST_TAGS:

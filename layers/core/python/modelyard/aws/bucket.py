@@ -155,16 +155,25 @@ class S3Artifacts:
         **condition: Any,
     ) -> bool:
         in_parts = sha256 is not None and len(body) > self.part_bytes
+        sent = 0
+
+        def count(more: int) -> None:
+            nonlocal sent
+            sent += more
+            progress(more)
+
         for _ in attempts(_BUSY_DEADLINE_S, sleep=self._sleep):
+            if sent:
+                count(-sent)  # it begins again
             with aws_errors(f"write s3://{self._bucket}/{key}"):
                 try:
                     if in_parts:
-                        self._send_parts(key, body, content_type, progress, condition)
+                        self._send_parts(key, body, content_type, count, condition)
                     else:
                         checksum: dict[str, Any] = (
                             {} if sha256 is None else {"ChecksumSHA256": _base64(bytes.fromhex(sha256))}
                         )
-                        stream: Any = body if progress is no_progress else Counted(io.BytesIO(body), progress)
+                        stream: Any = body if progress is no_progress else Counted(io.BytesIO(body), count)
                         self._client.put_object(
                             Bucket=self._bucket, Key=key, Body=stream, ContentType=content_type, **checksum, **condition
                         )
@@ -197,14 +206,16 @@ class S3Artifacts:
             part = memoryview(body)[start : start + self.part_bytes]
             checksum = _base64(hashlib.sha256(part).digest())
             answer = self._client.upload_part(**upload, PartNumber=number, Body=bytes(part), ChecksumSHA256=checksum)
-            progress(len(part))
             return {"PartNumber": number, "ETag": answer["ETag"], "ChecksumSHA256": checksum}
 
         try:
             pool = ThreadPoolExecutor(PARTS_AT_ONCE)
             try:
                 starts = range(0, len(body), self.part_bytes)
-                parts: Any = list(pool.map(send, range(1, len(starts) + 1), starts))
+                parts: list[Any] = []
+                for start, part in zip(starts, pool.map(send, range(1, len(starts) + 1), starts), strict=True):
+                    parts.append(part)
+                    progress(min(self.part_bytes, len(body) - start))  # by this thread: a caller expects no other
             finally:
                 pool.shutdown(cancel_futures=True)  # waits for parts under way: they would outlive the giving up
             self._client.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts}, **condition)

@@ -72,6 +72,8 @@ class DynamoDBRecords:
         start: str | None = None,
     ) -> Page[Item]:
         """Items whose sort key begins with ``prefix``; see ``modelyard.ports``."""
+        if since is not None and until is not None and since > until:
+            return Page(())  # which DynamoDB refuses to say
         request: dict[str, Any] = {
             "TableName": self._table,
             "KeyConditionExpression": "pk = :pk",

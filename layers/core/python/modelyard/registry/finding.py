@@ -4,16 +4,16 @@ The index (``modelyard.registry.index``) is made from the records after they wer
 in AWS the function on the stream of the table, within seconds. A search may be a moment behind; it decides nothing.
 """
 
-from collections.abc import Iterator
-
 import msgspec
 
 from modelyard.canonical import digest_of
 from modelyard.errors import ConflictError, UsageError
-from modelyard.names import check_name, check_text, check_unicode, tag_problem
+from modelyard.names import check_name, check_text, tag_problem
 from modelyard.ports import MOST_WRITES, ConditionFailedError, Delete, Item, Page, Put, Write
 from modelyard.registry import keys
 from modelyard.registry.index import (
+    LONGEST_METRIC,
+    WHOLE,
     entries_of_model,
     entries_of_version,
     facets,
@@ -22,7 +22,7 @@ from modelyard.registry.index import (
     versions_by,
     words,
 )
-from modelyard.registry.reading import PAGE, Reader, check_limit
+from modelyard.registry.reading import PAGE, Reader, check_limit, check_start
 from modelyard.registry.records import Found, FoundVersion, ModelRecord
 from modelyard.version import Task
 
@@ -75,9 +75,10 @@ class Finder(Reader):
         tag = _check(search)
         metric = None if search.bounds is None else search.bounds.metric
         pk = facets(task=search.task, owner=search.owner or None, tag=tag, metric=metric)
+        prefix = "" if search.bounds else search.name or WHOLE
         found: list[Found] = []
         for _ in range(MOST_READS):
-            page = self._look(pk, search.bounds, prefix="" if search.bounds else search.name, limit=limit, start=start)
+            page = self._look(pk, search.bounds, prefix=prefix, limit=limit, start=start)
             for item in page.items:
                 start = item["sk"]
                 model = msgspec.convert(item, Found)
@@ -106,7 +107,7 @@ class Finder(Reader):
             raise UsageError(
                 f"{ascii(sha256)[:80]} is not a SHA-256: 64 of 0-9 and a-f", code="invalid_digest", field="sha256"
             )
-        page = self.records.query(trained_on(sha256), prefix="", limit=limit, start=start)
+        page = self.records.query(trained_on(sha256), prefix="", limit=limit, start=check_start(start))
         return Page(tuple(msgspec.convert(item, FoundVersion) for item in page.items), page.next)
 
     def index(self, model: str) -> int:
@@ -173,15 +174,16 @@ class Finder(Reader):
     def _look(self, pk: str, bounds: Bounds | None, *, prefix: str, limit: int, start: str | None) -> Page[Item]:
         since = None if bounds is None or bounds.at_least is None else sortable(bounds.at_least)
         until = None if bounds is None or bounds.at_most is None else sortable(bounds.at_most) + "~"  # after "#"
-        if start is not None:
-            check_unicode(start, field="start", limit=500)
-            if not start.startswith(prefix) or start < (since or start) or start > (until or start):
-                raise UsageError(  # DynamoDB refuses a cursor that lies outside of what is asked for
-                    f"start {ascii(start)[:80]} is not from a page of this search",
-                    code="invalid_start",
-                    field="start",
-                    next_step="Leave it out for the first page; keep the filters from page to page.",
-                )
+        outside = start is not None and (
+            not start.startswith(prefix) or start < (since or start) or start > (until or start)
+        )
+        if check_start(start) is not None and outside:  # DynamoDB refuses a cursor outside of what is asked for
+            raise UsageError(
+                f"start {ascii(start)[:80]} is not from a page of this search",
+                code="invalid_start",
+                field="start",
+                next_step="Leave it out for the first page; keep the filters from page to page.",
+            )
         if bounds is None:
             return self.records.query(pk, prefix=prefix, limit=limit, start=start)
         return self.records.query(
@@ -214,7 +216,7 @@ def _check(search: Search) -> str | None:
 
 
 def _check_bounds(bounds: Bounds) -> None:
-    check_text(bounds.metric, field="metric", limit=200, lines=False)
+    check_text(bounds.metric, field="metric", limit=LONGEST_METRIC, lines=False)
     given = [value for value in (bounds.at_least, bounds.at_most) if value is not None]
     if not bounds.metric or not given or any(value != value for value in given):
         raise UsageError(
@@ -222,18 +224,20 @@ def _check_bounds(bounds: Bounds) -> None:
             code="invalid_bounds",
             field="metric",
         )
+    if len(given) > 1 and given[0] > given[1]:  # DynamoDB takes no range that ends before it begins
+        raise UsageError(
+            f"nothing is at least {given[0]} and at most {given[1]}", code="invalid_bounds", field="metric"
+        )
 
 
 def _is_first(sort_key: str, model: Found, search: Search) -> bool:
     """Whether this is the one entry that counts of those that a model has, so that no page shows it again."""
-    if search.bounds is not None:
+    if search.bounds is not None or not search.name:
         return True
-    first = min(word for word in words(model.name) if word.startswith(search.name)) if search.name else model.name
+    first = min(word for word in words(model.name) if word.startswith(search.name))
     return sort_key == f"{first}#{model.name}"
 
 
 def _matches(model: Found, search: Search) -> bool:
     """Whether the filters hold that were not looked up."""
-    words = model.name.split("_")
-    tails: Iterator[str] = ("_".join(words[place:]) for place in range(len(words)))
-    return set(search.tags) <= set(model.tags) and any(tail.startswith(search.name) for tail in tails)
+    return set(search.tags) <= set(model.tags) and any(word.startswith(search.name) for word in words(model.name))

@@ -1,6 +1,7 @@
 """The search index as plain items: where a model, a version or a training file is found. Pure.
 
-    FIND#<facets>          <word of the name>#<name>      by name, within any combination of task, owner and one tag
+    FIND#<facets>          =<name>                        all, within any combination of task, owner and one tag
+    FIND#<facets>          <word of the name>#<name>      by the beginning of a word
     FIND#<facets>&metric=m <number as text>#<name>        by the metric m of the version that the model stands with
     VERSIONS#<name>&metric=m <number as text>#<version>   versions of one model by a metric
     FILE#<sha256>          <name>#<version>               versions that were trained on a file
@@ -9,6 +10,7 @@ Each question that can be asked has a partition of its own, sorted by what it as
 returns and not what it looks past. All of it is derived from models, deployments and versions and may be made again.
 """
 
+import hashlib
 import itertools
 import struct
 from collections.abc import Iterator
@@ -25,6 +27,16 @@ from modelyard.version import Version
 MOST_METRICS = 16
 """Of a version; those first by name are found by their value."""
 
+WHOLE = "="
+"""Before a whole name: a listing of all reads one entry of each model, and none that only a word leads to."""
+
+LONGEST_METRIC = 200
+"""Characters of a metric's name that a search takes; a version may have longer ones, which are not found by."""
+
+LONGEST_PART = 40
+"""Characters of a value in a partition key as they are; of a longer one its digest. A key holds 2 KB, and the record
+of all keys of a model (see ``Finder.index``) 400 KB."""
+
 MOST_WORDS = 4
 """Of a name; a search by name finds what begins one of its last words, or the whole."""
 
@@ -34,12 +46,12 @@ def facets(
 ) -> str:
     """The partition that holds exactly the models with these."""
     given = {"task": task, "owner": owner.casefold() if owner else None, "tag": tag, "metric": metric}
-    return keys.FIND + "&".join(f"{name}={quote(value, safe='')}" for name, value in given.items() if value is not None)
+    return keys.FIND + "&".join(f"{name}={_part(value)}" for name, value in given.items() if value is not None)
 
 
 def versions_by(model: str, metric: str) -> str:
     """The partition that holds the versions of ``model`` by this metric."""
-    return f"{keys.VERSIONS}{model}&metric={quote(metric, safe='')}"
+    return f"{keys.VERSIONS}{model}&metric={_part(metric)}"
 
 
 def trained_on(sha256: str) -> str:
@@ -83,8 +95,8 @@ def entries_of_model(
     items: dict[tuple[str, str], Item] = {}
     for task, owner, tag in dict.fromkeys(combinations):
         pk = facets(task=task, owner=owner, tag=tag)
-        for word in words(record.name):
-            items[pk, f"{word}#{record.name}"] = keys.item(pk, f"{word}#{record.name}", found)
+        for sk in (f"{WHOLE}{record.name}", *[f"{word}#{record.name}" for word in words(record.name)]):
+            items[pk, sk] = keys.item(pk, sk, found)
         for metric, value in metrics.items():
             pk = facets(task=task, owner=owner, tag=tag, metric=metric)
             sk = f"{sortable(value)}#{record.name}"
@@ -106,7 +118,14 @@ def entries_of_version(version: Version) -> Iterator[Item]:
 
 
 def _indexed(version: Version) -> dict[str, float]:
-    return dict(sorted(version.manifest.metrics.items())[:MOST_METRICS])
+    named = sorted(item for item in version.manifest.metrics.items() if len(item[0]) <= LONGEST_METRIC)
+    return dict(named[:MOST_METRICS])
+
+
+def _part(value: str) -> str:
+    """``value`` for a key: quoted, so that no value looks like two, and short."""
+    quoted = quote(value, safe="")
+    return quoted if len(quoted) <= LONGEST_PART else f"#{hashlib.sha256(value.encode()).hexdigest()[:32]}"
 
 
 def words(name: str) -> list[str]:

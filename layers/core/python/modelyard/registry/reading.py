@@ -172,11 +172,7 @@ class Reader:
     ) -> Page[S]:
         """One page; a cursor is the sort key without its prefix, so a caller can never leave the listing with it."""
         check_limit(limit)
-        after = None
-        if start is not None:
-            if not check_unicode(start, field="start", limit=500):
-                raise UsageError("start is empty; leave it out for the first page", code="invalid_start", field="start")
-            after = prefix + start
+        after = None if check_start(start) is None else f"{prefix}{start}"
         page = self.records.query(pk, prefix=prefix, reverse=reverse, limit=limit, start=after)
         items = tuple(msgspec.convert(item, kind) for item in page.items)
         return Page(items, None if page.next is None else page.next.removeprefix(prefix))
@@ -198,6 +194,17 @@ def check_limit(limit: int) -> None:
     """
     if isinstance(limit, bool) or not 1 <= limit <= LONGEST_PAGE:
         raise UsageError(f"limit {limit} is not between 1 and {LONGEST_PAGE}", code="invalid_limit", field="limit")
+
+
+def check_start(start: str | None) -> str | None:
+    """``start``, when it can be a cursor.
+
+    Raises:
+        UsageError: With code ``invalid_start`` when it is empty, ``invalid_text`` when it is not text.
+    """
+    if start is not None and not check_unicode(start, field="start", limit=500):
+        raise UsageError("start is empty; leave it out for the first page", code="invalid_start", field="start")
+    return start
 
 
 def check_number(number: Any) -> None:

@@ -26,6 +26,9 @@ PREFIXES = ("artifacts/", REPORTS)
 LEAST_GRACE = dt.timedelta(days=1)
 """A publication under way is younger, and so is a report that a run is about to name: workflows end within an hour."""
 
+MOST_GRACE = dt.timedelta(days=36_500)
+"""Beyond the calendar there is nothing to compare with."""
+
 
 class Sweeper(Reader):
     """The registry's verb for cleaning up."""
@@ -45,6 +48,12 @@ class Sweeper(Reader):
             raise UsageError(
                 f"a grace of {older_than} is too short; at least {LEAST_GRACE.days} day is needed, for what is being "
                 "published right now",
+                code="invalid_grace",
+                field="older_than",
+            )
+        if older_than > MOST_GRACE:
+            raise UsageError(
+                f"a grace of {older_than} is too long; at most {MOST_GRACE.days:,} days",
                 code="invalid_grace",
                 field="older_than",
             )
