@@ -231,6 +231,7 @@ def test_the_order_of_texts_is_the_order_of_numbers(numbers: list[float]) -> Non
     assert [float(number) for number in sorted(numbers, key=sortable)] == sorted(numbers)
     assert (sortable(numbers[0]) == sortable(numbers[1])) is (numbers[0] == numbers[1])
     assert {len(sortable(number)) for number in numbers} == {16}
+    assert sortable(-0.0) == sortable(0.0) == sortable(0)
 
 
 # -- what cannot be asked ---------------------------------------------------------------------------------------------
@@ -657,6 +658,15 @@ def test_the_longest_values_make_entries_that_dynamodb_takes(letter: str) -> Non
     assert registry.search(Search(owner=letter * 999 + "1")).items == ()
     bounds = Bounds(metric=f"{letter * 197}205", at_least=5, at_most=5)
     assert [model.name for model in registry.search(Search(bounds=bounds)).items] == [name]
+
+
+def test_of_very_many_metrics_the_first_by_name_are_indexed(yard: Yard) -> None:
+    yard.add("m", metrics={f"m{number:02d}": number for number in range(MOST_METRICS + 1)})
+    registry = yard.registry()
+    registry.index("m")
+    assert list(registry.search(Search()).items[0].metrics) == [f"m{number:02d}" for number in range(MOST_METRICS)]
+    bounds = Bounds(metric=f"m{MOST_METRICS:02d}", at_least=0)
+    assert registry.search(Search(bounds=bounds)).items == registry.versions_where("m", bounds).items == ()
 
 
 def test_a_metric_whose_name_no_search_takes_is_left_out_of_the_index(yard: Yard) -> None:

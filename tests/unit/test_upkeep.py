@@ -77,6 +77,12 @@ def test_a_model_is_looked_after_once_for_a_batch_however_often_it_changed(yard:
     assert revision(yard) == 1
 
 
+def test_a_later_change_of_the_record_does_not_hide_that_of_what_is_live(yard: Yard) -> None:
+    live(yard)
+    follow(yard, change("MODEL#weather", "DEPLOYMENT", "1"), change("MODEL#weather", "MODEL", "2"))
+    assert revision(yard) == 1
+
+
 def test_repeated_events_change_nothing_more(yard: Yard) -> None:
     live(yard)
     event = [change("MODEL#weather", "MODEL", "1"), change("MODEL#weather", "DEPLOYMENT", "2")]
