@@ -97,10 +97,10 @@ class Plain:
     ) -> tuple["Plain", Answer]:
         if not self.contents:
             return self, ("refused", "not_found")
-        if expected_revision not in (None, len(self.noted)):
-            return self, ("refused", "revision_changed")
         if text == (self.noted[-1][0] if self.noted else ""):
             return self, self.notes() if self.noted else ("notes", 0, "", at, by)
+        if expected_revision not in (None, len(self.noted)):
+            return self, ("refused", "revision_changed")
         after = replace(self, noted=(*self.noted, (text, at, by)))
         return after._told(Line(at, operation, "noted")), after.notes()
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from modelyard.aws.attributes import to_attributes
 from modelyard.errors import AWSError, ConflictError, UsageError
 from modelyard.ports import MOST_WRITES, ConditionFailedError, Put
-from modelyard.registry import Bounds, Registry, Search, keys
+from modelyard.registry import Bounds, Registry, Search, finding, keys
 from modelyard.registry.index import MOST_METRICS, MOST_WORDS, entries_of_model, entries_of_version, sortable
 from modelyard.registry.records import Found, FoundVersion
 from modelyard.version import Lineage, TrainingObject
@@ -675,3 +675,18 @@ def test_a_metric_whose_name_no_search_takes_is_left_out_of_the_index(yard: Yard
     registry.index("m")
     assert registry.search(Search()).items[0].metrics == {"z": 3}
     assert registry.version("m", 1).manifest.metrics["y" * 50_000] == 2
+
+
+def test_a_model_with_many_versions_is_indexed_in_stretches_that_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finding, "STRETCH", 3)
+    yard = Yard()
+    for number in range(8):
+        yard.add("weather", f"{number}".encode(), metrics={"accuracy": number / 10})
+    whole = Outage(None)
+    with pytest.raises(AWSError):
+        yard.registry(records=Outage(12).over(yard.records)).index("weather")  # in the second stretch
+    yard.registry(records=whole.over(yard.records)).index("weather")
+    found = yard.registry().versions_where("weather", Bounds(metric="accuracy", at_least=0.0))
+    assert [one.number for one in found.items] == [8, 7, 6, 5, 4, 3, 2, 1]
+    assert whole.calls.count("get") == 4 + 3 + 4 + 2, "the first stretch is not read again"
+    assert yard.registry().index("weather") == 0

@@ -61,7 +61,12 @@ def test_the_same_text_again_writes_nothing(yard: Yard, registry: Registry, text
     assert len(registry.history("weather").items) == length
 
 
-@pytest.mark.parametrize("text", ["x" * 20_000, "Grüße 👩\u200d🔬", " ", "a\n\n\tb"])
+def test_a_repetition_with_the_revision_of_the_first_time_is_recognised_by_its_text(registry: Registry) -> None:
+    first = registry.write_notes("weather", "once", expected_revision=0)
+    assert registry.write_notes("weather", "once", expected_revision=0) == first
+
+
+@pytest.mark.parametrize("text", ["x" * 10_000, "Grüße 👩\u200d🔬", " ", "a\n\n\tb"])
 def test_whatever_is_readable_may_be_written(registry: Registry, text: str) -> None:
     registry.write_notes("weather", text)
     assert getattr(registry.notes("weather"), "text", None) == text

@@ -11,7 +11,7 @@ import pytest
 from modelyard.errors import AWSError, ConflictError, ModelyardError, UsageError
 from modelyard.ports import ConditionFailedError
 from modelyard.registry import keys
-from modelyard.version import Lineage
+from modelyard.version import Lineage, artifact_key
 from tests.fakes.broken_stores import Outage
 from tests.fakes.registries import SIGNATURE, Yard, register
 from tests.fakes.stores import InMemoryArtifactStore, InMemoryRecordStore
@@ -264,3 +264,16 @@ def size_in_table(attribute: dict[str, Any]) -> int:
         case "L":
             return 3 + sum(1 + size_in_table(entry) for entry in value)
     return 1
+
+
+def test_equal_bytes_that_were_sent_in_other_parts_are_not_damaged() -> None:
+    yard = Yard()
+    yard.artifacts.part_bytes = 6
+    digest = hashlib.sha256(b"nine byte").hexdigest()
+    yard.artifacts.put_if_absent(artifact_key(digest), b"nine byte", content_type="x/y", sha256=digest)
+    yard.artifacts.part_bytes = 5  # as many parts, of another size
+    assert yard.add(body=b"nine byte").number == 1
+    yard.artifacts.objects[artifact_key(digest)] = b"nine bytf"
+    with pytest.raises(AWSError) as refused:
+        yard.add("other", body=b"nine byte")
+    assert refused.value.code == "artifact_damaged"

@@ -20,8 +20,8 @@ LONGEST_REASON = 1000
 """Characters; of a description and an owner too."""
 
 LONGEST_NOTE = 4000
-LONGEST_NOTES = 20_000
-"""Characters of an owner's notes about a model."""
+LONGEST_NOTES = 10_000
+"""Characters of an owner's notes about a model; a page of a ledger, 100 such, stays within Lambda's 6 MB."""
 
 TAG_PATTERN = re.compile(r"[a-z0-9][a-z0-9._:-]{0,47}")
 MOST_TAGS = 8

@@ -30,6 +30,10 @@ MOST_READS = 10
 """Pages that one search reads at most; a rare combination of filters is answered with what there is and a cursor."""
 
 
+STRETCH = 500
+"""Versions that are indexed before the index says so."""
+
+
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     """A metric between two values, both included; at least one of them."""
 
@@ -116,23 +120,15 @@ class Finder(Reader):
         Each transaction also moves the index's own record one step on, so of two that work at the same time one starts
         again, and neither can leave an entry behind that the other has removed.
         """
-        home = keys.index_partition(check_name(model))
+        check_name(model)
+        written = 0
         for _ in self._attempts():
-            before = self._read(home, keys.INDEXED, _Indexed)
-            record = self._read(keys.partition(model), keys.MODEL, ModelRecord)
-            if record is None:
-                return 0
-            deployment = self.deployment(model)
-            shown = record.versions if deployment is None else deployment.champion
-            wanted = entries_of_model(record, deployment, self.version(model, shown))
-            digest = digest_of(sorted(wanted))
-            digest = digest_of([digest, wanted[min(wanted)]])
-            first = 1 if before is None else before.versions + 1
-            if before is not None and before.digest == digest and first > record.versions:
-                return 0
-            written = self._index_versions(model, range(first, record.versions + 1))
             try:
-                return written + self._move(home, before, wanted, digest, record.versions)
+                while True:
+                    more, is_done = self._index_stretch(model)
+                    written += more
+                    if is_done:
+                        return written
             except ConditionFailedError:
                 continue
         raise ConflictError(
@@ -140,6 +136,28 @@ class Finder(Reader):
             code="contended",
             next_step="Try again; repeating it is safe.",
         )
+
+    def _index_stretch(self, model: str) -> tuple[int, bool]:
+        """Index the next versions and the model itself: how many writes, and whether that was all.
+
+        A model with very many versions is indexed in stretches, each of which stays when a later one is cut off.
+        """
+        home = keys.index_partition(model)
+        before = self._read(home, keys.INDEXED, _Indexed)
+        record = self._read(keys.partition(model), keys.MODEL, ModelRecord)
+        if record is None:
+            return 0, True
+        deployment = self.deployment(model)
+        shown = record.versions if deployment is None else deployment.champion
+        wanted = entries_of_model(record, deployment, self.version(model, shown))
+        digest = digest_of([digest_of(sorted(wanted)), wanted[min(wanted)]])
+        first = 1 if before is None else before.versions + 1
+        if before is not None and before.digest == digest and first > record.versions:
+            return 0, True
+        last = min(record.versions, first + STRETCH - 1)
+        is_done = last == record.versions
+        written = self._index_versions(model, range(first, last + 1))
+        return written + self._move(home, before, wanted, digest if is_done else "", last), is_done
 
     def _index_versions(self, model: str, numbers: range) -> int:
         writes = [Put(item) for number in numbers for item in entries_of_version(self.version(model, number))]

@@ -21,7 +21,7 @@ class Noter(Reader):
 
         Args:
             model: The model's name.
-            text: Markdown, at most 20,000 characters; empty takes the notes away.
+            text: Markdown, at most 10,000 characters; empty takes the notes away.
             expected_revision: The revision that the caller read (0: there were none); None takes the present one.
 
         Returns:
@@ -35,10 +35,10 @@ class Noter(Reader):
         self.model(model)
         before = self.notes(model)
         revision = 0 if before is None else before.revision
-        if expected_revision is not None and expected_revision != revision:
-            raise _changed(model, before, expected_revision)
         if text == ("" if before is None else before.text):
             return before or Notes(model=model, text="", at=self._now(), by=self.actor, revision=0)
+        if expected_revision is not None and expected_revision != revision:
+            raise _changed(model, before, expected_revision)
         operation, now = check_id(self._new_id(), field="operation"), self._now()
         after = Notes(model=model, text=text, at=now, by=self.actor, revision=revision + 1)
         entry = LedgerEntry(

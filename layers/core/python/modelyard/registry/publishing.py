@@ -157,9 +157,9 @@ class Publisher(Reader):
         """Whether the stored object is the artifact, by the checksum with which the store took it."""
         if facts.sha256 is not None:
             return facts.sha256 == manifest.digest
-        if facts.parts_sha256 is not None:
-            return facts.parts_sha256 == parts_sha256(artifact, self.artifacts.part_bytes)
-        found = self.artifacts.get(manifest.key)  # put there without a checksum: read the bytes back
+        if facts.parts_sha256 == parts_sha256(artifact, self.artifacts.part_bytes):
+            return True
+        found = self.artifacts.get(manifest.key)  # put there without a checksum, or in other parts: read the bytes back
         return found is not None and hashlib.sha256(found.body).hexdigest() == manifest.digest
 
     def _mark(self, key: str) -> Mark | None:
