@@ -629,7 +629,7 @@ def test_every_command_refuses_a_model_that_is_missing(line: CommandLine, comman
         (("notes", "sums", "--file", "none.md"), "not a file"),
         (("notes", "sums", "--file", "models"), "not a file"),
         (("notes", "sums", "--file", "three.onnx"), "not UTF-8 at byte"),
-        (("notes", "sums", "--file", "long.md"), "has 20001 characters; at most 20000"),
+        (("notes", "sums", "--file", "long.md"), "has 10001 characters; at most 10000"),
         (("notes", "sums", "--file", "garbled.md"), "U+202E"),
         (("history", "sums", "--at", "yesterday"), "'yesterday' is not a time; write it like"),
         (("history", "sums", "--at", ""), "'' is not a time"),
@@ -647,7 +647,7 @@ def test_every_command_refuses_a_model_that_is_missing(line: CommandLine, comman
 def test_a_wrong_argument_is_refused_with_what_is_allowed(
     line: CommandLine, arguments: tuple[str, ...], said: str
 ) -> None:
-    (line.folder / "long.md").write_text("x" * 20_001)
+    (line.folder / "long.md").write_text("x" * 10_001)
     (line.folder / "garbled.md").write_text("see \u202e")
     (line.folder / "three.onnx").write_bytes(b"\x80" + row_sum())
     before = line.everything()
@@ -684,5 +684,5 @@ def test_a_number_that_is_none_is_refused_by_the_parser(line: CommandLine, argum
 
 def test_a_made_up_start_of_a_page_shows_nothing_else(line: CommandLine) -> None:
     line.run("search", "--start", "x" * 5000).refused(2, "start has 5000 characters")
-    assert "no model matches" in line.run("search", "--start", "zzz").done()
+    line.run("search", "--start", "zzz").refused(2, "start 'zzz' is not from a page of this search")
     assert "sums" in line.run("search").done()

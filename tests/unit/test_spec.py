@@ -308,8 +308,8 @@ def test_a_folder_without_a_spec_says_how_to_get_one(tmp_path):
 def test_what_the_spec_names_has_to_be_there_and_is_told_with_all_else(tmp_path):
     path = folder(tmp_path, "other", BROUGHT + 'code = "own"\nexample = "e.json"\ncolour = 1')
     assert folder_findings(path) == [
-        "models/other/model.toml: model.colour: unknown key; known here: name, task, description, owner, artifact, "
-        "code, example",
+        "models/other/model.toml: model.colour: unknown key; known here: name, task, description, owner, tags, "
+        "artifact, code, example",
         "models/other/model.toml: model.name: 'digits' differs from the folder's name 'other'; the two are the same",
         "models/other/model.toml: model.artifact: 'digits.onnx' is not a file in the model's folder",
         "models/other/model.toml: model.example: 'e.json' is not a file in the model's folder",

@@ -56,7 +56,7 @@ class About(msgspec.Struct, frozen=True):
 
     description: str = ""
     owner: str = ""
-    tags: tuple[str, ...] = ()
+    tags: list[str] = []
 
 
 class Plan(msgspec.Struct, frozen=True):
