@@ -128,7 +128,7 @@ def test_external_data_is_refused_whatever_it_names(line: CommandLine, location:
     ],
 )
 def test_a_hostile_model_is_refused_within_10_s(line: CommandLine, hostile: Any) -> None:
-    """Measured from outside, with the start of the command: the model itself has 8 s (``admission.DEADLINE_S``).
+    """Measured from outside, with the start of the command: the model itself has 7 s (``admission.DEADLINE_S``).
 
     Whoever called is alive and goes on with the right file.
     """
@@ -137,7 +137,7 @@ def test_a_hostile_model_is_refused_within_10_s(line: CommandLine, hostile: Any)
     start = time.monotonic()
     ended = child("register", "sums", "m.onnx", folder=line.folder)
     assert time.monotonic() - start < 10
-    ended.refused(2, "8 s" if hostile is models.endless_loop else "memory")
+    ended.refused(2, "7 s" if hostile is models.endless_loop else "memory")
     assert line.everything() == NOTHING
     line.run("register", "sums").done()
 
