@@ -29,6 +29,17 @@ class Page(Generic[T]):
     next: str | None = None
 
 
+def every(listing: Callable[[str | None], Page[T]]) -> Iterator[T]:
+    """Everything that ``listing`` gives from a cursor on, page by page as it is asked for."""
+    start: str | None = None
+    while True:
+        page = listing(start)
+        yield from page.items
+        start = page.next
+        if start is None:
+            return
+
+
 @dataclass(frozen=True, slots=True)
 class Put:
     """Write ``item`` whole, if what is there now is as expected.

@@ -137,14 +137,9 @@ def _digest_of(file: str) -> str:
 
 
 def _all_from(session: Session, digest: str) -> "list[FoundVersion]":
-    found: list[FoundVersion] = []
-    start = None
-    while True:
-        page = session.registry.versions_from(digest, limit=500, start=start)
-        found += page.items
-        start = page.next
-        if start is None:
-            return found
+    from modelyard.ports import every
+
+    return list(every(lambda start: session.registry.versions_from(digest, limit=500, start=start)))
 
 
 def _show_users(file: str, digest: str, found: "list[FoundVersion]") -> None:

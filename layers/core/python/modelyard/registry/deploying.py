@@ -27,7 +27,7 @@ from modelyard.deployment import (
 from modelyard.errors import AWSError, ConflictError, ModelyardError
 from modelyard.names import check_id, check_name, check_text
 from modelyard.pointer import Pointer, encode_pointer, pointer_for, pointer_key, pointer_revision
-from modelyard.ports import ConditionFailedError, Put
+from modelyard.ports import ConditionFailedError, Put, every
 from modelyard.registry import keys
 from modelyard.registry.reading import Reader, check_number
 
@@ -307,13 +307,7 @@ class Deployer(Reader):
 
     def _ledger(self, model: str) -> Iterator[LedgerEntry]:
         """The whole ledger, newest first, read page by page as it is asked for."""
-        start = None
-        while True:
-            page = self.history(model, limit=100, start=start)
-            yield from page.items
-            start = page.next
-            if start is None:
-                return
+        return every(lambda start: self.history(model, limit=100, start=start))
 
 
 def _changed(model: str, current: Deployment | None, expected: int) -> ConflictError:

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from modelyard.errors import UsageError
-from modelyard.ports import ConditionFailedError, ObjectLine, Put
+from modelyard.ports import ConditionFailedError, ObjectLine, Put, every
 from modelyard.registry import keys
 from modelyard.registry.reading import LONGEST_PAGE, Reader
-from modelyard.registry.records import CatalogueLine, Mark, Orphan, Sweep
+from modelyard.registry.records import Mark, Orphan, Sweep
 from modelyard.times import stamp
 
 REPORTS = "reports/"
@@ -127,7 +127,9 @@ class Sweeper(Reader):
         ``also`` are models that may have a ledger and no version: their first runs were rejected.
         """
         named: set[str] = set()
-        for model in sorted({line.name for line in self._all_models()} | also):
+        for model in sorted(
+            {line.name for line in every(lambda start: self.models(limit=LONGEST_PAGE, start=start))} | also
+        ):
             for prefix in (keys.VERSION, keys.LEDGER):
                 start: str | None = None
                 while True:
@@ -138,15 +140,6 @@ class Sweeper(Reader):
                     if start is None:
                         break
         return named
-
-    def _all_models(self) -> Iterator[CatalogueLine]:
-        start: str | None = None
-        while True:
-            page = self.models(limit=LONGEST_PAGE, start=start)
-            yield from page.items
-            start = page.next
-            if start is None:
-                return
 
 
 def _model_of(key: str) -> str:
