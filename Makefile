@@ -28,7 +28,7 @@ clean: ## Stop the local AWS and forget its state; built layers and caches go to
 
 test: setup ## Run every test, against a private local AWS where one is needed
 	@MODELYARD_ENV=local $(BIN)/modelyard build
-	@$(BIN)/python -m pytest $(ARGS)
+	@MODELYARD_LAYERS=built $(BIN)/python -m pytest $(ARGS)
 
 unit: setup ## Run the tests that need no local AWS
 	@$(BIN)/python -m pytest tests/unit tests/functions tests/stacks $(ARGS)
@@ -73,7 +73,9 @@ node_modules/.ready: package-lock.json | .venv/.ready
 
 lock: ## Resolve the dependencies again and write the locks
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade pyproject.toml --extra dev -o requirements/dev.txt
-	for set in serving training api; do $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	for set in training api; do $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+		-c requirements/dev.txt layers/$$set/requirements.in -o layers/$$set/requirements.txt; done
+	for set in lean serving; do $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-deps \
 		-c requirements/dev.txt layers/$$set/requirements.in -o layers/$$set/requirements.txt; done
 	for set in local-aws uv; do $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
 		requirements/$$set.in -o requirements/$$set.txt; done

@@ -4,14 +4,12 @@ The model is loaded while Lambda initialises the function; every invocation writ
 """
 
 import os
-from typing import Any
 
-from modelyard.serving.endpoint import Endpoint
+from modelyard.serving.start import start
 
-ENDPOINT = Endpoint.from_environment(os.environ)
-ENDPOINT.start()
+ENDPOINT = start(os.environ)
 
 
-def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+def handler(event: dict[str, object], context: object) -> dict[str, object]:
     """Lambda's entry point."""
     return ENDPOINT.handle(event, context)

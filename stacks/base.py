@@ -1,4 +1,4 @@
-"""What every stack of Modelyard has in common: its environment, its layers, its synthesizer."""
+"""What every stack of Modelyard has in common: its environment, what was built for it, its synthesizer."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from modelyard import environments
-from modelyard.packaging import LayerManifest, find_layer
+from modelyard.packaging import LayerManifest, find_layer, function_asset
 from modelyard.packaging.targets import Architecture
 from modelyard.stack_names import PROJECT
 
@@ -49,7 +49,9 @@ class ModelyardStack(Stack):
     @property
     def runtime(self) -> lambda_.Runtime:
         """Python of all functions of the environment."""
-        return lambda_.Runtime(f"python{self.settings.python_version}", lambda_.RuntimeFamily.PYTHON)
+        return lambda_.Runtime(
+            f"python{self.settings.python_version}", lambda_.RuntimeFamily.PYTHON, supports_snap_start=True
+        )
 
     def layer(self, name: str, *, architecture: Architecture) -> lambda_.LayerVersion:
         """The layer ``name``, made once per stack.
@@ -59,18 +61,24 @@ class ModelyardStack(Stack):
         """
         key = (name, architecture)
         if key not in self._layers:
-            built = self.built_layer(name, architecture=architecture)
             self._layers[key] = lambda_.LayerVersion(
                 self,
                 f"Layer-{name}-{architecture}",
-                code=lambda_.Code.from_asset(
-                    str(built.path), asset_hash=built.digest, asset_hash_type=AssetHashType.CUSTOM
-                ),
+                code=_asset(self.built_layer(name, architecture=architecture)),
                 compatible_runtimes=[self.runtime],
                 description=f"Modelyard {name} for Python {self.settings.python_version}",
             )
         return self._layers[key]
 
+    def function_code(self, file: str, *, architecture: Architecture) -> lambda_.Code:
+        """The code of ``functions/<file>.py`` with its bytecode, as it was built."""
+        return _asset(self.built_layer(function_asset(file), architecture=architecture))
+
     def built_layer(self, name: str, *, architecture: Architecture) -> LayerManifest:
         """What was built for this environment; synth only reads it."""
         return find_layer(self.deployment.project, self.settings, name, architecture=architecture)
+
+
+def _asset(built: LayerManifest) -> lambda_.Code:
+    """A built zip under the digest of its content: equal content is no new version of a layer or function."""
+    return lambda_.Code.from_asset(str(built.path), asset_hash=built.digest, asset_hash_type=AssetHashType.CUSTOM)

@@ -32,7 +32,7 @@ class LambdaEndpoint(Construct):
 
     def __init__(self, scope: Construct, construct_id: str, *, model: Model, registry: RegistryStack) -> None:
         super().__init__(scope, construct_id)
-        endpoint, code = model.spec.endpoint, model.spec.model.code
+        endpoint, code, capture = model.spec.endpoint, model.spec.model.code, model.spec.monitoring.capture
         self.entry = EntryPoint(
             self,
             "Predict",
@@ -43,17 +43,22 @@ class LambdaEndpoint(Construct):
             timeout_s=endpoint.timeout_s,
             architecture=endpoint.architecture,
             concurrency=endpoint.concurrency,
+            snap_start=endpoint.snap_start,
             environment={
                 "MODELYARD_MODEL": model.name,
                 "MODELYARD_ARTIFACT_BUCKET": registry.artifacts.bucket_name,
                 "MODELYARD_REFRESH_S": str(endpoint.refresh_s),
+                "MODELYARD_ENGINE": model.spec.engine,
                 **({} if code is None else {"MODELYARD_CODE": code}),
+                **({} if capture == 0 else {"MODELYARD_CAPTURE": str(capture)}),
             },
         )
-        # The endpoint reads its own pointer and model files, and can write nothing.
+        # The endpoint reads its own pointer and model files, and can write nothing but what it captures.
         self.entry.allow_objects(
             "s3:GetObject", bucket=registry.artifacts, keys=[f"deployments/{model.name}.json", "artifacts/sha256/*"]
         )
+        if capture > 0:
+            self.entry.allow_objects("s3:PutObject", bucket=registry.artifacts, keys=[f"captures/{model.name}/*"])
         # Without it S3 answers 403 for a pointer that does not exist yet, and "nothing is live" reads as "forbidden".
         self.entry.allow("s3:ListBucket", on=[registry.artifacts.bucket_arn])
         self.alias = lambda_.Alias(self, "Live", alias_name="live", version=self.entry.function.current_version)

@@ -1,7 +1,6 @@
 """One Lambda function of Modelyard: an entry point in ``functions/``, its layers, its own log group and role."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from aws_cdk import Duration, RemovalPolicy
@@ -49,6 +48,7 @@ class EntryPoint(Construct):
         timeout_s: int = 30,
         architecture: Architecture = SHARED_ARCHITECTURE,
         concurrency: int | None = None,
+        snap_start: bool = False,
     ) -> None:
         super().__init__(scope, construct_id)
         stack = ModelyardStack.of(self)
@@ -63,11 +63,13 @@ class EntryPoint(Construct):
         role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"), description=description)
         self.log_group.grant_write(role)
         limits: dict[str, Any] = {} if concurrency is None else {"reserved_concurrent_executions": concurrency}
+        if snap_start and not settings.is_local:  # the host's own Python may be one without SnapStart
+            limits["snap_start"] = lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS
         self.function = lambda_.Function(
             self,
             "Function",
             description=description,
-            code=lambda_.Code.from_asset(str(stack.deployment.project / "functions"), exclude=["*", f"!{file}.py"]),
+            code=stack.function_code(file, architecture=architecture),
             handler=f"{file}.handler",
             runtime=stack.runtime,
             architecture=lambda_.Architecture.ARM_64 if architecture == "arm64" else lambda_.Architecture.X86_64,
@@ -79,8 +81,10 @@ class EntryPoint(Construct):
             log_group=self.log_group,
             **limits,
         )
-        if not Path(stack.deployment.project / "functions" / f"{file}.py").is_file():
-            raise FileNotFoundError(f"functions/{file}.py is named by {self.node.path} and does not exist")
+        if "snap_start" in limits:
+            accept(
+                self.function, {"Annotation::@aws-cdk/aws-lambda:snapStartRequirePublish": "The alias is of a version."}
+            )
         accept(
             self.function,
             {

@@ -47,9 +47,9 @@ print("answered", flush=True)
 ENDPOINT = """
 import sys
 import functions.predict as function
-import orjson
+import msgspec
 with open(sys.argv[2], "rb") as file:
-    event = orjson.loads(file.read())
+    event = msgspec.json.decode(file.read())
 response = function.handler(event, None)
 print("answered" if response["statusCode"] == 200 else response, flush=True)
 """

@@ -1,10 +1,12 @@
-"""An S3 of two verbs over HTTP: GET with ETag and 304, and PUT from inside the process.
+"""An S3 of two verbs over HTTP: GET with ETag and 304, and PUT.
 
 For what has to go through a real client and a socket: the obstore client's tests and the cold-start benchmark.
 """
 
+import contextlib
 import hashlib
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
@@ -16,6 +18,8 @@ class HttpBucket:
     Attributes:
         requests: (path, headers) of each request, in order.
         status: Answers every request with this status while it is set.
+        delay_s: How long each answer takes.
+        written: (key, when by `time.monotonic`) of each object that a client wrote, in order.
     """
 
     def __init__(self, name: str = "artifacts") -> None:
@@ -23,13 +27,15 @@ class HttpBucket:
         self.objects: dict[str, bytes] = {}
         self.requests: list[tuple[str, dict[str, str]]] = []
         self.status: int | None = None
+        self.delay_s = 0.0
+        self.written: list[tuple[str, float]] = []
         bucket = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                bucket.requests.append((self.path, {key.lower(): value for key, value in self.headers.items()}))
+                self._note()
                 content = bucket.objects.get(self.path.removeprefix(f"/{bucket.name}/"))
                 etag = None if content is None else f'"{hashlib.md5(content, usedforsecurity=False).hexdigest()}"'
                 if bucket.status is not None:
@@ -41,14 +47,30 @@ class HttpBucket:
                 else:
                     self._answer(200, content, etag)
 
+            def do_PUT(self) -> None:
+                self._note()
+                content = self.rfile.read(int(self.headers["Content-Length"]))
+                if bucket.status is not None:
+                    self._answer(bucket.status, b"<Error><Code>Refused</Code></Error>")
+                    return
+                key = self.path.removeprefix(f"/{bucket.name}/")
+                bucket.objects[key] = content
+                bucket.written.append((key, time.monotonic()))
+                self._answer(200, b"", f'"{hashlib.md5(content, usedforsecurity=False).hexdigest()}"')
+
+            def _note(self) -> None:
+                bucket.requests.append((self.path, {key.lower(): value for key, value in self.headers.items()}))
+                time.sleep(bucket.delay_s)
+
             def _answer(self, status: int, content: bytes, etag: str | None = None) -> None:
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(content)))
                 self.send_header("Last-Modified", "Sat, 21 Nov 2026 10:00:00 GMT")
                 if etag:
                     self.send_header("ETag", etag)
-                self.end_headers()
-                self.wfile.write(content)
+                with contextlib.suppress(ConnectionError):  # a client may have given up
+                    self.end_headers()
+                    self.wfile.write(content)
 
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class calls it so
                 pass

@@ -257,7 +257,11 @@ def test_concurrent_requests_during_promotions_never_fail_and_never_mix_versions
 
 # -- what it costs to start -------------------------------------------------------------------------------------------
 
-FORBIDDEN = ["boto3", "botocore", "fastapi", "pydantic", "aws_xray_sdk", "aws_lambda_powertools", "asyncio", "msgspec"]
+FORBIDDEN = [
+    "boto3", "botocore", "fastapi", "pydantic", "aws_xray_sdk", "aws_lambda_powertools", "asyncio", "orjson", "mangum",
+    "logging", "urllib.request", "http.client", "dataclasses",
+]  # fmt: skip
+NUMPYS = ["numpy", "onnxruntime"]
 SCRIPT = """
 import json, sys
 import functions.predict as function
@@ -267,16 +271,18 @@ print(json.dumps([name for name in sys.argv[1:] if name in sys.modules]))
 """
 
 
-def test_a_cold_start_with_an_answer_imports_none_of_the_heavy_libraries(bucket):
+@pytest.mark.parametrize(("engine", "absent"), [("lean", NUMPYS), ("standard", [])])
+def test_a_cold_start_with_an_answer_imports_none_of_the_heavy_libraries(bucket, engine, absent):
     promote(bucket, "sums", onnx_models.row_sum(), version=1, revision=1)
     environment = {
         **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
         **bucket.environment,
         "MODELYARD_MODEL": "sums",
         "MODELYARD_ARTIFACT_BUCKET": bucket.name,
+        "MODELYARD_ENGINE": engine,
     }
     ran = subprocess.run(
-        [sys.executable, "-c", SCRIPT, *FORBIDDEN],
+        [sys.executable, "-c", SCRIPT, *FORBIDDEN, *absent],
         input=json.dumps(instances([1, 2])),
         env=environment,
         cwd=PROJECT,

@@ -1,5 +1,6 @@
 """Every environment's templates, synthesized once for all tests: starting jsii takes longer than the tests."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -34,6 +35,11 @@ class Synthesized:
                     yield stack, logical_id, resource
 
 
+def built_digest(name: str, architecture: str) -> str:
+    """The digest that these tests give a layer or function."""
+    return hashlib.sha256(f"{name}-{architecture}".encode()).hexdigest()
+
+
 @pytest.fixture(scope="session")
 def unbuilt_layers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Synth needs layers that were built; these tests need only that they are asked for, not what is in them."""
@@ -45,8 +51,8 @@ def unbuilt_layers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
     def find_layer(_project: Path, _environment: Any, layer: str, *, architecture: str = "arm64") -> LayerManifest:
         return LayerManifest(
-            name=layer, target=architecture, digest=f"{layer}-{architecture}".encode().hex().ljust(64, "0")[:64],
-            inputs="", unzipped_bytes=0, zip_bytes=22, files=0, bytecode=None, packages=(), modules=(), path=archive,
+            name=layer, target=architecture, digest=built_digest(layer, architecture), inputs="", unzipped_bytes=0,
+            zip_bytes=22, files=0, bytecode=None, packages=(), modules=(), pruned=(), left_out=(), path=archive,
         )  # fmt: skip
 
     patch = pytest.MonkeyPatch()

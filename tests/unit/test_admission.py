@@ -228,7 +228,7 @@ def test_a_model_that_cannot_serve_is_refused_with_the_cause(artifact: Any, code
     assert said in refused.message
 
 
-def test_a_sequence_of_maps_is_refused_with_the_way_out() -> None:
+def test_a_zipmap_counts_as_the_probabilities_that_it_was_made_of() -> None:
     zipmap = helper.make_node("ZipMap", ["x"], ["y"], domain="ai.onnx.ml", classlabels_int64s=[0, 1, 2])
     output = helper.make_value_info(
         "y",
@@ -236,11 +236,10 @@ def test_a_sequence_of_maps_is_refused_with_the_way_out() -> None:
             helper.make_map_type_proto(TensorProto.INT64, helper.make_tensor_type_proto(TensorProto.FLOAT, []))
         ),
     )
-    made = model([zipmap], outputs=[output])
+    made = model([zipmap], inputs=[helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 3])], outputs=[output])
     made.opset_import.append(helper.make_opsetid("ai.onnx.ml", 3))
-    refused = refusal(made.SerializeToString())
-    assert refused.code == "unsupported_signature"
-    assert "zipmap" in (refused.next_step or "")
+    (probabilities,) = admit(made.SerializeToString()).outputs
+    assert (probabilities.dtype, probabilities.shape, probabilities.classes) == ("float32", (None, 3), ("0", "1", "2"))
 
 
 def test_names_that_are_not_text_are_refused() -> None:

@@ -235,25 +235,43 @@ def test_a_difference_that_may_be_chance_is_said_to_be_so() -> None:
 def test_a_break_for_callers_is_said_to_be_one() -> None:
     yard = Described().with_a_past()
     fewer = Signature(SIGNATURE.inputs[:1], SIGNATURE.outputs)
-    yard.train(b"333", signature=fewer)
+    yard.train(b"333", signature=fewer, accept_breaking="they know")
     text = said(section(yard.card(3), "Compared with version 1"))
     assert "Not compatible. Whoever calls the model has to change with it:\ninput 'kind' is gone" in text
 
 
-def test_a_contract_says_what_was_seen() -> None:
+def promised(dtype: str, shape: list[int | None], **more: Any) -> dict[str, Any]:
+    return {"dtype": dtype, "shape": shape, "mode": "reject", "nulls": False} | more
+
+
+def test_a_contract_says_what_was_seen_and_what_is_taken() -> None:
     yard = Described()
-    columns = {
-        "km": {"minimum": 0.5, "maximum": 80.25, "null_rate": 0.02},
-        "kind": {"categories": {"cab": 90, "van": 10}},
-        "free": {"min": 3},
+    column: list[int | None] = [None, 1]
+    fields = {
+        "km": promised("float32", column, minimum=-40, maximum=120.5, seen=[0.5, 80.25], nulls=True, null_rate=0.02),
+        "kind": promised("string", column, categories={"cab": 0.1, "van": 0.9}, null_rate=0.0),
+        "free": promised("int64", [None], minimum=3, mode="warn"),
+        "remark": promised("string", column, null_rate=0.5, nulls=True),
+        "many": promised(
+            "float32", [None, 2], mode="clip", minimum=[0, -1], maximum=[1, 9], seen=[[0, -0.5], [1, 8]], null_rate=0.0
+        ),
     }
-    inputs = (*SIGNATURE.inputs, TensorSpec("free", "int64", (None,)))
-    register(yard.ana, "taxi", b"1", signature=Signature(inputs, SIGNATURE.outputs), contract={"columns": columns})
+    more = (
+        TensorSpec("free", "int64", (None,)), TensorSpec("remark", "string", (None, 1)),
+        TensorSpec("many", "float32", (None, 2)),
+    )  # fmt: skip
+    contract = {"format": 1, "rows": 50, "fields": fields}
+    signature = Signature((*SIGNATURE.inputs, *more), SIGNATURE.outputs)
+    register(yard.ana, "taxi", b"1", signature=signature, contract=contract)
     text = said(yard.card(1))
-    assert "km | a number, which may be missing | 0.5 to 80.25; missing in 2 % of the rows" in text
-    assert "kind | text | cab, van" in text
-    assert "free | a whole number | from 3 on" in text
-    assert "Of kind it saw cab and van only." in text
+    assert "km | a number, which may be missing | 0.5 to 80.25; missing in 2 % of the rows | -40 to 120.5; " in text
+    assert "kind | text | van (90 %), cab (10 %) | these only; others are refused" in text
+    assert "free | a whole number | not recorded | from 3 on; others with a warning" in text
+    assert "remark | text | many different texts; missing in 50 % of the rows | any" in text
+    assert (
+        "many | a list of 2 numbers | -0.5 to 8 | -1 to 9, each element its own range; others are moved there"
+    ) in text
+    assert "Of kind it saw van and cab only." in text
     assert "no data contract" not in text
 
 

@@ -110,12 +110,13 @@ def test_the_page_is_for_light_and_dark_phone_and_paper(past: Described) -> None
 def test_everything_from_the_registry_is_text() -> None:
     yard = Described()
     signature = Signature(
-        (TensorSpec(ATTACK, "float32", (None, 1)),),
+        (TensorSpec(ATTACK, "string", (None, 1)),),
         (OutputSpec("p", "float32", (None, 2), (ATTACK, "yes")),),
     )
-    columns = {ATTACK: {"categories": [ATTACK, "b"], "minimum": ATTACK}}
+    field = {"dtype": "string", "shape": [None, 1], "mode": "reject", "nulls": False, "categories": {ATTACK: 1.0}}
+    contract = {"format": 1, "rows": 5, "fields": {ATTACK: field}}
     settings: dict[str, Any] = {
-        "signature": signature, "contract": {"columns": columns}, "metrics": {ATTACK: 1.0}, "note": ATTACK,
+        "signature": signature, "contract": contract, "metrics": {ATTACK: 1.0}, "note": ATTACK,
         "description": ATTACK, "owner": ATTACK,
     }  # fmt: skip
     eve = yard.registry(f"arn:aws:sts::1:assumed-role/x/{ATTACK}")

@@ -150,16 +150,29 @@ def test_diff_names_what_breaks_callers_and_ends_well(
     monkeypatch.setattr(describe.out, "width", 120)
     outputs = (OutputSpec("label", "string", (None,)), OutputSpec("probabilities", "float32", (None, 2), ("a", "free")))
     inputs = (SIGNATURE.inputs[0], TensorSpec("type", "string", (None, 1)))
-    contract = {"columns": {"km": {"minimum": 1, "categories": ["a"]}}}
-    register(yard.ana, "taxi", b"333", signature=Signature(inputs, outputs), contract=contract, task="multiclass")
+    km = {"dtype": "float32", "shape": [None, 1], "mode": "warn", "nulls": True, "minimum": 1, "maximum": 80.5}
+    kind = {"dtype": "string", "shape": [None, 1], "mode": "warn", "nulls": False, "categories": {"a": 0.25, "b": 0.75}}
+    contract = {"format": 1, "rows": 40, "fields": {"km": km, "type": kind}}
+    settings: dict[str, Any] = {"signature": Signature(inputs, outputs), "accept_breaking": "they know"}
+    register(yard.ana, "taxi", b"333", contract=contract, task="multiclass", **settings)
     assert run("diff", "taxi:1", "taxi:3") == 0
     shown = plain(capsys.readouterr().out)
     assert "breaks callers: input 'kind' is gone; 'type' stands in its place" in shown
     assert "breaks callers: classes 'cheap', 'dear' of output 'probabilities' gone" in shown
     assert "output probabilities: classes 3, gone: cheap, dear 2, new: a" in shown
-    assert "contract none columns km minimum 1, categories a" in shown
+    assert "contract none 2 inputs, from 40 rows" in shown
     assert "log_loss 0.62 not recorded" in shown
     assert "source trained brought" in shown
+    km |= {"maximum": 60, "seen": [2, 50]}
+    other = kind | {"categories": {"c": 0.1, "a": 0.9}, "mode": "reject"}
+    contract |= {"fields": {"km": km, "type": other}}
+    register(yard.ana, "taxi", b"4444", contract=contract, task="multiclass", **settings)
+    assert run("diff", "taxi:3", "taxi:4") == 0
+    shown = plain(capsys.readouterr().out)
+    assert "breaks callers: category 'b' of input 'type' gone" in shown
+    assert "field km: maximum 80.5 60" in shown
+    assert "field km: seen none 2 to 50" in shown
+    assert "field type: categories b 75 %, a 25 % a 90 %, c 10 %" in shown
 
 
 def test_diff_of_two_models_says_which_is_which(yard: Described, capsys: pytest.CaptureFixture[str]) -> None:
@@ -171,7 +184,8 @@ def test_diff_of_two_models_says_which_is_which(yard: Described, capsys: pytest.
 def test_diff_keeps_hostile_text_on_its_line_and_as_text(yard: Described, capsys: pytest.CaptureFixture[str]) -> None:
     name = "\x1b[31mx\u202e[bold]"
     signature = Signature((TensorSpec(name, "float32", (None, 1)),), SIGNATURE.outputs)
-    register(yard.ana, "taxi", b"333", signature=signature, note="[red]n[/]\nsecond", metrics={name: 1.0})
+    settings: dict[str, Any] = {"signature": signature, "metrics": {name: 1.0}, "accept_breaking": "they know"}
+    register(yard.ana, "taxi", b"333", note="[red]n[/]\nsecond", **settings)
     assert run("diff", "taxi", "1", "3") == 0
     shown = capsys.readouterr().out
     assert "\x1b" not in shown
@@ -197,7 +211,7 @@ def test_diff_as_json_has_everything(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_a_long_difference_is_cut_for_people_only(yard: Described, capsys: pytest.CaptureFixture[str]) -> None:
     lineage = Lineage(source="trained", objects=tuple(yard.accept(b"%d" % n, f"{n}.csv") for n in range(60)))
-    register(yard.ana, "taxi", b"333", lineage=lineage)
+    register(yard.ana, "taxi", b"333", lineage=lineage, signature=SIGNATURE)
     assert run("diff", "taxi", "1", "3") == 0
     assert "and 22 more" in capsys.readouterr().out
     assert run("diff", "taxi", "1", "3", "--json") == 0
@@ -290,7 +304,7 @@ def test_export_writes_a_folder_with_the_models_own_code(
     with_digits(yard, here)
     assert run("export", "digits") == 0
     assert capsys.readouterr().out.splitlines() == [
-        "digits version 1: 14 files in digits-1",
+        "digits version 1: 16 files in digits-1",
         "  next: python digits-1/predict.py",
     ]
     folder = here / "digits-1"

@@ -5,7 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from modelyard.comparison import Comparison, compare, show_shape
+from modelyard.comparison import Comparison, compare
+from modelyard.contract.signatures import show_shape
 from modelyard.version import Lineage, Manifest, OutputSpec, Signature, TensorSpec, TrainingObject, Version
 
 X, WIND = TensorSpec("x", "float32", (None, 3)), TensorSpec("wind", "float32", (None, 1))
@@ -28,12 +29,22 @@ def version(*tensors: TensorSpec, number: int = 1, **changes: Any) -> Version:
     return Version(number=number, manifest=Manifest(**settings | changes), author="ana", created_at="2026-11-21")
 
 
+FIELD = {"dtype": "float32", "shape": [None, 1], "mode": "reject", "nulls": True}
+
+
+def promise(**fields: dict[str, Any]) -> dict[str, Any]:
+    """A contract in its JSON form, with these fields."""
+    plain = {"dtype": "string", "nulls": False}
+    found = {name: FIELD | (plain if "categories" in field else {}) | field for name, field in fields.items()}
+    return {"format": 1, "rows": 9, "fields": found}
+
+
 def differences(comparison: Comparison, part: str) -> dict[str, tuple[str, Any, Any]]:
     return {found.what: (found.change, found.a, found.b) for found in getattr(comparison, part)}
 
 
 def test_a_version_does_not_differ_from_itself() -> None:
-    one = version(metrics={"accuracy": 0.8}, contract={"columns": {"x": {"maximum": 1}}}, lineage=Lineage(run_id="r"))
+    one = version(metrics={"accuracy": 0.8}, contract=promise(x={"maximum": 1}), lineage=Lineage(run_id="r"))
     found = compare(one, one)
     assert (found.same_bytes, found.breaking, found.signature, found.contract, found.lineage) == (True, (), (), (), ())
     assert found.metrics[0].difference == 0
@@ -138,30 +149,34 @@ def test_a_metric_says_whether_the_second_is_better(
     assert found.difference == (None if difference is None else pytest.approx(difference))
 
 
-def test_a_contract_is_compared_column_by_column() -> None:
-    one = {
-        "columns": {"km": {"maximum": 80, "null": 0.0}, "old": {}, "kind": {"categories": ["a", "b"]}},
-        "rows": 9,
-    }
-    two = {"columns": {"km": {"maximum": 90, "null": 0}, "new": {}, "kind": {"categories": ["a", "c"]}}, "rows": 9}
+def test_a_contract_is_compared_field_by_field_and_says_what_breaks() -> None:
+    one = promise(km={"minimum": 0, "maximum": 80, "null_rate": 0.0}, old={}, kind={"categories": {"a": 0.5, "b": 0.5}})
+    two = promise(km={"minimum": 1, "maximum": 70, "null_rate": 0}, new={}, kind={"categories": {"a": 0.5, "c": 0.5}})
     found = compare(version(contract=one), version(contract=two))
     assert differences(found, "contract") == {
-        "column km: maximum": ("changed", 80, 90),
-        "column old": ("removed", {}, None),
-        "column kind: categories": ("changed", ["a", "b"], ["a", "c"]),
-        "column new": ("added", None, {}),
+        "field km: minimum": ("changed", 0, 1),
+        "field km: maximum": ("changed", 80, 70),
+        "field old": ("removed", FIELD, None),
+        "field kind: categories": ("changed", {"a": 0.5, "b": 0.5}, {"a": 0.5, "c": 0.5}),
+        "field new": ("added", None, FIELD),
     }
-    listed = {"columns": [{"name": "km", "maximum": 90}, {"name": "kind"}]}
-    found = compare(version(contract={"columns": [{"name": "km", "maximum": 80}]}), version(contract=listed))
-    assert differences(found, "contract") == {
-        "column km: maximum": ("changed", 80, 90),
-        "column kind": ("added", None, {}),
-    }
+    said = [
+        "allowed values of input 'km' are 1 to 70, and were 0 to 80",
+        "category 'b' of input 'kind' gone",
+    ]
+    assert list(found.breaking) == said
+    assert [difference.breaks for difference in found.contract if difference.breaks] == said, "each once"
+
+
+def test_a_contract_of_another_release_is_shown_and_promises_nothing() -> None:
+    found = compare(version(contract={"format": 9, "fields": {"x": []}}), version(contract=promise(x={"maximum": 1})))
+    assert found.breaking == ()
+    assert {"format", "rows", "field x"} == set(differences(found, "contract"))
 
 
 def test_a_contract_that_only_one_has_is_one_difference() -> None:
-    found = compare(version(), version(contract={"columns": {}}))
-    assert differences(found, "contract") == {"contract": ("added", None, {"columns": {}})}
+    found = compare(version(), version(contract=promise()))
+    assert differences(found, "contract") == {"contract": ("added", None, promise())}
     assert (found.a.has_contract, found.b.has_contract) == (False, True)
     assert compare(version(), version()).contract == ()
 

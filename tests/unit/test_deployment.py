@@ -358,6 +358,7 @@ def test_the_pointer_has_exactly_what_an_endpoint_needs() -> None:
                 "inputs": [{"name": "date", "dtype": "string", "shape": [None, 1]}],
                 "outputs": [{"name": "p", "dtype": "float32", "shape": [None, 2], "classes": ["no", "yes"]}],
             },
+            "contract": None,
             "code_digest": code_digest,
         }
 

@@ -146,7 +146,7 @@ def test_a_model_with_code_of_its_own_answers_as_the_endpoint_does(
     assert "predict.py: 'pixels' of instance 0 is 17 at row 0, column 0; it must be 0 to 16" in wrong[2]
     # What the code imports of the library came along, and no more of it.
     assert sorted(path.name for path in (folder / "python" / "modelyard").rglob("*.py")) == [
-        "__init__.py", "__init__.py", "arrays.py", "errors.py", "signature.py",
+        "__init__.py", "__init__.py", "array.py", "arrays.py", "encode.py", "errors.py", "signature.py",
     ]  # fmt: skip
 
 

@@ -1,115 +1,18 @@
 """A whole build, offline: the wheels come from a folder that the test fills."""
 
-import base64
 import fcntl
-import hashlib
-import io
-import os
 import sys
 import threading
 import zipfile
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from modelyard.environments import load_environments
 from modelyard.errors import BuildError, UsageError
-from modelyard.packaging import LayerManifest, build, find_layer
+from modelyard.packaging import LayerManifest, find_layer, function_asset
 from modelyard.packaging.builder import Layers
-
-HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
-LOCAL = f"python{HERE}-local"
-ENVIRONMENTS = f"""
-[local]
-account = "000000000000"
-region = "eu-west-1"
-port = 4599
-python = "host"
-
-[dev]
-account = "111122223333"
-region = "eu-west-1"
-python = "{HERE if HERE in ("3.12", "3.13") else "3.13"}"
-"""
-MODEL = """
-[model]
-name = "brought"
-task = "regression"
-artifact = "model.onnx"
-code = "brought_model"
-"""
-
-
-def wheel(folder: Path, name: str, files: dict[str, str]) -> str:
-    """Write a wheel of pure Python and return its line for a lock file."""
-    info = f"{name}-1.0.dist-info"
-    files = {
-        **files,
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    record = "".join(
-        f"{file},sha256={base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b'=').decode()},"
-        f"{len(text)}\n"
-        for file, text in files.items()
-    )
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive:
-        for file, text in {**files, f"{info}/RECORD": f"{record}{info}/RECORD,,\n"}.items():
-            archive.writestr(file, text)
-    folder.mkdir(exist_ok=True)
-    (folder / f"{name}-1.0-py3-none-any.whl").write_bytes(content.getvalue())
-    return f"{name}==1.0 --hash=sha256:{hashlib.sha256(content.getvalue()).hexdigest()}\n"
-
-
-class Project:
-    """A small project, and builds of it that use no network."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root / "project"
-        self.wheels = root / "wheels"
-        self.environ = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(root),
-            "UV_OFFLINE": "1",
-            "UV_NO_INDEX": "1",
-            "UV_FIND_LINKS": str(self.wheels),
-            "UV_CACHE_DIR": str(root / "cache"),
-            "UV_NO_CONFIG": "1",
-        }
-        self.said = ""
-        self.write("environments.toml", ENVIRONMENTS)
-        self.write("models/brought/model.toml", MODEL)
-        self.write("models/brought/model.onnx", "")
-        self.write("models/brought/python/brought_model/__init__.py", "def preprocess(x):\n    return x\n")
-        self.write("layers/core/python/modelyard/__init__.py", "")
-        self.write("functions/predict.py", "")
-        self.lock("serving", "engine", {"engine/__init__.py": "x = 1\n", "engine/tests/test_x.py": ""})
-        self.lock("api", "web", {"web.py": "y = 1\n"})
-
-    def write(self, name: str, text: str) -> None:
-        path = self.root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-
-    def lock(self, layer: str, name: str, files: dict[str, str]) -> None:
-        self.write(f"layers/{layer}/requirements.txt", wheel(self.wheels, name, files))
-
-    def build(self, *environments: str) -> Layers:
-        screen = io.StringIO()
-        try:
-            return build(
-                self.root,
-                environments or None,
-                environ=self.environ,
-                console=Console(file=screen, width=80, force_terminal=False),
-            )
-        finally:
-            self.said = screen.getvalue()
-
-    def folder(self, layer: str, target: str = LOCAL) -> Path:
-        return self.root / "build" / "layers" / target / layer
+from tests.fakes.projects import HERE, LOCAL, Project
 
 
 @pytest.fixture
@@ -125,7 +28,7 @@ def names(layer: LayerManifest) -> list[str]:
 def test_a_build_makes_every_layer_pruned_and_compiled(project: Project) -> None:
     layers = project.build("local")[LOCAL]
 
-    assert list(layers) == ["api", "core", "model-brought", "serving"]
+    assert list(layers) == ["api", "core", "function-predict", "model-brought", "serving"]
     cached = f"python/engine/__pycache__/__init__.{sys.implementation.cache_tag}.pyc"
     assert names(layers["serving"]) == ["python/engine-1.0.dist-info/METADATA", "python/engine/__init__.py", cached]
     assert layers["serving"].packages[0][0] == "engine"
@@ -141,7 +44,7 @@ def test_an_unchanged_project_is_not_built_again_and_says_one_line(project: Proj
 
     assert second == first
     assert [layer.path.stat().st_mtime_ns for layer in second[LOCAL].values()] == times
-    assert project.said.startswith("Layers: 0 built, 4 up to date")
+    assert project.said.startswith("Layers and functions: 0 built, 5 up to date")
     assert len(project.said.splitlines()) == 1
 
 
@@ -163,7 +66,7 @@ def test_only_the_layer_whose_inputs_changed_is_built_again(project: Project) ->
 
     after = project.build("local")[LOCAL]
 
-    assert project.said.splitlines()[-1].startswith("Layers: 1 built, 3 up to date")
+    assert project.said.splitlines()[-1].startswith("Layers and functions: 1 built, 4 up to date")
     assert [name for name in after if after[name] != before[name]] == ["model-brought"]
 
 
@@ -277,7 +180,7 @@ def test_a_missing_interpreter_costs_bytecode_and_is_made_up_for_later(
 
     later = project.build("local")[LOCAL]["core"]
     assert later.bytecode is not None
-    assert later.files == 2
+    assert later.files == 2 * without.files
 
 
 def test_a_disk_that_refuses_is_said_without_a_traceback(project: Project) -> None:
@@ -287,3 +190,69 @@ def test_a_disk_that_refuses_is_said_without_a_traceback(project: Project) -> No
         project.build("local")
 
     assert caught.value.code == "disk"
+
+
+# --- functions
+
+
+def test_a_function_lies_at_the_top_of_its_zip_with_bytecode_that_nobody_checks(project: Project) -> None:
+    built = project.build("local")[LOCAL][function_asset("predict")]
+    cached = f"__pycache__/predict.{sys.implementation.cache_tag}.pyc"
+
+    assert names(built) == [cached, "predict.py"]
+    with zipfile.ZipFile(built.path) as archive:
+        bytecode = archive.read(cached)
+    assert int.from_bytes(bytecode[4:8], "little") == 0b01, "unchecked-hash"
+    assert b"/var/task/predict.py" in bytecode
+
+
+def test_every_function_is_built_for_the_targets_that_it_runs_on(project: Project) -> None:
+    for file in ("api", "retraining_train", "retraining_claim"):
+        project.write(f"functions/{file}.py", "")
+
+    (layers,) = project.build("local").values()
+
+    assert [name for name in layers if name.startswith("function-")] == [
+        f"function-{file}" for file in ("api", "predict", "retraining_claim")
+    ], "no model is trained here"
+
+
+def test_a_changed_function_is_built_again_and_alone_and_synth_says_when_it_was_not(project: Project) -> None:
+    project.build("local")
+    project.write("functions/predict.py", "x = 1\n")
+    local = load_environments(project.root)["local"]
+
+    with pytest.raises(BuildError, match=r"functions/predict\.py as built for .* is older") as caught:
+        find_layer(project.root, local, function_asset("predict"))
+    assert (caught.value.code, caught.value.next_step) == ("layer_stale", "Run 'modelyard build'.")
+
+    project.build("local")
+    assert project.said.splitlines()[-1].startswith("Layers and functions: 1 built, 4 up to date")
+    assert find_layer(project.root, local, function_asset("predict")).bytecode is not None
+
+
+def test_a_function_that_is_not_there_is_said_by_its_path(project: Project) -> None:
+    with pytest.raises(BuildError, match=r"functions/absent\.py is not there"):
+        find_layer(project.root, load_environments(project.root)["local"], function_asset("absent"))
+
+
+def test_a_function_that_does_not_compile_is_named_by_its_file(project: Project) -> None:
+    project.write("functions/predict.py", "def handler(:\n")
+
+    with pytest.raises(BuildError, match=r"functions/predict\.py does not compile") as caught:
+        project.build("local")
+
+    assert "SyntaxError" in caught.value.message
+    assert str(project.root) not in caught.value.message
+
+
+def test_a_layer_leaves_out_what_another_brings_and_its_wheel_is_not_asked_for(project: Project) -> None:
+    shared = (project.root / "layers/serving/requirements.txt").read_text()
+    lock = project.root / "layers/api/requirements.txt"
+    lock.write_text(lock.read_text() + shared)
+
+    layers = project.build("local")[LOCAL]
+
+    assert layers["api"].left_out == (("engine", "serving"),)
+    assert "engine" not in layers["api"].modules
+    assert "engine" in layers["serving"].modules

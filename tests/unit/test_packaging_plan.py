@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from modelyard.environments import Environment
-from modelyard.errors import BuildError
-from modelyard.packaging.fit import UNZIPPED_LIMIT, check_fit
+from modelyard.errors import BuildError, SpecError
+from modelyard.packaging.fit import UNZIPPED_LIMIT, Fit, check_fit
 from modelyard.packaging.manifest import LayerManifest, commit, read_manifest
 from modelyard.packaging.sources import layer_source
 from modelyard.packaging.targets import BuildTarget, function_sets, layers_of, plan
@@ -60,9 +60,16 @@ def layer(**changes: object) -> LayerManifest:
         bytecode="3.13.0",
         packages=(("numpy", 1000),),
         modules=("numpy",),
+        pruned=(("tests", 5),),
+        left_out=(("anyio", "api"),),
         path=Path("layer.zip"),
     )
     return replace(base, **changes)  # type: ignore[arg-type]
+
+
+def fit(*layers: LayerManifest, function_bytes: int = 0, title: str = "the function") -> Fit:
+    function = layer(name="function-x", unzipped_bytes=function_bytes, packages=())
+    return Fit(title=title, target=ARM.name, layers=layers, function=function)
 
 
 def write(folder: Path, files: dict[str, str]) -> Path:
@@ -79,7 +86,7 @@ def test_each_architecture_that_a_model_uses_is_a_target_of_its_own() -> None:
     planned = plan(function_sets(CLOUD, [model(TRAINED), model(BROUGHT)]))
 
     assert planned == {
-        BuildTarget("3.13", "arm64"): ("api", "core", "serving", "training"),
+        BuildTarget("3.13", "arm64"): ("api", "core", "lean", "serving", "training"),
         BuildTarget("3.13", "x86_64"): ("core", "model-brought", "serving"),
     }
 
@@ -93,7 +100,7 @@ def test_training_is_not_built_for_models_that_are_only_served() -> None:
 def test_the_local_environment_has_one_target_whatever_the_models_say() -> None:
     planned = plan(function_sets(LOCAL, [model(TRAINED), model(BROUGHT)]))
 
-    assert planned == {BuildTarget(HERE, "local"): ("api", "core", "model-brought", "serving", "training")}
+    assert planned == {BuildTarget(HERE, "local"): ("api", "core", "lean", "model-brought", "serving", "training")}
 
 
 def test_environments_with_the_same_python_share_their_layers() -> None:
@@ -104,7 +111,28 @@ def test_environments_with_the_same_python_share_their_layers() -> None:
 
 def test_a_models_own_layer_comes_last_and_only_where_it_has_code() -> None:
     assert layers_of("predict", model(BROUGHT)) == ("core", "serving", "model-brought")
-    assert layers_of("predict", model(TRAINED)) == ("core", "serving")
+    assert layers_of("predict", model(TRAINED)) == ("core", "lean")
+
+
+LEAN = BROUGHT.replace('code = "brought_model"\n', "").replace("[endpoint]", '[endpoint]\nengine = "lean"')
+
+
+def test_the_engine_decides_which_layer_an_endpoint_carries() -> None:
+    lean = model(LEAN)
+
+    assert lean.spec.engine == "lean"
+    assert layers_of("predict", lean) == ("core", "lean")
+    assert plan(function_sets(CLOUD, [lean]))[BuildTarget("3.13", "x86_64")] == ("core", "lean")
+
+
+def test_a_model_without_code_of_its_own_gets_the_lean_engine() -> None:
+    assert model(TRAINED).spec.engine == "lean"
+    assert model(BROUGHT).spec.engine == "standard", "its code is given numpy arrays"
+
+
+def test_the_lean_engine_beside_code_that_wants_numpy_is_refused() -> None:
+    with pytest.raises(SpecError, match=r"endpoint\.engine: is 'lean' beside model\.code"):
+        model(BROUGHT.replace("[endpoint]", '[endpoint]\nengine = "lean"'))
 
 
 # --- inputs
@@ -168,14 +196,14 @@ def test_a_missing_lock_is_said_with_its_path(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match=r"layers/training/requirements\.txt is not there") as caught:
         layer_source(project(tmp_path), "training")
 
-    assert "layers/training/requirements.in" in str(caught.value.next_step)
+    assert "requirements.in" in str(caught.value.next_step)
 
 
 # --- what fits
 
 
 def test_a_set_that_fills_the_limit_to_the_byte_fits() -> None:
-    check_fit([layer(unzipped_bytes=UNZIPPED_LIMIT - 10)], 10)
+    check_fit(fit(layer(unzipped_bytes=UNZIPPED_LIMIT - 10), function_bytes=10), {})
 
 
 def test_one_byte_more_is_refused_with_the_heaviest_packages_and_what_to_do() -> None:
@@ -187,29 +215,29 @@ def test_one_byte_more_is_refused_with_the_heaviest_packages_and_what_to_do() ->
     )
 
     with pytest.raises(BuildError) as caught:
-        check_fit([core, training], 1, title="train")
+        check_fit(fit(core, training, function_bytes=1, title="train"), {})
 
     lines = caught.value.message.splitlines()
-    assert lines[0].startswith("train takes 262.1 MB unzipped")
+    assert lines[0].startswith("train (python3.13-arm64) takes 262.1 MB unzipped")
     assert "262,144,000 bytes" in lines[0]
     assert lines[1].split() == ["scipy", "190.0", "MB", "in", "training"]
     assert lines[2].split() == ["numpy", "72.1", "MB", "in", "training"]
     assert caught.value.code == "too_large"
-    assert "layers/training/requirements.in" in str(caught.value.next_step)
+    assert "requirements.in" in str(caught.value.next_step)
 
 
 def test_a_model_that_is_too_heavy_is_told_its_own_folder() -> None:
     heavy = layer(name="model-digits", unzipped_bytes=UNZIPPED_LIMIT + 1, packages=(("digits_model", UNZIPPED_LIMIT),))
 
     with pytest.raises(BuildError) as caught:
-        check_fit([heavy], 0)
+        check_fit(fit(heavy), {})
 
     assert "models/digits/python" in str(caught.value.next_step)
 
 
 def test_six_layers_are_one_too_many() -> None:
     with pytest.raises(BuildError, match="has 6 layers") as caught:
-        check_fit([layer()] * 6, 0)
+        check_fit(fit(*[layer()] * 6), {})
 
     assert caught.value.code == "too_many_layers"
 
@@ -246,7 +274,7 @@ def test_a_zip_that_is_not_whole_counts_as_no_layer(tmp_path: Path) -> None:
     assert read_manifest(tmp_path / "layer") is None
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 0}', '{"format": 1}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 0}', '{"format": 2}'])
 def test_a_manifest_that_cannot_be_understood_counts_as_no_layer(tmp_path: Path, text: str) -> None:
     write(tmp_path, {"manifest.json": text})
 

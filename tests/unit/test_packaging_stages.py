@@ -1,5 +1,6 @@
 """The stages of a layer's build: install, prune, compile, zip."""
 
+import importlib.metadata
 import os
 import stat
 import sys
@@ -44,13 +45,13 @@ def test_pips_index_counts_for_uv_unless_uv_has_its_own() -> None:
 
 
 def test_wheels_are_for_the_target_with_hashes_and_nothing_is_built(tmp_path: Path) -> None:
-    command = install_command(tmp_path / "requirements.txt", tmp_path, ARM)
+    command = install_command(tmp_path, ARM)
 
     assert {"--require-hashes", "--no-deps", "--no-compile-bytecode"} <= set(command)
     assert command[command.index("--only-binary") + 1] == ":all:"
     assert command[command.index("--python-platform") + 1] == "aarch64-manylinux_2_28"
     assert command[command.index("--python-version") + 1] == "3.13"
-    assert "--python-platform" not in install_command(tmp_path / "r.txt", tmp_path, BuildTarget(HERE, "local"))
+    assert "--python-platform" not in install_command(tmp_path, BuildTarget(HERE, "local"))
 
 
 @pytest.mark.parametrize(
@@ -102,7 +103,13 @@ def test_a_program_that_hangs_is_ended_at_its_deadline(tmp_path: Path) -> None:
         ("serving", "onnxruntime/capi/libonnxruntime.so.1.31.1"),
         ("serving", "onnxruntime/capi/libonnxruntime.1.31.1.dylib"),
         ("serving", "onnxruntime/transformers/optimizer.py"),
-        ("serving", "google/protobuf/message.py"),
+        ("lean", "onnxruntime/capi/onnxruntime_pybind11_state.so"),
+        ("lean", "onnxruntime/capi/libonnxruntime_providers_shared.so"),
+        ("lean", "onnxruntime/__init__.py"),
+        ("lean", "onnxruntime-1.31.1.dist-info/METADATA"),
+        ("api", "pydantic/v1/main.py"),
+        ("api", "aws_lambda_powertools/event_handler/api_gateway.py"),
+        ("api", "aws_lambda_powertools/utilities/parser/parser.py"),
         ("training", "onnx/backend/test/data/node/test_abs/model.onnx"),
         ("training", "sklearn/datasets/data/iris.csv"),
         ("training", "scipy/signal/__init__.py"),
@@ -110,7 +117,7 @@ def test_a_program_that_hangs_is_ended_at_its_deadline(tmp_path: Path) -> None:
     ],
 )
 def test_what_no_function_reads_goes(layer: str, path: str) -> None:
-    assert pruned(layer, [path]) == [path]
+    assert list(pruned(layer, [path])) == [path]
 
 
 @pytest.mark.parametrize(
@@ -127,22 +134,26 @@ def test_what_no_function_reads_goes(layer: str, path: str) -> None:
         ("training", "sklearn/utils/_testing.py"),
         ("api", "opentelemetry_api-1.45.2.dist-info/entry_points.txt"),
         ("api", "starlette/testclient.py"),
+        ("api", "aws_lambda_powertools/utilities/jmespath_utils/__init__.py"),
+        ("api", "aws_lambda_powertools/logging/logger.py"),
+        ("lean", "onnxruntime/capi/libonnxruntime.so.1.31.1"),
+        ("lean", "onnxruntime/capi/libonnxruntime.1.31.1.dylib"),
     ],
 )
 def test_what_some_function_reads_stays(layer: str, path: str) -> None:
-    assert pruned(layer, [path]) == []
+    assert not pruned(layer, [path])
 
 
 def test_a_rule_for_one_layer_leaves_the_others_alone() -> None:
-    rules = [Rule("why", ("*/engine.so",), layers=("serving",))]
+    rules = [Rule("an engine", "why", ("*/engine.so",), layers=("serving",))]
 
-    assert pruned("serving", ["x/engine.so"], rules) == ["x/engine.so"]
-    assert pruned("lean", ["x/engine.so"], rules) == []
+    assert pruned("serving", ["x/engine.so"], rules) == {"x/engine.so": rules[0]}
+    assert pruned("lean", ["x/engine.so"], rules) == {}
 
 
 def test_every_pruning_rule_says_why_and_names_something() -> None:
-    assert all(rule.reason and rule.patterns for rule in RULES)
-    assert {name for rule in RULES for name in rule.layers} <= {"serving", "training", "api"}
+    assert all(rule.saves and rule.reason and rule.patterns for rule in RULES)
+    assert {name for rule in RULES for name in rule.layers} <= {"lean", "serving", "training", "api"}
 
 
 def test_pruning_removes_files_and_the_folders_that_they_leave_empty(tmp_path: Path) -> None:
@@ -150,8 +161,23 @@ def test_pruning_removes_files_and_the_folders_that_they_leave_empty(tmp_path: P
 
     freed = prune("api", tmp_path)
 
-    assert freed == 5
+    assert freed == {"tests": 5}
     assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")) == ["a", "a/x.py"]
+
+
+def test_of_a_packages_metadata_the_headers_stay_and_the_installers_cache_is_not_touched(tmp_path: Path) -> None:
+    headers, page = "Metadata-Version: 2.4\nName: x\nVersion: 1.0\nRequires-Dist: y\n", "\n# The page on PyPI\n\nlong\n"
+    cached = write(tmp_path, {"cache/METADATA": headers + page}) / "cache/METADATA"
+    tree = tmp_path / "tree"
+    (tree / "x-1.0.dist-info").mkdir(parents=True)
+    (tree / "x-1.0.dist-info/METADATA").hardlink_to(cached)
+
+    freed = prune("api", tree)
+
+    assert (tree / "x-1.0.dist-info/METADATA").read_text() == headers
+    assert importlib.metadata.Distribution.at(tree / "x-1.0.dist-info").version == "1.0"
+    assert freed == {"metadata": len(page)}
+    assert cached.read_text() == headers + page
 
 
 # --- bytecode
@@ -163,7 +189,7 @@ def test_bytecode_is_unchecked_names_lambdas_path_and_is_the_same_each_time(tmp_
     source = "def f(x):\n    return x in {'a', 'b', 'c', 'd'}\n"
     trees = [write(tmp_path / name, {"pkg/__init__.py": source, "pkg/more.py": "y = 'a'\n"}) for name in ("one", "two")]
 
-    outcomes = [compile_tree(tree, interpreter) for tree in trees]
+    outcomes = [compile_tree(tree, interpreter, root="/opt/python") for tree in trees]
     one, two = ([path.read_bytes() for path in sorted(tree.rglob("*.pyc"))] for tree in trees)
 
     assert all(outcome.complete for outcome in outcomes)
@@ -179,7 +205,7 @@ def test_a_file_that_does_not_compile_is_reported_and_the_others_are_compiled(tm
     assert interpreter is not None
     write(tmp_path, {"bad.py": "def x(:\n", "good.py": "y = 1\n"})
 
-    outcome = compile_tree(tmp_path, interpreter)
+    outcome = compile_tree(tmp_path, interpreter, root="/opt/python")
 
     assert not outcome.complete
     assert "SyntaxError" in outcome.output
@@ -277,7 +303,7 @@ def test_moving_a_byte_from_one_file_to_the_next_changes_the_digest(tmp_path: Pa
 def test_everything_lies_under_python_and_lambda_may_read_it(tmp_path: Path) -> None:
     tree = write(tmp_path / "tree", {"pkg/__init__.py": ""})
     (tree / "pkg/__init__.py").chmod(0o600)
-    write_archive(tree, tmp_path / "layer.zip", level=1)
+    write_archive(tree, tmp_path / "layer.zip", level=1, prefix="python/")
 
     with zipfile.ZipFile(tmp_path / "layer.zip") as archive:
         (entry,) = archive.infolist()

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelyard.errors import AdmissionError, ModelError, RequestError
+from modelyard.predictor.arrays import from_numpy, to_numpy
 from modelyard.predictor.code import ModelCode
 from modelyard.predictor.predictor import Predictor
-from modelyard.predictor.standard import threads_for
+from modelyard.predictor.threads import threads_for
 from tests.fakes import onnx_models
 
 TABLE = onnx_models.echo(
@@ -103,8 +104,8 @@ def test_a_missing_value_does_not_let_an_overflow_through():
 
 
 class _IsNaN:
-    def run(self, feeds: dict) -> list:
-        return [np.isnan(feeds["x"]).astype(np.float32)]
+    def run(self, arrays: list) -> list:
+        return [from_numpy(np.isnan(to_numpy(arrays[0])).astype(np.float32))]
 
 
 def test_the_largest_batch_is_answered_and_one_more_is_refused():

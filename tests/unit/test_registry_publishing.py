@@ -11,7 +11,7 @@ import pytest
 from modelyard.errors import AWSError, ConflictError, ModelyardError, UsageError
 from modelyard.ports import ConditionFailedError
 from modelyard.registry import keys
-from modelyard.version import Lineage, artifact_key
+from modelyard.version import Lineage, Signature, TensorSpec, artifact_key
 from tests.fakes.broken_stores import Outage
 from tests.fakes.registries import SIGNATURE, Yard, register
 from tests.fakes.stores import InMemoryArtifactStore, InMemoryRecordStore
@@ -102,6 +102,10 @@ def test_a_later_version_may_change_the_description_in_the_listing_too(yard: Yar
         ({"contract": {"a": [math.inf]}}, "invalid_json"),
         ({"contract": {"a": "x" * 300_000}}, "invalid_text"),
         ({"contract": {str(n): "x" * 1000 for n in range(300)}}, "manifest_too_large"),
+        ({"contract": {"columns": {}}}, "invalid_contract"),
+        ({"contract": {"format": 1, "rows": 0, "fields": {}}}, "invalid_contract"),
+        ({"accept_breaking": " "}, "reason_required"),
+        ({"accept_breaking": "\ud800"}, "invalid_text"),
         ({"note": "\ud800"}, "invalid_text"),
         ({"note": "x" * 5000}, "invalid_text"),
         ({"note": "\x1b[2Jgone"}, "invalid_text"),
@@ -244,8 +248,11 @@ def test_the_store_refuses_bytes_that_were_changed_on_the_way(yard: Yard) -> Non
 
 
 def test_a_manifest_in_one_item_stays_under_the_limit_of_the_table(yard: Yard) -> None:
-    contract = {"columns": {f"column {n}": {"minimum": n / 7, "maximum": None, "n": n} for n in range(3000)}}
-    version = yard.add(contract=contract)
+    inputs = tuple(TensorSpec(f"column {n}", "float32", (None, 1)) for n in range(1000))
+    said = {"dtype": "float32", "shape": [None, 1], "mode": "reject", "nulls": True, "null_rate": 1 / 3}
+    fields = {tensor.name: {**said, "minimum": n / 7, "maximum": n + 0.5} for n, tensor in enumerate(inputs)}
+    contract = {"format": 1, "rows": 9, "fields": fields}
+    version = yard.add(contract=contract, signature=Signature(inputs, SIGNATURE.outputs))
     stored = yard.records._items["MODEL#weather"][keys.version(1)]
     assert version.manifest.contract == contract
     assert size_in_table({"M": stored}) < 400 * 1024

@@ -249,3 +249,28 @@ def test_a_data_set_larger_than_the_memory_is_refused_before_it_is_read(bench: B
     assert verdict["status"] == "invalid"
     assert "have 300.0 MB together; with 3,008 MB of memory this step takes 125.3 MB at most" in verdict["reason"]
     assert bench.uploads.reads == [(found["key"], found["version_id"])]
+
+
+def test_values_that_the_live_version_promises_nothing_about_are_remarked_on_and_learnt_from(bench: Bench) -> None:
+    bench.run(bench.upload(YEAR), "run-1")
+    odd = edited(column("wind", lambda at, row: "99" if at in (3, 7) else row["wind"]))
+    state = bench.accept(odd, "2013.csv", "run-2")
+    assert state["validation"]["status"] == "valid"
+    (remark,) = [found for found in state["validation"]["remarks"] if "live version" in found]
+    assert remark == (
+        "2013.csv: column 'wind' is 99 on line 5 and differs on 1 more; of the live version, allowed is -3.25 to 13.75"
+    )
+
+
+def test_a_column_that_became_text_is_not_compared_with_numbers(bench: Bench) -> None:
+    bench.run(bench.upload(YEAR), "run-1")
+    features = {
+        "date": "date",
+        "precipitation": "number",
+        "temp_max": "number",
+        "temp_min": "number",
+        "wind": "category",
+    }
+    bench.plan = weather_plan(features=features)
+    verdict = bench.accept(NEXT, "2013.csv", "run-2")["validation"]
+    assert (verdict["status"], verdict["remarks"]) == ("valid", [])

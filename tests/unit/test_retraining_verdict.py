@@ -7,9 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from modelyard.contract.document import parse
+from modelyard.contract.rules import Accepted, FieldRules, Rules
 from modelyard.errors import ConflictError, NotFoundError, RequestError, UsageError
 from modelyard.pointer import pointer_key
 from modelyard.retraining import training_step
+from modelyard.training.plan import Plan
 from modelyard.training.search import Score
 from modelyard.version import Lineage, OutputSpec, Signature, TensorSpec
 from tests.fakes.onnx_models import echo, logarithm, row_sum
@@ -31,6 +34,12 @@ def brought(bench: Bench, model: bytes, signature: Signature, *, task: Any = "mu
     version = bench.registry.register("tested", model, task=task, signature=signature, lineage=Lineage()).version
     bench.registry.promote("tested", version.number, reason="brought")
     return version.number
+
+
+def accepting(found: Plan, version: int = 1) -> Plan:
+    """The plan of somebody who answers for what the callers of a version stumble over."""
+    rules = Rules(accept_breaking=Accepted(version, "the callers are ready"))
+    return msgspec.structs.replace(found, contract=rules)
 
 
 def report(bench: Bench, state: dict[str, Any]) -> dict[str, Any]:
@@ -122,7 +131,7 @@ def test_a_champion_from_before_a_column_was_added_is_compared_by_the_columns_it
     few = {"date": "date", "wind": "number"}
     bench.plan = plan(target="weather", features=few)
     bench.run(bench.upload(YEAR), "run-1")
-    bench.plan = weather_plan()
+    bench.plan = accepting(weather_plan())
     state = bench.run(bench.upload(NEXT, "2013.csv"), "run-2")
     assert "of the champion on" in state["evaluation"]["reason"]
     assert live(bench) == (2, 2)
@@ -130,7 +139,7 @@ def test_a_champion_from_before_a_column_was_added_is_compared_by_the_columns_it
 
 def test_a_champion_that_needs_a_column_which_is_gone_is_not_compared_with_and_that_is_said(bench: Bench) -> None:
     bench.run(bench.upload(YEAR), "run-1")
-    bench.plan = plan(target="weather", features={"date": "date", "temp_max": "number"})
+    bench.plan = accepting(plan(target="weather", features={"date": "date", "temp_max": "number"}))
     state = bench.run(bench.upload(NEXT, "2013.csv"), "run-2")
     assert "of the baseline without learning" in state["evaluation"]["reason"]
     assert state["evaluation"]["reason"].endswith(
@@ -144,6 +153,7 @@ def test_a_champion_that_needs_a_column_which_is_gone_is_not_compared_with_and_t
 def test_a_champion_with_hundreds_of_other_columns_makes_no_reason_too_long_for_the_ledger(bench: Bench) -> None:
     inputs = tuple(TensorSpec(f"a_rather_long_name_of_a_column_{at}", "float32", (None, 1)) for at in range(500))
     brought(bench, row_sum(), Signature(inputs, (OutputSpec("y", "float32", (None, 1)),)))
+    bench.plan = accepting(bench.plan)
     state = bench.run(bench.upload(YEAR), "run-1")
     assert state["promoted"]["version"] == 2
     assert len(state["evaluation"]["reason"]) == 900
@@ -165,13 +175,77 @@ COLUMN = Signature((TensorSpec("x", "float32", (None, 1)),), (OutputSpec("x_out"
     ids=["outputs of its own", "fails on these rows", "takes another type", "does not load"],
 )
 def test_a_champion_that_cannot_answer_todays_rows_does_not_hold_its_place_for_ever(champion: bytes, said: str) -> None:
-    bench = Bench(plan(target="y", features={"x": "number"}, task="binary"))
+    bench = Bench(accepting(plan(target="y", features={"x": "number"}, task="binary")))
     brought(bench, champion, COLUMN)
     rows = [[at - 30, "low" if at < 30 else "high"] for at in range(60)]
     state = bench.run(bench.upload(csv_file(["x", "y"], rows)), "run-1")
     assert f"; the champion, version 1, {said}" in state["evaluation"]["reason"]
     assert state["evaluation"]["reason"].endswith(": not compared with it")
     assert live(bench) == (2, 2)
+
+
+def test_a_version_promises_what_its_data_held_those_rows_included_that_it_was_measured_on(bench: Bench) -> None:
+    bench.run(bench.upload(YEAR), "run-1")
+    contract = parse(bench.registry.version("tested", 1).manifest.contract)
+    assert contract.rows == 366
+    warmest, date = contract.fields["temp_max"], contract.fields["date"]
+    assert warmest.seen == (-1.1, 34.4)
+    assert (warmest.minimum, warmest.maximum, warmest.mode) == (-18.85, 52.15, "reject")
+    assert (date.categories, date.nulls, warmest.nulls, warmest.null_rate) == (None, False, True, 0.0)
+    bench.run(bench.upload(NEXT, "2013.csv"), "run-2")
+    assert live(bench) == (2, 2), "more data never makes a promise narrower"
+    assert parse(bench.registry.version("tested", 2).manifest.contract).rows == 731
+
+
+BREAKING: dict[str, tuple[Plan, str]] = {
+    "a column less": (
+        weather_plan(features={"date": "date", "precipitation": "number", "temp_max": "number", "wind": "number"}),
+        "input 'temp_min' is gone",
+    ),
+    "a narrower range": (
+        msgspec.structs.replace(weather_plan(), contract=Rules(fields={"wind": FieldRules(maximum=5.0)})),
+        "allowed values of input 'wind' are -4.15 to 5, and were -3.25 to 13.75",
+    ),
+    "accepted for another version": (
+        accepting(plan(target="weather", features={"date": "date", "temp_max": "number"}), version=2),
+        "input 'wind' is gone",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BREAKING)
+def test_a_challenger_that_would_break_callers_is_rejected_with_what_breaks(bench: Bench, case: str) -> None:
+    changed, said = BREAKING[case]
+    bench.run(bench.upload(YEAR), "run-1")
+    bench.plan = changed
+    state = bench.run(bench.upload(NEXT, "2013.csv"), "run-2")
+    assert "registered" not in state
+    assert live(bench) == (1, 1)
+    assert state["evaluation"]["passed"] is False
+    assert said in state["evaluation"]["findings"]
+    run, entry = bench.registry.run("tested", "run-2"), bench.registry.history("tested").items[0]
+    assert run.status == entry.kind == "rejected"
+    assert "it would break callers of the champion, version 1: " in run.reason
+    assert entry.details["findings"] == state["evaluation"]["findings"]
+    assert report(bench, state)["breaks"] == state["evaluation"]["findings"]
+
+
+def test_accepted_breaks_of_a_challenger_go_to_the_ledger_with_the_reason(bench: Bench) -> None:
+    bench.run(bench.upload(YEAR), "run-1")
+    bench.plan = accepting(plan(target="weather", features={"date": "date", "temp_max": "number"}))
+    bench.run(bench.upload(NEXT, "2013.csv"), "run-2")
+    (entry,) = [found for found in bench.registry.history("tested").items if found.kind == "registered"][:1]
+    assert (entry.version, entry.reason) == (2, "the callers are ready")
+    assert entry.details["live"] == 1
+    assert "input 'wind' is gone" in entry.details["breaks"]
+
+
+def test_limits_that_do_not_go_with_the_data_end_the_run_as_a_rejection(bench: Bench) -> None:
+    rules = Rules(fields={"wind": FieldRules(minimum=1000.0)})
+    bench.plan = msgspec.structs.replace(bench.plan, contract=rules)
+    state = bench.run(bench.upload(YEAR), "run-1")
+    assert bench.registry.run("tested", "run-1").status == "rejected"
+    assert "contract.fields.wind allows from 1000 to" in state["conclusion"]["reason"]
 
 
 def test_a_champion_whose_file_is_gone_ends_the_run_as_a_failure(bench: Bench) -> None:
@@ -323,6 +397,7 @@ def test_data_that_nothing_can_be_trained_on_ends_as_a_rejection_in_words(case: 
     assert state["evaluation"] == {
         "passed": False,
         "reason": state["training"]["reason"],
+        "findings": [],
         "metrics": {},
         "champion": None,
         "revision": 0,

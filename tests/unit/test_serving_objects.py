@@ -79,3 +79,28 @@ def test_the_client_brings_neither_boto3_nor_asyncio():
     )
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
     assert ran.stdout.strip() == "[]"
+
+
+def test_what_is_put_can_be_read_and_a_second_put_replaces_it(bucket):
+    objects = open_bucket("artifacts", bucket.environment)
+    for content in (b"one", b"", b"x" * 6_000_000):  # obstore would send the last one in parts
+        objects.put("captures/m/a b+c.jsonl", content)
+        assert objects.get("captures/m/a b+c.jsonl")[0] == content
+    assert len(bucket.written) == 3
+
+
+@pytest.mark.parametrize(("status", "error"), [(403, CredentialsError), (500, AWSError)])
+def test_a_put_that_fails_says_that_it_was_a_write(bucket, monkeypatch, status, error):
+    monkeypatch.setattr(module, "RETRIES", 0)
+    bucket.status = status
+    with pytest.raises(error, match=r"write artifacts/k") as caught:
+        open_bucket("artifacts", bucket.environment).put("k", b"x")
+    assert caught.value.next_step
+
+
+def test_to_reconnect_leaves_a_bucket_usable(bucket):
+    bucket.put("k", b"one")
+    objects = open_bucket("artifacts", bucket.environment)
+    objects.get("k")
+    objects.reconnect()
+    assert objects.get("k")[0] == b"one"

@@ -10,9 +10,14 @@ from pathlib import Path
 import pytest
 
 from modelyard.errors import RequestError
-from modelyard.serving.request import MAX_BODY_BYTES, read_instances
+from modelyard.predictor import reader
+from modelyard.serving.request import MAX_BODY_BYTES, read_body
 
 EVENT = json.loads((Path(__file__).parents[1] / "events" / "http_api_v2_predict.json").read_text())
+
+
+def read_instances(event: object) -> list:
+    return reader.read_instances(read_body(event)[1])
 
 
 def event(body=None, *, headers=None, binary=False) -> dict:

@@ -222,6 +222,40 @@ def test_a_secret_in_plain_text_is_refused():
             changed(TRAINED, '"weather/"', '"digits/"'),
             "triggers[0].prefix: 'digits/' must start with 'weather/', the model's own",
         ),
+        (
+            TRAINED + "[contract.fields]\nwnd = { minimum = 0.0 }",
+            "contract.fields.wnd: is no input of the model; did you mean 'wind'?",
+        ),
+        (
+            TRAINED + "[contract.fields]\nwind = { minimum = 2.0, maximum = 1.0 }",
+            "contract.fields.wind.minimum: 2.0 is above the maximum, 1.0",
+        ),
+        (
+            changed(TRAINED, '{ kind = "number" }', '{ kind = "category" }')
+            + "[contract.fields]\nwind = { maximum = 1.0 }",
+            "contract.fields.wind: has a range; 'wind' is text",
+        ),
+        (
+            changed(TRAINED, '{ kind = "number" }', '{ kind = "date" }')
+            + "[contract.fields]\nwind = { mode = 'clip' }",
+            "contract.fields.wind.mode: 'wind' is text, which cannot be clipped; 'reject' or 'warn'",
+        ),
+        (
+            TRAINED + "[contract]\nsample = 'a.csv'",
+            "contract.sample: stands beside [training]; what a trained model saw is its training data",
+        ),
+        (
+            BROUGHT + "[contract]\naccept_breaking = { version = 1, reason = 'x' }",
+            "contract.accept_breaking: is for retraining; a model that is brought has 'register --accept-breaking'",
+        ),
+        (
+            TRAINED + "[contract]\naccept_breaking = { version = 1, reason = ' ' }",
+            "contract.accept_breaking.reason: it is empty; say it in a sentence",
+        ),
+        (
+            BROUGHT + "[contract]\nmode = 'ignore'",
+            "contract.mode: must be 'reject', 'clip' or 'warn' (got 'ignore')",
+        ),
     ],
 )
 def test_keys_that_disagree_are_one_finding(text, finding):
@@ -276,6 +310,10 @@ prefix = "other/"
         "[training]\ncandidates = [1, { kind = [], grid = 1 }]\nfeatures = { a = 1 }\ntarget = []\n"
         "[model]\ntask = 'binary'",
         "triggers = [1, { prefix = 1 }]\n[training]\n[model]\nname = []",
+        "contract = 1",
+        "[contract]\nfields = 1\nsample = 2\naccept_breaking = []",
+        "[contract.fields]\nx = 1\ny = { minimum = 'a', maximum = [] }\n"
+        "[training]\nfeatures = { x = 1, y = { kind = [] } }",
     ],
 )
 def test_rules_between_keys_survive_any_type(text):
@@ -306,13 +344,16 @@ def test_a_folder_without_a_spec_says_how_to_get_one(tmp_path):
 
 
 def test_what_the_spec_names_has_to_be_there_and_is_told_with_all_else(tmp_path):
-    path = folder(tmp_path, "other", BROUGHT + 'code = "own"\nexample = "e.json"\ncolour = 1')
+    path = folder(
+        tmp_path, "other", BROUGHT + 'code = "own"\nexample = "e.json"\ncolour = 1\n[contract]\nsample = "s.csv"'
+    )
     assert folder_findings(path) == [
         "models/other/model.toml: model.colour: unknown key; known here: name, task, description, owner, tags, "
         "artifact, code, example",
         "models/other/model.toml: model.name: 'digits' differs from the folder's name 'other'; the two are the same",
         "models/other/model.toml: model.artifact: 'digits.onnx' is not a file in the model's folder",
         "models/other/model.toml: model.example: 'e.json' is not a file in the model's folder",
+        "models/other/model.toml: contract.sample: 's.csv' is not a file in the model's folder",
         "models/other/model.toml: model.code: python/own/__init__.py is missing from the model's folder",
     ]
 

@@ -1,20 +1,21 @@
 """Two versions side by side: what differs, and which of it breaks those who call the model.
 
-A pure function of two manifests. It breaks callers what makes a request of yesterday wrong (an input that is gone, new
-or of another kind), or an answer of today unexpected (an output or a class that is gone, another form). A class that is
-new, other bytes and better metrics do not.
+A pure function of two manifests. What breaks callers is decided in ``modelyard.contract.breaking``, by the rule that a
+registration is refused by; here it stands beside the difference that it comes from.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
 
+from modelyard.contract.breaking import breaking
+from modelyard.contract.signatures import Break, Kind, Role, described, renamed
 from modelyard.metrics import METRICS
 from modelyard.version import Lineage, Manifest, OutputSpec, TensorSpec, Version
 
 Change = Literal["added", "removed", "renamed", "changed"]
-Shape = tuple[int | None, ...]
+Said = tuple[Role, str, Kind]
 
 
 class Side(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,14 +92,15 @@ def compare(a: Version, b: Version, *, together: Together | None = None) -> Comp
         together: Their metrics on the same rows, where there are such; see ``same_rows``.
     """
     one, two = a.manifest, b.manifest
-    signature = tuple(_signature(one, two))
+    broken = breaking(one, two)
+    signature = tuple(_signature(one, two, broken))
     return Comparison(
         a=_side(a),
         b=_side(b),
         same_bytes=one.digest == two.digest,
-        breaking=tuple(difference.breaks for difference in signature if difference.breaks),
+        breaking=tuple(found.sentence for found in broken),
         signature=signature,
-        contract=tuple(_contract(one.contract, two.contract)),
+        contract=tuple(_contract(one, two, broken)),
         metrics=_metrics(one.metrics, two.metrics),
         together=together,
         lineage=tuple(_lineage(one.lineage, two.lineage)),
@@ -130,133 +132,102 @@ def _side(version: Version) -> Side:
 # -- signature ----------------------------------------------------------------------------------------------------
 
 
-def _signature(a: Manifest, b: Manifest) -> Iterator[Difference]:
+def _signature(a: Manifest, b: Manifest, broken: Sequence[Break]) -> Iterator[Difference]:
+    said = {(found.role, found.field, found.kind): found.sentence for found in broken}
     if a.task != b.task:
         yield Difference(what="task", change="changed", a=a.task, b=b.task)
-    yield from _tensors("input", a.signature.inputs, b.signature.inputs)
-    yield from _tensors("output", a.signature.outputs, b.signature.outputs)
-    counts = len(a.signature.outputs), len(b.signature.outputs)
-    if counts[0] != counts[1] and 1 in counts:  # one output is answered as its bare value, several as an object
-        forms = ["a bare value" if count == 1 else "an object" for count in counts]
-        yield Difference(
-            what="form of an answer", change="changed", a=forms[0], b=forms[1],
-            breaks=f"an answer was {forms[0]} and is {forms[1]}, by the number of outputs",
-        )  # fmt: skip
+    yield from _tensors("input", a.signature.inputs, b.signature.inputs, said)
+    yield from _tensors("output", a.signature.outputs, b.signature.outputs, said)
+    form = next((found for found in broken if found.kind == "answer_form"), None)
+    if form is not None:
+        what = "form of an answer"
+        yield Difference(what=what, change="changed", a=form.before, b=form.after, breaks=form.sentence)
 
 
-def _tensors(role: str, a: tuple[TensorSpec, ...], b: tuple[TensorSpec, ...]) -> Iterator[Difference]:
+def _tensors(
+    role: Role, a: tuple[TensorSpec, ...], b: tuple[TensorSpec, ...], said: Mapping[Said, str]
+) -> Iterator[Difference]:
     before, after = {tensor.name: tensor for tensor in a}, {tensor.name: tensor for tensor in b}
-    renamed = _renamed(a, b)
+    others = renamed(a, b)
     for name, tensor in before.items():
         what = f"{role} {name}"
         if name in after:
-            yield from _tensor(what, tensor, after[name])
-        elif name in renamed:
-            breaks = f"{role} {name!r} is gone; {renamed[name]!r} stands in its place"
-            yield Difference(what=what, change="renamed", a=name, b=renamed[name], breaks=breaks)
+            yield from _tensor(role, tensor, after[name], said)
+        elif name in others:
+            breaks = said[role, name, "renamed"]
+            yield Difference(what=what, change="renamed", a=name, b=others[name], breaks=breaks)
         else:
-            yield Difference(what=what, change="removed", a=_plain(tensor), breaks=f"{role} {name!r} is gone")
+            yield Difference(what=what, change="removed", a=described(tensor), breaks=said[role, name, "removed"])
     for name, tensor in after.items():
-        if name not in before and name not in renamed.values():
-            breaks = f"input {name!r} is new: requests without it are refused" if role == "input" else ""
-            yield Difference(what=f"{role} {name}", change="added", b=_plain(tensor), breaks=breaks)
+        if name not in before and name not in others.values():
+            breaks = said.get((role, name, "added"), "")
+            yield Difference(what=f"{role} {name}", change="added", b=described(tensor), breaks=breaks)
 
 
-def _renamed(a: tuple[TensorSpec, ...], b: tuple[TensorSpec, ...]) -> dict[str, str]:
-    """Names that changed while place, dtype and shape stayed; nothing of it where their number is another."""
-    if len(a) != len(b):
-        return {}
-    old, new = {tensor.name for tensor in a}, {tensor.name for tensor in b}
-    return {
-        one.name: two.name
-        for one, two in zip(a, b, strict=True)
-        if one.name not in new and two.name not in old and (one.dtype, one.shape) == (two.dtype, two.shape)
-    }
+def _tensor(role: Role, a: TensorSpec, b: TensorSpec, said: Mapping[Said, str]) -> Iterator[Difference]:
+    def changed(aspect: str, one: Any, two: Any, kind: Kind) -> Difference:
+        breaks = said.get((role, a.name, kind), "")
+        return Difference(what=f"{role} {a.name}: {aspect}", change="changed", a=one, b=two, breaks=breaks)
 
-
-def _tensor(what: str, a: TensorSpec, b: TensorSpec) -> Iterator[Difference]:
-    role, _, name = what.partition(" ")
     if a.dtype != b.dtype:
-        breaks = f"{role} {name!r} is {b.dtype}, and was {a.dtype}"
-        yield Difference(what=f"{what}: dtype", change="changed", a=a.dtype, b=b.dtype, breaks=breaks)
+        yield changed("dtype", a.dtype, b.dtype, "retyped")
     if a.shape != b.shape:
-        breaks = ""
-        if not (_takes_more(a.shape, b.shape) if role == "input" else _row(a) == _row(b)):
-            breaks = f"{role} {name!r} has shape {show_shape(b.shape)}, and had {show_shape(a.shape)}"
-        yield Difference(what=f"{what}: shape", change="changed", a=list(a.shape), b=list(b.shape), breaks=breaks)
+        yield changed("shape", list(a.shape), list(b.shape), "reshaped")
     if isinstance(a, OutputSpec) and isinstance(b, OutputSpec) and a.classes != b.classes:
-        yield _classes(what, a.classes, b.classes)
-
-
-def _takes_more(a: Shape, b: Shape) -> bool:
-    """Whether an input of shape ``b`` takes all that one of shape ``a`` took: sizes only became free.
-
-    A column, ``[n, 1]``, is asked for as a bare value and not as a list, so it is no such case.
-    """
-    free = len(a) == len(b) and all(two in (None, one) for one, two in zip(a, b, strict=True))
-    return free and not (len(a) == 2 and a[1] == 1 and b[1] is None)
-
-
-def _row(output: TensorSpec) -> Shape:
-    """The shape of one answer; along its last axis classes are told apart by their names."""
-    named = isinstance(output, OutputSpec) and output.classes is not None
-    return output.shape[1:-1] if named else output.shape[1:]
-
-
-def _classes(what: str, a: tuple[str, ...] | None, b: tuple[str, ...] | None) -> Difference:
-    name = what.partition(" ")[2]
-    breaks = ""
-    if a is None or b is None:
-        breaks = f"output {name!r} {'names its classes now' if a is None else 'names its classes no more'}"
-    else:
-        gone = [repr(label) for label in a if label not in b]
-        if gone:
-            breaks = f"{'class' if len(gone) == 1 else 'classes'} {', '.join(gone)} of output {name!r} gone"
-    return Difference(what=f"{what}: classes", change="changed", a=_list(a), b=_list(b), breaks=breaks)
+        yield changed("classes", _list(a.classes), _list(b.classes), "dropped_class")
 
 
 def _list(classes: tuple[str, ...] | None) -> list[str] | None:
     return None if classes is None else list(classes)
 
 
-def _plain(tensor: TensorSpec) -> dict[str, Any]:
-    plain: dict[str, Any] = msgspec.to_builtins(tensor)
-    del plain["name"]
-    return plain
-
-
-def show_shape(shape: Shape) -> str:
-    """A shape as a person writes it; a size that may vary is ``n``.
-
-    Example:
-        >>> show_shape((None, 8, 8))
-        '[n, 8, 8]'
-    """
-    return f"[{', '.join('n' if size is None else str(size) for size in shape)}]"
-
-
 # -- contract, metrics, lineage -----------------------------------------------------------------------------------
 
 
-def _contract(a: dict[str, Any] | None, b: dict[str, Any] | None) -> Iterator[Difference]:
-    if a is None or b is None:
-        if a is not b:
-            yield Difference(what="contract", change="added" if a is None else "removed", a=a, b=b)
+_ASPECTS: dict[str, Kind] = {
+    "minimum": "narrowed",
+    "maximum": "narrowed",
+    "categories": "dropped_category",
+    "nulls": "nulls_refused",
+    "mode": "stricter_mode",
+}
+"""What a break of a contract is said beside."""
+_OF_THE_SIGNATURE = frozenset({"dtype", "shape"})
+"""Told of the signature already."""
+
+
+def _contract(a: Manifest, b: Manifest, broken: Sequence[Break]) -> Iterator[Difference]:
+    if a.contract is None or b.contract is None:
+        if a.contract is not b.contract:
+            yield Difference(
+                what="contract", change="added" if a.contract is None else "removed", a=a.contract, b=b.contract
+            )
         return
-    one, two = dict(a), dict(b)
-    columns = _columns(one.pop("columns", {})), _columns(two.pop("columns", {}))
-    for name in {**columns[0], **columns[1]}:
-        yield from _nested(f"column {name}", columns[0], columns[1], name)
+    said = {(found.field, found.kind): found.sentence for found in broken}
+    one, two = dict(a.contract), dict(b.contract)
+    fields = [found if isinstance(found, dict) else {} for found in (one.pop("fields", {}), two.pop("fields", {}))]
+    for name in {**fields[0], **fields[1]}:
+        for difference in _field(name, fields[0], fields[1]):
+            aspect = difference.what.rpartition(": ")[2]
+            kind = _ASPECTS.get(aspect)
+            # Once for each break: a range that is narrower on both sides is one.
+            breaks = said.pop((name, kind), "") if kind is not None else ""
+            yield msgspec.structs.replace(difference, breaks=breaks)
     for name in {**one, **two}:
         yield from _nested(name, one, two, name)
 
 
-def _columns(columns: Any) -> dict[str, Any]:
-    """Columns by name, whether they stand in an object or in a list."""
-    if isinstance(columns, dict):
-        return columns
-    named = [column for column in columns if isinstance(column, dict)] if isinstance(columns, list) else []
-    return {str(column.get("name")): {key: column[key] for key in column if key != "name"} for column in named}
+def _field(name: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[Difference]:
+    """What differs about one input, aspect by aspect; a whole field only where one side does not have it."""
+    what = f"field {name}"
+    one, two = a.get(name), b.get(name)
+    if not isinstance(one, dict) or not isinstance(two, dict):
+        yield from _nested(what, a, b, name)
+        return
+    for aspect in {**one, **two}:
+        if aspect not in _OF_THE_SIGNATURE and one.get(aspect) != two.get(aspect):
+            change: Change = "added" if aspect not in one else "removed" if aspect not in two else "changed"
+            yield Difference(what=f"{what}: {aspect}", change=change, a=one.get(aspect), b=two.get(aspect))
 
 
 def _nested(what: str, a: Mapping[str, Any], b: Mapping[str, Any], key: str) -> Iterator[Difference]:

@@ -2,10 +2,11 @@
 
 The database is the truth; the pointer repeats it for readers that cannot afford a database client. It is a function of
 the deployment and its versions alone, so the same revision always gives the same bytes, and whoever finds it missing or
-behind can write it again. The endpoint reads it with ``modelyard.serving.pointer``, which has no msgspec.
+behind can write it again. The endpoint reads it with ``modelyard.serving.pointer``, which believes it only whole.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -23,6 +24,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     size: int
     signature: Signature
+    contract: dict[str, Any] | None = None
     code_digest: str | None = None
 
 
@@ -69,6 +71,7 @@ def _target(version: Version) -> Target:
         key=manifest.key,
         size=manifest.size,
         signature=manifest.signature,
+        contract=manifest.contract,
         code_digest=manifest.lineage.code_digest,
     )
 

@@ -11,14 +11,18 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from modelyard import spec_rules
+from modelyard.contract.rules import TOLERANCE
 from modelyard.errors import SpecError
+from modelyard.names import LONGEST_REASON
 from modelyard.toml import read_toml, read_toml_file, validate
 
 SPEC_FILE = "model.toml"
 SPEC_DOCS = "docs/spec.md"
 
 Task = Literal["regression", "binary", "multiclass"]
+ContractMode = Literal["reject", "clip", "warn"]
 Metric = Literal["accuracy", "balanced_accuracy", "f1_macro", "log_loss", "mae", "rmse", "r2"]
+Engine = Literal["lean", "standard"]
 
 
 class Section(BaseModel):
@@ -75,8 +79,15 @@ class EndpointSection(Section):
     architecture: Literal["arm64", "x86_64"] = Field(
         default="arm64", description="Processor in the cloud; the local environment uses the host's own."
     )
+    engine: Literal["auto", "lean", "standard"] = Field(
+        default="auto",
+        description="lean: onnxruntime's C library alone, starts fastest; standard: with numpy, as model.code needs.",
+    )
     refresh_s: int = Field(
         default=10, ge=1, le=3600, description="Longest time an endpoint may answer with a version no longer live."
+    )
+    snap_start: bool = Field(
+        default=False, description="Start from a snapshot of the loaded model, for a price; [local] ignores it."
     )
     api: int = Field(default=0, ge=0, le=9, description="Which HTTP API carries the route; each holds 300 routes.")
 
@@ -148,10 +159,54 @@ class RolloutSection(Section):
 
 
 class MonitoringSection(Section):
-    """What is alarmed on where the environment has alarms."""
+    """What is kept of the requests, and what is alarmed on where the environment has alarms."""
 
     error_rate: float = Field(default=0.01, gt=0, le=1, description="Alarm above this share of failed requests.")
     latency_p99_ms: int = Field(default=1000, ge=1, description="Alarm above this 99th percentile.")
+    capture: float = Field(
+        default=0.0, ge=0, le=1, description="Share of the requests kept with their answers, in the artifact bucket."
+    )
+
+
+class FieldContract(Section):
+    """What is known better about one input than a sample can show."""
+
+    mode: ContractMode | None = Field(default=None, description="In place of contract.mode.")
+    minimum: float | None = Field(default=None, description="The lowest value allowed, whatever was seen.")
+    maximum: float | None = Field(default=None, description="The highest value allowed, whatever was seen.")
+
+
+class AcceptBreaking(Section):
+    """Breaks that somebody answers for."""
+
+    version: int = Field(ge=1, description="The live version whose callers are ready; for any other it says nothing.")
+    reason: Annotated[str, AfterValidator(spec_rules.reason)] = Field(
+        max_length=LONGEST_REASON, description="Why, for the ledger."
+    )
+
+
+class ContractSection(Section):
+    """What happens to values unlike those that the model was made with."""
+
+    tolerance: float = Field(
+        default=TOLERANCE,
+        ge=0,
+        le=1000,
+        description="Room on each side of a range, in spans of what was seen: 0.5 makes 0 to 10 into -5 to 15.",
+    )
+    mode: ContractMode = Field(
+        default="reject",
+        description="For a value outside: reject the request, clip it to the nearest limit, or warn and answer.",
+    )
+    sample: PathInside | None = Field(
+        default=None, description="A .csv, .json or .jsonl file in the folder with rows like those of requests."
+    )
+    fields: dict[Column, FieldContract] = Field(
+        default_factory=dict, description="Single inputs, by name: what is known better than a sample shows."
+    )
+    accept_breaking: AcceptBreaking | None = Field(
+        default=None, description="Lets retraining register a version that breaks callers of one live version."
+    )
 
 
 class ModelSpec(Section):
@@ -162,8 +217,16 @@ class ModelSpec(Section):
     training: TrainingSection | None = None
     triggers: list[UploadTrigger] = Field(default_factory=list)
     evaluation: EvaluationSection | None = None
+    contract: ContractSection = ContractSection()
     rollout: RolloutSection = RolloutSection()
     monitoring: MonitoringSection = MonitoringSection()
+
+    @property
+    def engine(self) -> Engine:
+        """What runs the model: as the spec says, else lean wherever the model has no code of its own."""
+        if self.endpoint.engine != "auto":
+            return self.endpoint.engine
+        return "lean" if self.model.code is None else "standard"
 
     @property
     def upload_triggers(self) -> tuple[UploadTrigger, ...]:
@@ -254,6 +317,11 @@ def load_models(folder: Path) -> list[Model]:
     return models
 
 
+def contract_rules(spec: ModelSpec) -> dict[str, Any]:
+    """What a spec says about contracts, as ``modelyard.contract.rules.Rules`` reads it."""
+    return spec.contract.model_dump(mode="json", exclude={"sample"})
+
+
 def training_plan(spec: ModelSpec) -> dict[str, Any]:
     """The part of a spec that the retraining functions need, as plain JSON.
 
@@ -267,6 +335,7 @@ def training_plan(spec: ModelSpec) -> dict[str, Any]:
         "about": spec.model.model_dump(mode="json", include={"description", "owner", "tags"}),
         "training": spec.training.model_dump(mode="json", exclude={"data", "memory_mb", "timeout_s"}),
         "evaluation": spec.evaluation.model_dump(mode="json"),
+        "contract": contract_rules(spec),
         "automatic": spec.rollout.automatic,
         "minimum_rows": max(trigger.minimum_rows for trigger in spec.upload_triggers),
     }

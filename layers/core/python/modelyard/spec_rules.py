@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from modelyard.names import name_problem, tag_problem
+from modelyard.names import name_problem, tag_problem, text_problem
 from modelyard.tasks import CANDIDATES, METRICS, SETTINGS
 from modelyard.toml import Problem, dotted, nearest, value_at
 from modelyard.training.plan import LABEL, PREDICTION, PROBABILITIES
@@ -76,6 +76,14 @@ def key_part(value: str) -> str:
     return value
 
 
+def reason(value: str) -> str:
+    """``value``, when the ledger takes it as a reason."""
+    problem = text_problem(value) if value.strip() else "is empty; say it in a sentence"
+    if problem is not None:
+        raise ValueError(f"it {problem}")
+    return value
+
+
 def setting(value: object) -> object:
     """``value``, when it is one value of a candidate's setting."""
     if not isinstance(value, float | int | bool | str):
@@ -88,6 +96,9 @@ def disagreements(document: dict[str, Any]) -> Iterator[Problem]:
     """What is wrong between the keys of a document."""
     training = value_at(document, "training")
     brought = value_at(document, "model", "artifact") is not None
+    if value_at(document, "endpoint", "engine") == "lean" and value_at(document, "model", "code") is not None:
+        yield "endpoint.engine", "is 'lean' beside model.code, which gets numpy arrays; only 'standard' has numpy"
+    yield from _wrong_contract(value_at(document, "contract"), training)
     if training is None:
         if not brought:
             yield "", "needs either model.artifact (a finished ONNX file) or a [training] section"
@@ -142,6 +153,30 @@ def _wrong_columns(target: object, features: object) -> Iterator[Problem]:
             yield f"training.features.{name}", "is the name of a model's output; rename the column in the data"
 
 
+def _wrong_contract(contract: object, training: object) -> Iterator[Problem]:
+    """What does not fit about ``[contract]``; the inputs of a model that is brought are known when it is registered."""
+    features = value_at(training, "features")
+    if training is not None and value_at(contract, "sample") is not None:
+        yield "contract.sample", "stands beside [training]; what a trained model saw is its training data"
+    if training is None and value_at(contract, "accept_breaking") is not None:
+        yield "contract.accept_breaking", "is for retraining; a model that is brought has 'register --accept-breaking'"
+    fields = value_at(contract, "fields")
+    for name, said in fields.items() if isinstance(fields, dict) else ():
+        key = dotted(("contract", "fields", name))
+        low, high = value_at(said, "minimum"), value_at(said, "maximum")
+        if isinstance(low, int | float) and isinstance(high, int | float) and low > high:
+            yield f"{key}.minimum", f"{low} is above the maximum, {high}"
+        if not isinstance(features, dict) or not features:
+            continue
+        if name not in features:
+            yield key, f"is no input of the model; {nearest(name, sorted(features))}"
+        elif value_at(features[name], "kind") in ("category", "date"):
+            if low is not None or high is not None:
+                yield key, f"has a range; {name!r} is text"
+            if value_at(said, "mode") == "clip":
+                yield f"{key}.mode", f"{name!r} is text, which cannot be clipped; 'reject' or 'warn'"
+
+
 def _entries(tables: object) -> Iterator[tuple[int, Any]]:
     yield from enumerate(tables if isinstance(tables, list) else ())
 
@@ -160,6 +195,9 @@ def wrong_files(document: dict[str, Any], folder: Path) -> Iterator[Problem]:
             yield f"model.{key}", f"{relative!r} is not a file in the model's folder"
         elif key == "example" and (problem := _wrong_example(folder / relative)) is not None:
             yield "model.example", f"{relative!r} {problem}"
+    sample = value_at(document, "contract", "sample")
+    if isinstance(sample, str) and sample.isprintable() and _stays_inside(sample) and not (folder / sample).is_file():
+        yield "contract.sample", f"{sample!r} is not a file in the model's folder"
     if isinstance(code, str) and code.isidentifier() and not (folder / "python" / code / "__init__.py").is_file():
         yield "model.code", f"python/{code}/__init__.py is missing from the model's folder"
 

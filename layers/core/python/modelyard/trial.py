@@ -24,7 +24,7 @@ FILLS: tuple[tuple[int, str], ...] = ((1, "0"), (0, "2000-01-01"), (1, ""))
 _LARGEST_OUTPUT = 1 << 20  # bytes this process may write into a file
 
 
-def limit(memory_bytes: int, cpu_s: int) -> None:
+def limit(memory_bytes: int, cpu_s: int, *, largest_file: int = _LARGEST_OUTPUT) -> None:
     """Bind this process, before it sees the model.
 
     macOS accepts a limit on the address space and does not enforce it: there, a model that asks for too much is stopped
@@ -35,7 +35,7 @@ def limit(memory_bytes: int, cpu_s: int) -> None:
     for kind, most in (
         (resource.RLIMIT_AS, memory_bytes),
         (resource.RLIMIT_CPU, cpu_s),  # ends a loop even if the parent was killed
-        (resource.RLIMIT_FSIZE, _LARGEST_OUTPUT),
+        (resource.RLIMIT_FSIZE, largest_file),
         (resource.RLIMIT_CORE, 0),
     ):
         _, hard = resource.getrlimit(kind)
@@ -71,14 +71,15 @@ def examine(model: bytes, *, memory_bytes: int) -> dict[str, Any]:
         )
     import onnxruntime
 
+    from modelyard.compiling.zipmap import zipmap_classes
     from modelyard.predictor.signature import signature_of
 
     session = _session(onnxruntime, model)
     try:
-        document = signature_of(session)
-    except UnicodeDecodeError as garbled:
+        document = signature_of(session, zipmap_classes(model))
+    except (UnicodeDecodeError, MalformedError) as garbled:
         raise AdmissionError(
-            f"a name or the metadata in the model is not UTF-8: {_readable(garbled)}", code="not_onnx", field="artifact"
+            f"a name or the metadata in the model is not UTF-8: {readable(garbled)}", code="not_onnx", field="artifact"
         ) from garbled
     _check_batch_axis(document["inputs"])
     _infer(session, document, memory_bytes)
@@ -140,7 +141,7 @@ def _filled(tensor: dict[str, Any], number: int, text: str, memory_bytes: int) -
 
 
 def _refusal(what: str, code: str, problem: Exception) -> AdmissionError:
-    said = _readable(problem)
+    said = readable(problem)
     if isinstance(problem, MemoryError) or re.search(r"allocate memory|bad_alloc|bad allocation", said):
         return AdmissionError(
             f"the model asks for more memory than a trial may have: {said}",
@@ -163,7 +164,7 @@ def _refusal(what: str, code: str, problem: Exception) -> AdmissionError:
     )
 
 
-def _readable(problem: Exception) -> str:
+def readable(problem: Exception) -> str:
     """The message on one short line, without places in onnxruntime's source and characters that garble a log."""
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(problem))
     text = re.sub(r"/\S*onnxruntime\S*\.(?:cc|h):\d+ ?", "", text)
@@ -200,7 +201,7 @@ def main(arguments: list[str]) -> None:
             }
         }
     except Exception as broken:  # noqa: BLE001 - the parent tells a broken process from a broken model by this
-        answer = {"broken": f"{type(broken).__name__}: {_readable(broken)}"}
+        answer = {"broken": f"{type(broken).__name__}: {readable(broken)}"}
     with os.fdopen(answer_to, "w", encoding="utf-8") as channel:
         json.dump(answer, channel)
     os._exit(0)  # no teardown of a session that a hostile model has used

@@ -1,10 +1,11 @@
-"""S3 for the endpoint, through obstore: two reads, whole and if changed.
+"""S3 for the endpoint, through obstore: two reads, whole and if changed, and one write.
 
 The rule: this is the one AWS client of the hot path, so it imports neither boto3 nor asyncio, bounds every wait, and
-turns whatever goes wrong into `modelyard.errors`. Credentials are those that Lambda puts into the environment.
+turns whatever goes wrong into `modelyard.errors`. Credentials are those that Lambda puts into the environment, or the
+endpoint that it names there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -26,12 +27,14 @@ class Objects:
     Args:
         store: An obstore store; `open_bucket` makes the one for S3.
         name: The bucket's, for messages.
+        reopen: Makes another such store.
     """
 
-    __slots__ = ("_store", "name")
+    __slots__ = ("_reopen", "_store", "name")
 
-    def __init__(self, store: Any, name: str) -> None:
+    def __init__(self, store: Any, name: str, *, reopen: Callable[[], Any] | None = None) -> None:
         self._store = store
+        self._reopen = reopen
         self.name = name
 
     def get(self, key: str) -> tuple[bytes, str]:
@@ -56,6 +59,22 @@ class Objects:
         except NotModifiedError:
             return None
 
+    def put(self, key: str, content: bytes) -> None:
+        """Write an object in one request, over one of the same key.
+
+        Raises:
+            ModelyardError: As `get` does.
+        """
+        try:
+            obstore.put(self._store, key, content, use_multipart=False)
+        except (BaseError, OSError) as error:
+            raise self._translated(error, key, "write") from error
+
+    def reconnect(self) -> None:
+        """Forget connections and credentials: a restored snapshot holds those of the machine that made it."""
+        if self._reopen is not None:
+            self._store = self._reopen()
+
     def _get(self, key: str, options: Any) -> tuple[bytes, str]:
         try:
             found = obstore.get(self._store, key, options=options)
@@ -63,20 +82,22 @@ class Objects:
         except NotModifiedError:
             raise
         except (BaseError, OSError) as error:
-            raise self._translated(error, key) from error
+            raise self._translated(error, key, "read") from error
 
-    def _translated(self, error: Exception, key: str) -> ModelyardError:
+    def _translated(self, error: Exception, key: str, verb: str) -> ModelyardError:
         where = f"{self.name}/{key}"
         if isinstance(error, FileNotFoundError):
             return NotFoundError(f"there is no object {where}", code="object_not_found")
         if isinstance(error, PermissionDeniedError | UnauthenticatedError):
             return CredentialsError(
-                f"AWS refuses to read {where}",
+                f"AWS refuses to {verb} {where}",
                 code="access_denied",
-                next_step="Check that the function's role may read and list the artifact bucket.",
+                next_step="Check that the function's role may read and list the artifact bucket."
+                if verb == "read"
+                else "Check that the function's role may write this key.",
             )
         return AWSError(
-            f"reading {where} failed: {str(error)[:300]}", next_step="It is tried again; see the status of S3."
+            f"cannot {verb} {where}: {str(error)[:300]}", next_step="It is tried again; see the status of S3."
         )
 
 
@@ -85,9 +106,18 @@ def open_bucket(bucket: str, environ: Mapping[str, str]) -> Objects:
 
     Args:
         bucket: Name of the bucket.
-        environ: ``AWS_REGION``, ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``, ``AWS_SESSION_TOKEN``, and
-            ``AWS_ENDPOINT_URL`` where AWS is an emulator; over plain http only if that URL says so.
+        environ: ``AWS_REGION``, ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``, ``AWS_SESSION_TOKEN``, or the two
+            variables of a credential endpoint, and ``AWS_ENDPOINT_URL`` where AWS is an emulator; over plain http only
+            if that URL says so.
     """
+
+    def opened() -> Any:
+        return _open_store(bucket, environ)
+
+    return Objects(opened(), bucket, reopen=opened)
+
+
+def _open_store(bucket: str, environ: Mapping[str, str]) -> Any:
     config: dict[str, Any] = {}
     for key, variable in (
         ("region", "AWS_REGION"),
@@ -108,10 +138,16 @@ def open_bucket(bucket: str, environ: Mapping[str, str]) -> Objects:
         config["endpoint"] = endpoint
         config["virtual_hosted_style_request"] = False
         client_options["allow_http"] = endpoint.startswith("http://")
-    store = S3Store(
+    if "AWS_CONTAINER_CREDENTIALS_FULL_URI" in environ:
+        from modelyard.aws.container_credentials import ContainerCredentials
+
+        credentials = ContainerCredentials.of(environ)
+    else:
+        credentials = None
+    return S3Store(
         bucket,
         config=config,  # type: ignore[arg-type]  # obstore types it as a TypedDict that exists in its stubs only
         client_options=client_options,  # type: ignore[arg-type]
         retry_config={"max_retries": RETRIES, "retry_timeout": timedelta(seconds=RETRY_FOR_S)},
+        credential_provider=credentials,  # type: ignore[arg-type]  # a dictionary of that form
     )
-    return Objects(store, bucket)

@@ -1,10 +1,11 @@
 """What a version answers and from what, in words: from its signature and, where there is one, its contract."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from modelyard.card.blocks import Block, Paragraph, Table
 from modelyard.card.words import NOT_RECORDED, Text, code, count, figure, listing, quiet, say, strong
+from modelyard.contract.document import Field, Limit, parse
+from modelyard.errors import UsageError
 from modelyard.version import Dtype, Manifest, Signature, TensorSpec
 
 MOST_INPUTS = 60
@@ -29,13 +30,14 @@ def blocks(manifest: Manifest) -> tuple[Block, ...]:
             )
         )
     inputs = manifest.signature.inputs
-    described = any(seen_in(manifest, tensor.name) for tensor in inputs)
+    fields = fields_of(manifest)
     rows = []
     for tensor in inputs[:MOST_INPUTS]:
         row: tuple[Text, ...] = (say("{}", code(tensor.name)), say("{}", kind_of(tensor)))
-        seen = say("{}", seen_in(manifest, tensor.name) or quiet(NOT_RECORDED))
-        rows.append((*row, seen) if described else row)
-    head = ("It is given", "as", "seen while it learnt") if described else ("It is given", "as")
+        field = fields.get(tensor.name)
+        said = () if field is None else (say("{}", seen_in(field) or quiet(NOT_RECORDED)), say("{}", taken(field)))
+        rows.append((*row, *said) if fields else row)
+    head = ("It is given", "as", "seen in its data", "and takes") if fields else ("It is given", "as")
     found.append(Table(head, tuple(rows)))
     if len(inputs) > MOST_INPUTS:
         found.append(Paragraph(say("And {}.", count(len(inputs) - MOST_INPUTS, "more input")), quiet=True))
@@ -95,36 +97,55 @@ def kind_of(tensor: TensorSpec) -> str:
 # -- contract -----------------------------------------------------------------------------------------------------
 
 
-def seen_in(manifest: Manifest, column: str) -> str:
-    """What the contract says about the values of a column, in words; empty when it says nothing."""
-    seen = column_of(manifest.contract, column)
-    low, high = (_bound(seen, *names) for names in (("minimum", "min"), ("maximum", "max")))
-    parts = [f"{low} to {high}"] if low and high else [f"from {low} on"] if low else [f"up to {high}"] if high else []
-    categories = categories_of(seen)
-    if categories:
-        more = f" and {len(categories) - MOST_NAMES:,} more" if len(categories) > MOST_NAMES else ""
-        parts.append(f"{', '.join(categories[:MOST_NAMES])}{more}")
-    nulls = seen.get("null_rate")
-    if isinstance(nulls, int | float) and nulls > 0:
-        parts.append(f"missing in {100 * nulls:.2g} % of the rows")
+def fields_of(manifest: Manifest) -> dict[str, Field]:
+    """What the contract says about each input; empty when there is none, or one that this release does not know."""
+    try:
+        return {} if manifest.contract is None else parse(manifest.contract).fields
+    except UsageError:
+        return {}
+
+
+def seen_in(field: Field) -> str:
+    """What the values of an input were like, in words; empty when none were looked at."""
+    parts = []
+    if field.seen is not None:
+        low, high = (_all_of(limit) for limit in field.seen)
+        parts.append(figure(low[0]) if low == high and len(low) == 1 else f"{figure(min(low))} to {figure(max(high))}")
+    if field.categories is not None:
+        shown = [f"{name} ({_percent(share)})" for name, share in by_share(field.categories)]
+        more = f" and {len(shown) - MOST_NAMES:,} more" if len(shown) > MOST_NAMES else ""
+        parts.append(f"{', '.join(shown[:MOST_NAMES])}{more}")
+    elif field.dtype == "string" and field.null_rate is not None and field.null_rate < 1:
+        parts.append("many different texts")
+    if field.null_rate:
+        parts.append(f"missing in {_percent(field.null_rate)} of the rows")
     return "; ".join(parts)
 
 
-def column_of(contract: Mapping[str, Any] | None, name: str) -> Mapping[str, Any]:
-    """What a contract says about a column; empty when it says nothing."""
-    columns = (contract or {}).get("columns")
-    if isinstance(columns, list):
-        columns = {found.get("name"): found for found in columns if isinstance(found, dict)}
-    found = columns.get(name) if isinstance(columns, dict) else None
-    return found if isinstance(found, dict) else {}
+def taken(field: Field) -> str:
+    """Which values of an input are answered, and what becomes of others."""
+    others = {"reject": "others are refused", "clip": "others are moved there", "warn": "others with a warning"}
+    if field.categories is not None:
+        what = f"{'these' if len(field.categories) > 1 else 'this'} only"
+    elif field.minimum is None and field.maximum is None:
+        return "any" if field.dtype != "string" or field.nulls else "any, but not missing"
+    else:
+        lows, highs = (_all_of(limit) for limit in (field.minimum, field.maximum))
+        parts = [figure(min(lows)) if lows else "", figure(max(highs)) if highs else ""]
+        what = " to ".join(parts) if all(parts) else f"from {parts[0]} on" if parts[0] else f"up to {parts[1]}"
+        if isinstance(field.minimum, tuple) or isinstance(field.maximum, tuple):
+            what += ", each element its own range"
+    return f"{what}; {others[field.mode]}"
 
 
-def categories_of(column: Mapping[str, Any]) -> tuple[str, ...]:
-    """The categories that a column had, whether they were only listed or counted too."""
-    found = column.get("categories")
-    return tuple(str(name) for name in found) if isinstance(found, dict | list) else ()
+def by_share(categories: Mapping[str, float]) -> list[tuple[str, float]]:
+    """Categories, the most frequent first: a database does not keep their order."""
+    return sorted(categories.items(), key=lambda item: (-item[1], item[0]))
 
 
-def _bound(column: Mapping[str, Any], *names: str) -> str:
-    value = next((column[name] for name in names if column.get(name) is not None), None)
-    return figure(value) if isinstance(value, int | float) else str(value) if isinstance(value, str) else ""
+def _all_of(limit: Limit | None) -> tuple[int | float, ...]:
+    return () if limit is None else limit if isinstance(limit, tuple) else (limit,)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %" if share < 0.995 else f"{100 * share:.0f} %"

@@ -23,7 +23,7 @@ from modelyard.card.words import (
     strong,
     when,
 )
-from modelyard.comparison import show_shape
+from modelyard.contract.signatures import show_shape
 from modelyard.version import TrainingObject
 
 MOST_FILES = 30

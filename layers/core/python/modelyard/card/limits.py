@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from modelyard.card.answers import categories_of, classes_of, column_of, has_own_code, named
+from modelyard.card.answers import by_share, classes_of, fields_of, has_own_code, named
 from modelyard.card.facts import Facts
 from modelyard.card.quality import deciding_metric
 from modelyard.card.words import NOT_RECORDED, Text, code, count, day, is_better, say, strong
@@ -50,11 +50,12 @@ def _about_what_it_saw(facts: Facts) -> Iterator[Text]:
             "warning.",
             NOT_RECORDED,
         )
-    else:
-        for tensor in manifest.signature.inputs[:MOST_COLUMNS]:
-            categories = categories_of(column_of(manifest.contract, tensor.name))
-            if categories:
-                yield say("Of {} it saw {} only.", code(tensor.name), named(categories))
+    fields = fields_of(manifest)
+    for tensor in manifest.signature.inputs[:MOST_COLUMNS]:
+        categories = fields[tensor.name].categories if tensor.name in fields else None
+        if categories:
+            names = tuple(name for name, _ in by_share(categories))
+            yield say("Of {} it saw {} only.", code(tensor.name), named(names))
     accepted = [facts.accepted[found.sha256] for found in manifest.lineage.objects if found.sha256 in facts.accepted]
     if accepted:
         said = "It learnt from files that were accepted up to {}. What changed in the world since, it does not know."

@@ -1,19 +1,31 @@
-"""Bring a finished model: check the file, register it."""
+"""Bring a finished model: check the file, look at the sample, register it."""
 
 import hashlib
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
 
 from modelyard.cli.session import Session
-from modelyard.cli.show import upload_progress
+from modelyard.cli.show import errors, upload_progress
 from modelyard.errors import UsageError
 from modelyard.spec import Model
 
 if TYPE_CHECKING:
     from modelyard.registry import Registered
+    from modelyard.version import Signature
 
 
-def register_artifact(session: Session, model: Model, *, artifact: Path | None = None, note: str = "") -> "Registered":
+def register_artifact(
+    session: Session,
+    model: Model,
+    *,
+    artifact: Path | None = None,
+    note: str = "",
+    sample: Path | None = None,
+    accept_breaking: str | None = None,
+) -> "Registered":
     """Admit an ONNX file by its content and register it, with the digest of the model's own code.
 
     Args:
@@ -21,10 +33,13 @@ def register_artifact(session: Session, model: Model, *, artifact: Path | None =
         model: Whose version it becomes.
         artifact: The file; None takes the one that the spec names.
         note: One sentence about the version.
+        sample: Rows like those of requests, for the contract; None takes the file that the spec names, if it does.
+        accept_breaking: Why it may break the callers of the live version.
 
     Raises:
-        UsageError: When there is no file to register.
+        UsageError: When there is no file to register, or the sample is none.
         AdmissionError: When the bytes are not a model that would run.
+        ConflictError: With code ``breaking_contract``.
     """
     from modelyard.admission import admit, check_size
     from modelyard.version import Lineage
@@ -43,6 +58,7 @@ def register_artifact(session: Session, model: Model, *, artifact: Path | None =
     check_size(artifact.stat().st_size)  # before it is read
     content = artifact.read_bytes()
     signature = admit(content)  # before the first AWS call
+    contract = contract_of(model, signature, sample=sample)
     registry = session.registry
     with upload_progress(artifact.name, len(content)) as progress:
         return registry.register(
@@ -50,6 +66,8 @@ def register_artifact(session: Session, model: Model, *, artifact: Path | None =
             content,
             task=spec.task,
             signature=signature,
+            contract=contract,
+            accept_breaking=accept_breaking,
             lineage=Lineage(code_digest=code_digest(model)),
             note=note,
             description=spec.description,
@@ -57,6 +75,85 @@ def register_artifact(session: Session, model: Model, *, artifact: Path | None =
             tags=spec.tags,
             progress=progress,
         )
+
+
+def contract_of(model: Model, signature: "Signature", *, sample: Path | None = None) -> dict[str, Any] | None:
+    """The contract of a brought model, from a sample and from what the spec says; None when neither says anything.
+
+    Without a contract, a version promises what its signature says, as versions of earlier releases do.
+
+    Raises:
+        UsageError: With code ``invalid_sample`` or ``invalid_contract``.
+        ModelError: When the model's own ``preprocess`` fails on the sample.
+    """
+    import msgspec
+
+    from modelyard.contract.document import to_json
+    from modelyard.contract.inference import infer
+    from modelyard.contract.rules import Rules
+    from modelyard.spec import contract_rules
+
+    if sample is None and model.spec.contract.sample is not None:
+        sample = model.folder / model.spec.contract.sample
+    rules = msgspec.convert(contract_rules(model.spec), Rules)
+    _check_names(rules.fields, signature)
+    if sample is None and not rules.fields:
+        return None
+    arrays = {} if sample is None else _arrays_in(sample, model, signature)
+    return to_json(infer(arrays, signature.inputs, rules))
+
+
+def _check_names(fields: dict[str, Any], signature: "Signature") -> None:
+    from modelyard.toml import dotted, nearest
+
+    known = [tensor.name for tensor in signature.inputs]
+    unknown = next((name for name in fields if name not in known), None)
+    if unknown is not None:
+        key = dotted(("contract", "fields", unknown))
+        raise UsageError(
+            f"{key} of model.toml is no input of the ONNX file; {nearest(unknown, known)}",
+            code="invalid_contract",
+            field=key,
+            next_step="Correct the name in model.toml.",
+        )
+
+
+def _arrays_in(sample: Path, model: Model, signature: "Signature") -> dict[str, Any]:
+    from modelyard.contract.sample import FEW_ROWS, arrays_of, instances_in, refused
+
+    if not sample.is_file():
+        raise UsageError(f"{sample} is not a file", code="no_file", next_step="Give the path of a sample.")
+    package = model.spec.model.code
+    if package is not None and sample.suffix == ".csv":
+        raise refused(f"{sample.name} is a CSV file; what {package} takes is not known column by column")
+    instances = instances_in(sample.read_bytes(), signature.inputs, name=sample.name)
+    if len(instances) < FEW_ROWS:
+        errors.print(
+            f"[yellow]note:[/] {escape(sample.name)} has {len(instances)} rows; ranges and categories from fewer than "
+            f"{FEW_ROWS} are guesses",
+            soft_wrap=True,
+        )
+    arrays = None if package is None else _preprocessed(model, package, instances, signature)
+    return arrays_of(instances, signature.inputs) if arrays is None else arrays
+
+
+def _preprocessed(model: Model, package: str, instances: list[Any], signature: "Signature") -> dict[str, Any] | None:
+    """What the model's own code makes of the sample: a contract is about what the graph gets."""
+    from modelyard.predictor.arrays import to_numpy
+    from modelyard.predictor.code import ModelCode
+    from modelyard.predictor.signature import Tensor
+
+    folder = str(model.code_folder)
+    sys.path.insert(0, folder)
+    try:
+        code = ModelCode.load(package)
+        if code.preprocess is None:
+            return None
+        inputs = tuple(Tensor(spec.name, spec.dtype, spec.shape) for spec in signature.inputs)
+        made = code.arrays(inputs, instances)
+        return {tensor.name: to_numpy(array) for tensor, array in zip(inputs, made, strict=True)}
+    finally:
+        sys.path.remove(folder)
 
 
 def code_digest(model: Model) -> str | None:

@@ -152,11 +152,46 @@ def _what(what: str) -> str:
 
 
 def _beside(found: "Difference") -> tuple[str, str]:
+    if found.what == "contract":
+        return _whole(found.a), _whole(found.b)
+    if found.what.startswith("field "):
+        return _promised(found.a), _promised(found.b)
     if isinstance(found.a, list) and isinstance(found.b, list) and not found.what.endswith(": shape"):
         gone, new = ([str(item) for item in one if item not in two] for one, two in _both_ways(found.a, found.b))
         order = "in another order" if not gone and not new else ""
         return _names(found.a, "gone: ", gone), order or _names(found.b, "new: ", new)
     return _value(found.a), _value(found.b)
+
+
+def _whole(contract: Any) -> str:
+    """A contract that the other side has none beside, in a few words; ``card`` tells all of it."""
+    match contract:
+        case {"fields": dict(fields), "rows": int(rows)}:
+            inputs = "1 input" if len(fields) == 1 else f"{len(fields):,} inputs"
+            return f"{inputs}, from {rows:,} rows" if rows else f"{inputs}, from no sample"
+    return _value(contract)
+
+
+def _promised(value: Any) -> str:
+    """What a contract says about an input: limits of many elements as one pair, categories by their shares."""
+    match value:
+        case [[*lows], [*highs]]:
+            return f"{_value(min(lows))} to {_value(max(highs))}, {len(lows)} elements"
+        case [(int() | float()) as low, (int() | float()) as high]:
+            return f"{_value(low)} to {_value(high)}"
+        case [*limits] if limits:
+            return f"{_value(min(limits))} to {_value(max(limits))}, {len(limits)} elements"
+        case dict() if value and all(isinstance(share, float | int) for share in value.values()):
+            return _line(_shares(value))
+    return _value(value)
+
+
+def _shares(categories: dict[str, float]) -> str:
+    from modelyard.card.answers import by_share
+
+    order = by_share(categories)
+    more = f" and {len(order) - MOST_NAMES:,} more" if len(order) > MOST_NAMES else ""
+    return ", ".join(f"{name} {100 * share:.2g} %" for name, share in order[:MOST_NAMES]) + more
 
 
 def _both_ways(a: list[Any], b: list[Any]) -> tuple[tuple[list[Any], list[Any]], ...]:
@@ -172,7 +207,7 @@ def _names(whole: list[Any], said: str, names: list[str]) -> str:
 
 def _value(value: Any) -> str:
     """A value of either side on one line."""
-    from modelyard.comparison import show_shape
+    from modelyard.contract.signatures import show_shape
 
     match value:
         case None:

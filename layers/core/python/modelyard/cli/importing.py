@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from modelyard.cli.bring import code_digest
-from modelyard.cli.models import AsJson, Reason, check_reason, promote_registered
+from modelyard.cli.bring import code_digest, contract_of
+from modelyard.cli.models import AcceptBreaking, AsJson, Reason, check_reason, promote_registered
 from modelyard.cli.session import Session
 from modelyard.cli.show import Step, errors, out, print_json
 from modelyard.errors import NotFoundError, UsageError
@@ -43,6 +43,7 @@ def mlflow(
     ] = None,
     promote: Annotated[bool, typer.Option("--promote", help="Make it the champion as well.")] = False,
     reason: Reason = "",
+    accept_breaking: AcceptBreaking = None,
     as_json: AsJson = False,
 ) -> None:
     """Register the ONNX file of an MLflow model, with its metrics and parameters, as the next version."""
@@ -51,7 +52,7 @@ def mlflow(
     if promote:
         check_reason(session, reason)
     imported = _read(source)
-    registered = _register(session, model, imported, source)
+    registered = _register(session, model, imported, source, accept_breaking)
     version = registered.version
     if promote:
         promote_registered(session, model.name, version.number, reason=reason or "imported with --promote")
@@ -132,7 +133,9 @@ def _folder(source: str) -> Path:
     raise UsageError(problem, code="no_mlmodel", field="source", next_step=step)
 
 
-def _register(session: Session, model: Model, imported: "Imported", source: str) -> "Registered":
+def _register(
+    session: Session, model: Model, imported: "Imported", source: str, accept_breaking: str | None
+) -> "Registered":
     from modelyard.version import Lineage
 
     spec = model.spec.model
@@ -142,6 +145,8 @@ def _register(session: Session, model: Model, imported: "Imported", source: str)
         imported.content,
         task=spec.task,
         signature=imported.signature,
+        contract=contract_of(model, imported.signature),
+        accept_breaking=accept_breaking,
         metrics=imported.metrics,
         lineage=Lineage(code_digest=code_digest(model), imported_from=imported.imported_from, params=imported.params),
         note=f"imported from {source if is_uri else imported.imported_from}",

@@ -29,6 +29,12 @@ Operation = Annotated[
 SECOND_ROLLBACK_S = 300
 """For how long a second plain rollback by the same person is taken for a repetition of the first."""
 Reason = Annotated[str, typer.Option("--reason", "-m", help="Why, for the ledger.")]
+AcceptBreaking = Annotated[
+    str | None,
+    typer.Option(
+        "--accept-breaking", metavar="REASON", help="Why it may break callers of the live version, for the ledger."
+    ),
+]
 
 
 def register(
@@ -40,6 +46,11 @@ def register(
     promote: Annotated[bool, typer.Option("--promote", help="Make it the champion as well.")] = False,
     reason: Reason = "",
     note: Annotated[str, typer.Option("--note", help="One sentence about this version.")] = "",
+    sample: Annotated[
+        Path | None,
+        typer.Option("--sample", help="Rows like those of requests (.csv, .json, .jsonl), for the version's contract."),
+    ] = None,
+    accept_breaking: AcceptBreaking = None,
     as_json: AsJson = False,
 ) -> None:
     """Register a finished ONNX file as the next version; the same file again is the same version."""
@@ -47,7 +58,9 @@ def register(
     model = session.model(name)
     if promote:
         check_reason(session, reason)
-    registered = register_artifact(session, model, artifact=artifact, note=note)
+    registered = register_artifact(
+        session, model, artifact=artifact, note=note, sample=sample, accept_breaking=accept_breaking
+    )
     version = registered.version
     if promote:
         promote_registered(session, name, version.number, reason=reason or "registered with --promote")

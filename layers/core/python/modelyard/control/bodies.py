@@ -5,7 +5,7 @@ value is never converted, so ``"2"`` and ``true`` are not version numbers. What 
 (``modelyard.names``); it is asked here already, so that a wrong one is named beside everything else that is wrong.
 """
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
@@ -22,6 +22,8 @@ from modelyard.registry.reading import HIGHEST_VERSION
 from modelyard.version import Task
 
 HIGHEST_REVISION = 2**53 - 1
+MOST_SAMPLED = 10_000
+"""Instances of a sample; as many as one prediction request takes."""
 
 EXAMPLE_DIGEST = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 
@@ -70,6 +72,9 @@ Reason = Annotated[
 ]
 Tag = Annotated[str, AfterValidator(_tag)]
 Text = Annotated[str, StringConstraints(max_length=LONGEST_REASON, strip_whitespace=True), AfterValidator(_text)]
+Why = Annotated[
+    str, StringConstraints(min_length=1, max_length=LONGEST_REASON, strip_whitespace=True), AfterValidator(_text)
+]
 Line = Annotated[str, StringConstraints(max_length=LONGEST_REASON, strip_whitespace=True), AfterValidator(line_of_text)]
 Number = Annotated[int, Field(ge=1, le=HIGHEST_VERSION, description="A version's number.", examples=[2])]
 ExpectedRevision = Annotated[
@@ -108,6 +113,16 @@ class RegisterBody(Body):
     sha256: Sha256
     task: Task = Field(description="What kind of answer the model gives.", examples=["multiclass"])
     note: Note = ""
+    sample: Annotated[list[Any], Field(min_length=1, max_length=MOST_SAMPLED)] | None = Field(
+        default=None,
+        description="Rows like those of requests, as the graph takes them, for the version's contract.",
+        examples=[[{"wind": 4.5}, {"wind": 2.9}]],
+    )
+    accept_breaking: Why | None = Field(
+        default=None,
+        description="Why it may break callers of the live version, for the ledger; left out, it may not.",
+        examples=["All callers send gusts since release 4.1"],
+    )
     description: Text | None = Field(
         default=None, description="The model's description; left out, it stays.", examples=["Weather of tomorrow"]
     )

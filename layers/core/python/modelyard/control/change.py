@@ -44,8 +44,10 @@ def create_upload(name: ModelName, asked: bodies.UploadBody, services: Provided)
         200: {"model": answers.Registered, "description": "The same was registered before"},
         **problems(
             {
+                400: "`invalid_sample`: see `field` and `row`. `invalid_request`: see `field`.",
                 404: "`unknown_upload`: nothing with this SHA-256 was uploaded for this model, or it has expired.",
-                409: "`contended`: others kept writing this model. Repeat it; that is safe.",
+                409: "`contended`: others kept writing this model. Repeat it; that is safe. `breaking_contract`: "
+                "callers of the live version would stumble over it; the detail lists every break.",
                 413: "`artifact_too_large`.",
                 422: "The bytes are not a model that Modelyard would run: `not_onnx`, `external_data`, "
                 "`not_loadable`, `unsupported_signature`, `trial_failed`, `trial_timeout`, `trial_memory`, "
@@ -64,8 +66,10 @@ def register_version(
     """The file is tried in a process of its own, with limits on time and memory, before anything becomes visible.
 
     The same file with the same task, signature and lineage is the same version, however often it is registered. The
-    first version creates the model. Nothing that is live changes: that is `promote`, a route of its own, so that IAM
-    can allow one without the other.
+    first version creates the model. With a `sample`, the version has a contract: ranges, categories, shares of missing
+    values. What would break callers of the live version is refused unless `accept_breaking` says why it may.
+
+    Nothing that is live changes: that is `promote`, a route of its own, so that IAM can allow one without the other.
     """
     registered = register_upload(registry, name, asked, admit=services.admit)
     response.status_code = 201 if registered.created else 200

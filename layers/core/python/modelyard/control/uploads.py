@@ -10,8 +10,9 @@ register is not who may change what is live.
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
+from modelyard.contract.document import to_json
 from modelyard.control.bodies import RegisterBody
 from modelyard.errors import AdmissionError, NotFoundError, UsageError
 from modelyard.names import check_name
@@ -97,17 +98,28 @@ def register_upload(registry: Registry, model: str, asked: RegisterBody, *, admi
         ModelyardError: As ``take_upload``, ``admit`` and ``Registry.register`` do.
     """
     artifact = take_upload(registry.artifacts, model, asked.sha256)
+    signature = admit(artifact)
     return registry.register(
         model,
         artifact,
         task=asked.task,
-        signature=admit(artifact),
+        signature=signature,
+        contract=None if asked.sample is None else _contract(asked.sample, signature),
+        accept_breaking=asked.accept_breaking,
         lineage=Lineage(code_digest=asked.code_digest),
         note=asked.note,
         description=asked.description,
         owner=asked.owner,
         tags=asked.tags,
     )
+
+
+def _contract(sample: list[Any], signature: Signature) -> dict[str, Any]:
+    """What the sample says; it holds what the graph takes, because a model's own code is not here to make it that."""
+    from modelyard.contract.inference import infer  # numpy, which few requests need
+    from modelyard.contract.sample import arrays_of
+
+    return to_json(infer(arrays_of(sample, signature.inputs), signature.inputs))
 
 
 def _check_size(size: int, *, field: str) -> None:

@@ -12,9 +12,6 @@ from pathlib import Path
 
 from modelyard.packaging.process import Checkpoint, unchecked
 
-PREFIX = "python"
-"""Lambda puts ``/opt/python`` on ``sys.path``."""
-
 _EARLIEST = (1980, 1, 1, 0, 0, 0)
 _READABLE_FILE = 0o100644 << 16
 _UNIX = 3
@@ -34,13 +31,16 @@ class Archive:
         return sum(size for _, size in self.files)
 
 
-def write_archive(tree: Path, path: Path, *, level: int, checkpoint: Checkpoint = unchecked) -> Archive:
-    """Zip every file under ``tree`` as ``python/…``.
+def write_archive(
+    tree: Path, path: Path, *, level: int, prefix: str = "", checkpoint: Checkpoint = unchecked
+) -> Archive:
+    """Zip every file under ``tree``.
 
     Args:
-        tree: The folder whose content becomes ``python/``.
+        tree: The folder whose content is zipped.
         path: The zip file to write.
         level: zlib's compression level; 0 stores.
+        prefix: The folder inside the zip file, like ``python/``.
         checkpoint: Called before every file; whatever it raises ends the work.
     """
     digest = hashlib.sha256()
@@ -51,12 +51,12 @@ def write_archive(tree: Path, path: Path, *, level: int, checkpoint: Checkpoint 
         for name in names:
             checkpoint()
             content = (tree / name).read_bytes()
-            entry = zipfile.ZipInfo(f"{PREFIX}/{name}", _EARLIEST)
+            entry = zipfile.ZipInfo(f"{prefix}{name}", _EARLIEST)
             entry.compress_type = method
             entry.create_system = _UNIX
             entry.external_attr = _READABLE_FILE
             archive.writestr(entry, content, compresslevel=level or None)
-            digest.update(f"{name}\0{len(content)}\0".encode())
+            digest.update(f"{entry.filename}\0{len(content)}\0".encode())
             digest.update(content)
             files.append((name, len(content)))
     return Archive(digest.hexdigest(), tuple(files), path.stat().st_size)

@@ -7,9 +7,7 @@ which keeps a machine with two cores busy and one with more responsive.
 
 import fcntl
 import os
-import shutil
 import sys
-import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
@@ -21,21 +19,15 @@ from rich.console import Console
 
 from modelyard.environments import Environment, choose_environment, load_environments
 from modelyard.errors import BuildError
-from modelyard.packaging.archive import write_archive
-from modelyard.packaging.bytecode import LAYER_ROOT, Interpreter, compile_tree, find_interpreter
-from modelyard.packaging.fit import check_fit
-from modelyard.packaging.install import install
-from modelyard.packaging.manifest import (
-    LayerManifest,
-    commit,
-    describe_layer,
-    layer_folder,
-    read_manifest,
-    read_owners,
-)
+from modelyard.packaging.assembly import Assembly
+from modelyard.packaging.bytecode import Interpreter, find_interpreter
+from modelyard.packaging.fit import Fit, check_fit, fit_of
+from modelyard.packaging.imports import can_run, check_imports
+from modelyard.packaging.manifest import LayerManifest, layer_folder, read_manifest
 from modelyard.packaging.progress import BuildProgress
-from modelyard.packaging.pruning import prune
-from modelyard.packaging.sources import LayerSource, layer_source
+from modelyard.packaging.report import summary
+from modelyard.packaging.solver import Locks
+from modelyard.packaging.sources import LayerSource, function_files, layer_source, read_locks
 from modelyard.packaging.targets import (
     SHARED_ARCHITECTURE,
     Architecture,
@@ -49,18 +41,27 @@ from modelyard.packaging.targets import (
 from modelyard.spec import load_models
 
 Layers = dict[str, dict[str, LayerManifest]]
-"""Built layers by target and layer name."""
+"""Built layers and functions by target and name."""
 
 ENVIRONMENT_VARIABLE = "MODELYARD_ENV"
-LOCAL_LEVEL = 1
-CLOUD_LEVEL = 6
-"""Compression. The local AWS keeps every layer in memory and writes it, as base64, into its state: against stored,
-level 1 costs 3 s once per build and saves 7 s in each deploy, stop and start (310 MB of layers: 120 MB instead of 325
-kept). To the cloud a layer goes over a network, so there the smaller file is worth the time."""
 
-_SCRATCH = ".building-"
 _WORKERS = 2
 _BUILD = "Run 'modelyard build'."
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a build came to.
+
+    Attributes:
+        layers: The manifests of layers and functions by target (like ``python3.13-arm64``) and name.
+        fits: What each kind of function carries, in every environment that was built.
+        locks: The locks of the layers.
+    """
+
+    layers: Layers
+    fits: tuple[Fit, ...]
+    locks: Locks
 
 
 def build(
@@ -69,8 +70,8 @@ def build(
     *,
     environ: Mapping[str, str] = os.environ,
     console: Console | None = None,
-) -> Layers:
-    """Build every layer that the functions of some environments carry, and check that each function's set fits.
+) -> Built:
+    """Build the functions of some environments and every layer that they carry; check that each set fits and imports.
 
     Args:
         project: The folder with ``environments.toml``, ``models`` and ``layers``.
@@ -78,53 +79,66 @@ def build(
         environ: The process environment: ``MODELYARD_ENV``, package index, PATH.
         console: Where progress goes; default stderr.
 
-    Returns:
-        The manifests by target (like ``python3.13-arm64``) and layer name.
-
     Raises:
         SpecError: When a model or ``environments.toml`` has findings.
         UsageError: When an environment is not there.
-        BuildError: When a layer does not install, compile or fit.
+        BuildError: When a layer does not install, compile, fit or hold what its functions import.
     """
     known = load_environments(project)
     models = load_models(project / "models")
     if environments is None:
         named = environ.get(ENVIRONMENT_VARIABLE)
         environments = [named] if named else list(known)
+    files = function_files(project)
     sets = [
-        function_set for name in environments for function_set in function_sets(choose_environment(known, name), models)
+        function_set
+        for name in environments
+        for function_set in function_sets(choose_environment(known, name), models, files)
     ]
     with BuildProgress(console or _console()) as progress, _disk_errors():
         with _exclusive(project / "build" / "layers", progress):
             run = _Build(project=project, environ=environ, progress=progress)
             layers = run.build_all(plan(sets))
-        _check_sets(project, sets, layers)
+            built = Built(
+                layers=layers,
+                fits=tuple(fit_of(function_set, layers[function_set.target.name]) for function_set in sets),
+                locks=read_locks(project),
+            )
+            for fit in built.fits:
+                check_fit(fit, built.locks)
+                _check_model_code(fit.layers)
+            run.try_imports(sets, layers)
+        if run.built:
+            progress.show(summary(built.fits))
         progress.finished(built=run.built, kept=run.kept)
-    return layers
+    return built
 
 
 def find_layer(
     project: Path, environment: Environment, layer: str, *, architecture: Architecture = SHARED_ARCHITECTURE
 ) -> LayerManifest:
-    """The built layer for functions of an environment; reads files only.
+    """The built layer, or a function's own code, for functions of an environment; reads files only.
 
     Args:
         project: The project's folder.
         environment: Where the function will run.
-        layer: ``core``, ``serving``, ``training``, ``api`` or ``model_layer(name)``.
+        layer: ``core``, ``lean``, ``serving``, ``training``, ``api``, ``model_layer(name)`` or
+            ``function_asset(file)``.
         architecture: Of the function, in the cloud; the local environment has one.
 
     Raises:
         BuildError: When it was not built, or its inputs have changed since.
     """
     target = target_of(environment, architecture)
-    inputs = layer_source(project, layer).inputs(target)
+    source = layer_source(project, layer)
     found = read_manifest(layer_folder(project, target.name, layer))
     if found is None:
-        raise BuildError(f"layer {layer!r} is not built for {target.name}", code="layer_missing", next_step=_BUILD)
-    if found.inputs != inputs:
+        raise BuildError(f"{source.title} is not built for {target.name}", code="layer_missing", next_step=_BUILD)
+    if found.inputs != source.inputs(target):
         raise BuildError(
-            f"layer {layer!r} for {target.name} is older than what it is made of", code="layer_stale", next_step=_BUILD
+            f"{source.title} as built for {target.name} is older than what it is made of",
+            code="layer_stale",
+            next_step=_BUILD,
         )
     return found
 
@@ -166,6 +180,16 @@ class _Build:
             layers[manifest.target][manifest.name] = manifest
         return {target: dict(sorted(found.items())) for target, found in layers.items()}
 
+    def try_imports(self, sets: Iterable[FunctionSet], layers: Layers) -> None:
+        by_target: dict[BuildTarget, list[FunctionSet]] = {}
+        for function_set in dict.fromkeys(sets):
+            by_target.setdefault(function_set.target, []).append(function_set)
+        for target, of_target in by_target.items():
+            interpreter = self._interpreter(target)
+            if interpreter is not None and can_run(target, interpreter):
+                folder = layer_folder(self.project, target.name, "")
+                check_imports(folder, of_target, layers[target.name], interpreter, checkpoint=self._checkpoint)
+
     def _is_current(self, present: LayerManifest, source: LayerSource, target: BuildTarget) -> bool:
         if present.inputs != source.inputs(target):
             return False
@@ -193,75 +217,31 @@ class _Build:
         return [future.result() for future in futures]
 
     def _build_one(self, target: BuildTarget, source: LayerSource) -> LayerManifest:
-        folder = layer_folder(self.project, target.name, source.name)
-        folder.mkdir(parents=True, exist_ok=True)
-        for left in folder.glob(f"{_SCRATCH}*"):
-            shutil.rmtree(left, ignore_errors=True)
-        with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=folder) as scratch:
-            manifest = self._build_in(Path(scratch), folder, target, source)
-        self.progress.built(manifest)
+        def stage(name: str) -> None:
+            self._checkpoint()
+            if not source.is_function:
+                self.progress.stage(target.name, source.name, name)
+
+        manifest = Assembly(
+            project=self.project,
+            target=target,
+            source=source,
+            interpreter=self._interpreter(target),
+            environ=self.environ,
+            checkpoint=self._checkpoint,
+            stage=stage,
+        ).make()
+        if not source.is_function:
+            self.progress.built(manifest)
         return manifest
-
-    def _build_in(self, scratch: Path, folder: Path, target: BuildTarget, source: LayerSource) -> LayerManifest:
-        tree = scratch / "python"
-        tree.mkdir()
-        inputs = source.inputs(target)
-        self._stage(target, source, "install")
-        if source.lock is not None:
-            install(source.lock, tree, target, environ=self.environ, checkpoint=self._checkpoint)
-        for inside, file in source.files:
-            (tree / inside).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, tree / inside)
-        owners = read_owners(tree)
-        if source.lock is not None:
-            self._stage(target, source, "prune")
-            prune(source.name, tree)
-        self._stage(target, source, "compile")
-        interpreter = self._interpreter(target)
-        if interpreter is not None:
-            outcome = compile_tree(tree, interpreter, checkpoint=self._checkpoint)
-            # Packages ship templates and code for other versions; what a wheel holds beyond use is not our error.
-            if source.is_own_code and not outcome.complete:
-                said = outcome.output.replace(f"{tree}/", "").replace(f"{LAYER_ROOT}/", "")
-                raise BuildError(
-                    f"layer {source.name!r} does not compile for Python {target.python}:\n{said}",
-                    next_step="Correct the file, then run 'modelyard build' again.",
-                )
-        self._stage(target, source, "zip")
-        draft = scratch / "layer.zip"
-        archive = write_archive(
-            tree, draft, level=LOCAL_LEVEL if target.is_local else CLOUD_LEVEL, checkpoint=self._checkpoint
-        )
-        manifest = describe_layer(
-            name=source.name,
-            target=target.name,
-            inputs=inputs,
-            bytecode=interpreter.version if interpreter else None,
-            archive=archive,
-            owners=owners,
-            path=draft,
-        )
-        return commit(folder, manifest)
-
-    def _stage(self, target: BuildTarget, source: LayerSource, stage: str) -> None:
-        self._checkpoint()
-        self.progress.stage(target.name, source.name, stage)
 
     def _checkpoint(self) -> None:
         if self.stop.is_set():
             raise BuildError("stopped, because another layer failed or the build was interrupted", next_step=_BUILD)
 
 
-def _check_sets(project: Path, sets: Iterable[FunctionSet], layers: Layers) -> None:
-    function_bytes = sum(file.stat().st_size for file in (project / "functions").glob("**/*.py"))
-    for function_set in sets:
-        carried = [layers[function_set.target.name][name] for name in function_set.layers]
-        check_fit(carried, function_bytes, title=f"{function_set.title} ({function_set.target.name})")
-        _check_model_code(carried)
-
-
 def _check_model_code(carried: Sequence[LayerManifest]) -> None:
-    """Lambda lays the model's layer over the others, so a module of the same name would replace theirs."""
+    """Lambda lays layers over each other, so of two modules with the same name one would replace the other."""
     for own in carried:
         if not own.name.startswith(model_layer("")):
             continue

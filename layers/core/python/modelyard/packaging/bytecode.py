@@ -1,9 +1,9 @@
-"""Fifth stage: compile a layer's modules for the exact Python that will import them.
+"""Fifth stage: compile the modules of a layer or function for the exact Python that will import them.
 
-``/opt`` is read-only in Lambda, so a module that arrives without bytecode is compiled again in every cold start,
-which then takes about twice as long, and up to 3.7 times with the imports of the control plane. Bytecode is
+``/opt`` and ``/var/task`` are read-only in Lambda, so a module that arrives without bytecode is compiled again in every
+cold start, which then takes about twice as long, and up to 3.7 times with the imports of the control plane. Bytecode is
 ``unchecked-hash``: the import system neither stats the source nor trusts the zip's timestamps. The paths inside say
-``/opt/python``, where Lambda puts the layer, so the bytes do not depend on where they were compiled.
+where Lambda puts the file, so the bytes do not depend on where they were compiled.
 
 One interpreter process compiles one layer, in the order of the names and with a fixed hash seed: what a process
 compiled before can show in the bytes that it writes next.
@@ -21,8 +21,6 @@ import uv
 
 from modelyard.errors import BuildError
 from modelyard.packaging.process import Checkpoint, run_program, unchecked
-
-LAYER_ROOT = "/opt/python"
 
 _DESCRIBE = (
     "import sys; v = sys.version_info; "
@@ -113,8 +111,14 @@ def describe_interpreter(executable: str) -> Interpreter | None:
     return Interpreter(executable=executable, version=words[3])
 
 
-def compile_tree(tree: Path, interpreter: Interpreter, *, checkpoint: Checkpoint = unchecked) -> Compilation:
+def compile_tree(tree: Path, interpreter: Interpreter, *, root: str, checkpoint: Checkpoint = unchecked) -> Compilation:
     """Write ``__pycache__`` beside every ``.py`` under ``tree``, in the order of their names.
+
+    Args:
+        tree: The folder to compile.
+        interpreter: Who compiles.
+        root: Where Lambda puts the folder, for tracebacks: ``/opt/python`` or ``/var/task``.
+        checkpoint: Called again and again; whatever it raises ends the work.
 
     Raises:
         BuildError: When the compiler was killed, for lack of memory perhaps; a file it refuses is no error here.
@@ -125,7 +129,7 @@ def compile_tree(tree: Path, interpreter: Interpreter, *, checkpoint: Checkpoint
         outcome = run_program(
             [
                 *(interpreter.executable, "-P", "-S", "-m", "compileall", "-q", "-f"),
-                *("--invalidation-mode", "unchecked-hash", "-s", str(tree), "-p", LAYER_ROOT, "-i", "-"),
+                *("--invalidation-mode", "unchecked-hash", "-s", str(tree), "-p", root, "-i", "-"),
             ],
             given="\n".join(files),
             env={**settings, "PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "PYTHONWARNINGS": "ignore"},

@@ -7,12 +7,13 @@ counts for uv too; its address (it may hold a password) is passed on and never w
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import uv
 
 from modelyard.errors import BuildError
+from modelyard.packaging.locks import Pin
 from modelyard.packaging.process import Checkpoint, run_program, unchecked
 from modelyard.packaging.targets import BuildTarget
 
@@ -63,34 +64,44 @@ def installer_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return settings
 
 
-def install_command(lock: Path, tree: Path, target: BuildTarget) -> list[str]:
-    """The command line of uv."""
+def install_command(tree: Path, target: BuildTarget) -> list[str]:
+    """The command line of uv, which reads the requirements from its standard input."""
     platform = target.wheel_platform
     return [
         *(uv.find_uv_bin(), "pip", "install", "--quiet", "--no-progress", "--color", "never"),
         *("--python", sys.executable, "--python-version", target.python),
         *(("--python-platform", platform) if platform else ()),
         *("--target", str(tree), "--only-binary", ":all:", "--require-hashes", "--no-deps", "--no-compile-bytecode"),
-        *("-r", str(lock)),
+        *("-r", "-"),
     ]
 
 
 def install(
     lock: Path,
+    pins: Iterable[Pin],
     tree: Path,
     target: BuildTarget,
     *,
     environ: Mapping[str, str] = os.environ,
     checkpoint: Checkpoint = unchecked,
 ) -> None:
-    """Install the wheels that ``lock`` pins into ``tree``.
+    """Install wheels into ``tree``.
+
+    Args:
+        lock: The file that a message names.
+        pins: Those of its entries that the layer brings.
+        tree: The folder, empty.
+        target: The Python and platform.
+        environ: The process environment: the package index, uv's settings.
+        checkpoint: Called again and again; whatever it raises ends the work.
 
     Raises:
         BuildError: With what uv said and what helps.
     """
     try:
         outcome = run_program(
-            install_command(lock, tree, target),
+            install_command(tree, target),
+            given="".join(f"{pin.text}\n" for pin in pins),
             env=installer_environment(environ),
             folder=tree,
             deadline_s=_DEADLINE_S,

@@ -1,28 +1,29 @@
-"""Seventh stage: a finished layer on disk, and what is known about it.
+"""Seventh stage: a finished layer or function on disk, and what is known about it.
 
-A layer's folder holds one zip file, named after its content, and ``manifest.json``. The zip is renamed into place
+Its folder holds one zip file, named after its content, and ``manifest.json``. The zip is renamed into place
 first and the manifest second, so a manifest always names a whole zip: a build that is killed at any point leaves
 the old layer or the new one. Nothing in a manifest depends on the machine or the time.
 """
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from modelyard.packaging.archive import Archive
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
 class LayerManifest:
-    """A built layer.
+    """A built layer, or a function's own code, which is built like one.
 
     Attributes:
-        name: ``core``, ``serving``, ``training``, ``api`` or ``model-<name>``.
+        name: ``core``, ``lean``, ``serving``, ``training``, ``api``, ``model-<name>`` or ``function-<file>``.
         target: Like ``python3.13-arm64``.
         digest: SHA-256 over names and contents; CDK's asset hash.
         inputs: SHA-256 over what it was built from.
@@ -32,6 +33,8 @@ class LayerManifest:
         bytecode: Full version of the Python that compiled it, or None.
         packages: Distributions and their bytes, heaviest first.
         modules: Names that can be imported from it.
+        pruned: What was removed of its wheels, and how many bytes, most first.
+        left_out: Packages of its lock that another layer brings, and which.
         path: The zip file.
     """
 
@@ -45,11 +48,13 @@ class LayerManifest:
     bytecode: str | None
     packages: tuple[tuple[str, int], ...]
     modules: tuple[str, ...]
+    pruned: tuple[tuple[str, int], ...]
+    left_out: tuple[tuple[str, str], ...]
     path: Path
 
 
 def layer_folder(project: Path, target: str, layer: str) -> Path:
-    """Where a layer lies: ``build/layers/<target>/<layer>``."""
+    """Where a layer or function lies: ``build/layers/<target>/<name>``."""
     return project / "build" / "layers" / target / layer
 
 
@@ -62,6 +67,8 @@ def read_manifest(folder: Path) -> LayerManifest | None:
         path = folder / zip_name(document["digest"])
         document["packages"] = tuple((name, size) for name, size in document["packages"])
         document["modules"] = tuple(document["modules"])
+        document["pruned"] = tuple((kind, size) for kind, size in document["pruned"])
+        document["left_out"] = tuple((name, layer) for name, layer in document["left_out"])
         manifest = LayerManifest(path=path, **document)
         whole = path.stat().st_size == manifest.zip_bytes
     except (FileNotFoundError, ValueError, KeyError, TypeError):
@@ -89,7 +96,16 @@ def zip_name(digest: str) -> str:
 
 
 def describe_layer(
-    *, name: str, target: str, inputs: str, bytecode: str | None, archive: Archive, owners: dict[str, str], path: Path
+    *,
+    name: str,
+    target: str,
+    inputs: str,
+    bytecode: str | None,
+    archive: Archive,
+    owners: Mapping[str, str],
+    pruned: Mapping[str, int],
+    left_out: Mapping[str, str],
+    path: Path,
 ) -> LayerManifest:
     """The manifest of an archive; ``owners`` says which distribution a file belongs to."""
     sizes: dict[str, int] = {}
@@ -109,10 +125,16 @@ def describe_layer(
         zip_bytes=archive.zip_bytes,
         files=len(archive.files),
         bytecode=bytecode,
-        packages=tuple(sorted(sizes.items(), key=lambda item: (-item[1], item[0]))),
+        packages=_heaviest_first(sizes),
         modules=tuple(sorted(modules)),
+        pruned=_heaviest_first(pruned),
+        left_out=tuple(sorted(left_out.items())),
         path=path,
     )
+
+
+def _heaviest_first(sizes: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+    return tuple(sorted(sizes.items(), key=lambda item: (-item[1], item[0])))
 
 
 def read_owners(tree: Path) -> dict[str, str]:

@@ -4,6 +4,7 @@ A build in which nothing changed says one line, because ``cdk`` runs it before e
 """
 
 import time
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
@@ -74,14 +75,19 @@ class BuildProgress:
     def without_bytecode(self, python: str) -> None:
         """No interpreter of that version was found."""
         self._say(
-            f"Warning: no Python {python} on this machine, so the layers for it go without bytecode: every cold start "
-            f"takes about twice as long. Run 'uv python install {python}', then 'modelyard build'."
+            f"Warning: no Python {python} on this machine, so layers and functions for it go without bytecode: every "
+            f"cold start takes about twice as long. Run 'uv python install {python}', then 'modelyard build'."
         )
 
     def finished(self, built: int, kept: int) -> None:
         """The whole build is done."""
         seconds = time.monotonic() - self._started
-        self._say(f"Layers: {built} built, {kept} up to date, in {seconds:.1f} s.")
+        self._say(f"Layers and functions: {built} built, {kept} up to date, in {seconds:.1f} s.")
+
+    def show(self, lines: Iterable[str]) -> None:
+        """Something that is several lines long."""
+        for line in lines:
+            self._say(line)
 
     def _say(self, line: str) -> None:
         self._console.print(line, soft_wrap=True, highlight=False, markup=False)

@@ -1,9 +1,9 @@
 """Fourth stage: remove what no function reads.
 
-The rule: nothing goes without a reason in the table, and every row has been import-tested, with a session run
-(serving) and a fit and conversion (training). Lambda allows 250 MB for a function and all its layers, and each file
-costs time when a layer is unpacked or compiled. Python sources stay: tracebacks and ``inspect`` read them,
-and anyio parses its own when it is imported. Licences stay in the wheels on PyPI; a layer is for running.
+The rule: nothing goes without a reason in the table, and every row has been import-tested, with a session run (lean,
+serving), a fit and conversion (training) and a request (api). Lambda allows 250 MB for a function and all its layers,
+and each file costs time when a layer is unpacked or compiled. Python sources stay: tracebacks and ``inspect`` read
+them, and anyio parses its own when it is imported. Licences stay in the wheels on PyPI; a layer is for running.
 """
 
 import fnmatch
@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+from modelyard.packaging.elf import cut_to_what_is_loaded, is_compiled
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,8 @@ class Rule:
     ``x`` at any depth and ``/x`` one at the top.
     """
 
+    saves: str
+    """In two or three words for the report; rules of one kind share it."""
     reason: str
     patterns: tuple[str, ...]
     keep: tuple[str, ...] = ()
@@ -29,93 +33,137 @@ class Rule:
     """Layers that the rule is for; empty: all."""
 
 
+_POWERTOOLS = "/aws_lambda_powertools"
+
 RULES: tuple[Rule, ...] = (
-    Rule("scripts and uv's lock; a function has no command line", ("/bin/*", "/.lock")),
-    Rule("tests and their data", ("*/tests/*", "*/conftest.py", "*/joblib/test/*", "*/onnx/backend/test/*")),
-    Rule("types for editors and type checkers", ("*.pyi", "*/py.typed")),
+    Rule("scripts", "scripts and uv's lock; a function has no command line", ("/bin/*", "/.lock")),
+    Rule("tests", "tests and their data", ("*/tests/*", "*/conftest.py", "*/joblib/test/*", "*/onnx/backend/test/*")),
+    Rule("type stubs", "types for editors and type checkers", ("*.pyi", "*/py.typed")),
     Rule(
+        "sources and headers",
         "sources and headers of modules that arrive compiled",
         ("*.[acfh]", "*.cc", "*.cpp", "*.f90", "*.hpp", "*.proto", "*.px[di]", "*.pyf", "*.pyx", "*.tp"),
     ),
-    Rule("build scripts", ("*/meson.build", "*/CMakeLists.txt", "*/setup.cfg")),
-    Rule("documentation and notices", ("*.md", "*.rst", "*/LICENSE*", "*/ThirdPartyNotices.txt")),
+    Rule("build scripts", "build scripts", ("*/meson.build", "*/CMakeLists.txt", "*/setup.cfg")),
+    Rule("documentation", "documentation and notices", ("*.md", "*.rst", "*/LICENSE*", "*/ThirdPartyNotices.txt")),
     Rule(
+        "metadata",
         "what only an installer reads; importlib.metadata reads the two that stay (versions, plug-ins)",
         ("*.dist-info/*",),
         keep=("*.dist-info/METADATA", "*.dist-info/entry_points.txt"),
     ),
     Rule(
+        "build scripts",
         "numpy's build system, packager hooks and examples; f2py stays, `from numpy import *` imports it (scipy does)",
         ("/numpy/distutils/*", "/numpy/_pyinstaller/*", "/numpy/random/_examples/*", "/numpy/f2py/src/*"),
     ),
     Rule(
+        "tests",
         "numpy's compiled test modules; _simd (1.5 MB) only exposes the vector units to its tests",
         ("/numpy/_core/_*_tests.*", "/numpy/_core/_simd.*"),
     ),
     Rule(
+        "second engine",
         "the engine's second copy (29 MB): the pybind module holds its own and does not link this one",
         ("/onnxruntime/capi/libonnxruntime.*",),
         layers=("serving",),
     ),
     Rule(
+        "second engine",
+        "everything of onnxruntime but its C library, which the lean engine loads by path; the library of shared "
+        "providers is for GPUs, and which version this is the library says itself",
+        ("/onnxruntime/*", "/onnxruntime-*.dist-info/*"),
+        keep=("/onnxruntime/capi/libonnxruntime.*",),
+        layers=("lean",),
+    ),
+    Rule(
+        "tools",
         "onnxruntime's own converters, optimisers and samples; onnxruntime/__init__ imports none of them",
         tuple(f"/onnxruntime/{name}/*" for name in ("backend", "datasets", "quantization", "tools", "transformers")),
         layers=("serving",),
     ),
     Rule(
-        "dependencies of those converters and of nothing else here",
-        tuple(f"/{name}/*" for name in ("flatbuffers", "google/protobuf", "google/_upb", "packaging"))
-        + tuple(f"/{name}-*.dist-info/*" for name in ("flatbuffers", "protobuf", "packaging")),
-        layers=("serving",),
-    ),
-    Rule(
+        "sample data",
         "sample data sets and what downloads or generates them; a training run brings its own data",
         ("/sklearn/datasets/*",),
         layers=("training",),
     ),
     Rule(
+        "unused parts",
         "the parts of scipy that neither the rest of scipy nor scikit-learn imports (io: its sample data sets only)",
         tuple(f"/scipy/{name}/*" for name in ("datasets", "differentiate", "fftpack", "io", "misc", "odr", "signal")),
         layers=("training",),
     ),
-    Rule("onnx's fuzzing harness", ("/onnx/fuzz/*",), layers=("training",)),
+    Rule("tests", "onnx's fuzzing harness", ("/onnx/fuzz/*",), layers=("training",)),
     Rule(
-        "powertools' Swagger pages; the control plane has FastAPI's",
-        ("/aws_lambda_powertools/event_handler/openapi/swagger_ui/*.js", "*/openapi/swagger_ui/*.css"),
+        "unused parts",
+        "powertools but for its Logger and Metrics: requests are routed by FastAPI and checked by pydantic",
+        (f"{_POWERTOOLS}/event_handler/*", f"{_POWERTOOLS}/utilities/*/*"),
+        keep=(f"{_POWERTOOLS}/utilities/jmespath_utils/*", f"{_POWERTOOLS}/utilities/typing/*"),
         layers=("api",),
     ),
     Rule(
-        "powertools' utilities that need packages which this layer does not have",
-        tuple(
-            f"/aws_lambda_powertools/utilities/{name}/*"
-            for name in ("auth_alpha", "data_masking", "kafka", "validation")
-        ),
+        "unused parts",
+        "pydantic's version 1; FastAPI imports it at its start where it is there, only to refuse its models",
+        ("/pydantic/v1/*",),
         layers=("api",),
     ),
-    Rule("pydantic's plug-in for mypy", ("/pydantic/mypy.py", "/pydantic/v1/mypy.py"), layers=("api",)),
+    Rule("tools", "pydantic's plug-in for mypy", ("/pydantic/mypy.py",), layers=("api",)),
 )
-"""A lean engine that loads ``libonnxruntime`` itself takes its row out and puts the pybind module in."""
+
+_METADATA, _SYMBOLS = "metadata", "symbols"
 
 
-def pruned(layer: str, paths: Iterable[str], rules: Iterable[Rule] = RULES) -> list[str]:
-    """Those of ``paths`` (inside ``python/``, with ``/``) that go from ``layer``."""
+def pruned(layer: str, paths: Iterable[str], rules: Iterable[Rule] = RULES) -> dict[str, Rule]:
+    """Those of ``paths`` (inside ``python/``, with ``/``) that go from ``layer``, and the first rule that each fits."""
     table = [
-        (_matcher(rule.patterns), _matcher(rule.keep)) for rule in rules if layer in rule.layers or not rule.layers
+        (rule, _matcher(rule.patterns), _matcher(rule.keep))
+        for rule in rules
+        if layer in rule.layers or not rule.layers
     ]
-    return [path for path in paths if any(go(f"/{path}") and not keep(f"/{path}") for go, keep in table)]
+    found: dict[str, Rule] = {}
+    for path in paths:
+        for rule, go, keep in table:
+            if go(f"/{path}") and not keep(f"/{path}"):
+                found[path] = rule
+                break
+    return found
 
 
-def prune(layer: str, tree: Path) -> int:
-    """Remove from ``tree`` what the table names for ``layer``, and folders left empty; how many bytes that freed."""
-    freed = 0
-    for path in pruned(layer, [file.relative_to(tree).as_posix() for file in tree.rglob("*") if not file.is_dir()]):
-        file = tree / path
-        freed += file.lstat().st_size
-        file.unlink()
+def prune(layer: str, tree: Path) -> dict[str, int]:
+    """Remove from ``tree`` what the table names for ``layer``, and folders left empty; the bytes that each kind freed.
+
+    Of what stays, descriptions of packages and symbols for debuggers are cut off: see ``elf.py``.
+    """
+    freed: dict[str, int] = {}
+    files = {path.relative_to(tree).as_posix(): path for path in sorted(tree.rglob("*")) if not path.is_dir()}
+    gone = pruned(layer, files)
+    for inside, file in files.items():
+        if inside in gone:
+            kind, size = gone[inside].saves, file.lstat().st_size
+            file.unlink()
+        elif file.name == "METADATA" and file.parent.suffix == ".dist-info":
+            kind, size = _METADATA, _cut_description(file)
+        elif is_compiled(file):
+            kind, size = _SYMBOLS, cut_to_what_is_loaded(file)
+        else:
+            continue
+        freed[kind] = freed.get(kind, 0) + size
     for folder in sorted((folder for folder in tree.rglob("*") if folder.is_dir()), reverse=True):
         if not any(folder.iterdir()):
             folder.rmdir()
-    return freed
+    return {kind: size for kind, size in freed.items() if size}
+
+
+def _cut_description(metadata: Path) -> int:
+    """Keep the headers (name, version, what it needs): the page for PyPI below them is up to 140 KB."""
+    content = metadata.read_bytes()
+    head = content.partition(b"\n\n")[0]
+    if len(head) + 1 >= len(content):
+        return 0
+    metadata.unlink()  # a link into the installer's cache
+    metadata.write_bytes(head + b"\n")
+    return len(content) - len(head) - 1
 
 
 @cache

@@ -1,44 +1,77 @@
-"""Second stage: what a layer is made of, as one digest.
+"""Second stage: what a layer or a function is made of, as one digest.
 
-The rule: equal digest, equal layer. It covers the lock file or the sources, the target, and the builder's own code
+The rule: equal digest, equal layer. It covers the lock's entries or the sources, the target, and the builder's own code
 with the pruning table, so nobody has to remember to raise a version number. It never covers where things lie or
 which package index serves them.
 """
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 from modelyard.errors import BuildError
-from modelyard.packaging.targets import BuildTarget, model_layer
+from modelyard.packaging.locks import Pin, read_lock
+from modelyard.packaging.solver import check_versions, left_out
+from modelyard.packaging.targets import SETS, BuildTarget, function_asset, model_layer
 
 NOT_IN_LAMBDA = ("cli", "exporting", "importing", "local", "packaging", "scaffold")
 """Folders of the library that only the developer's machine runs."""
 
-_BUILDER_MODULES = ("archive", "bytecode", "builder", "install", "manifest", "process", "pruning", "sources", "targets")
+_BUILDER_MODULES = (
+    *("archive", "assembly", "bytecode", "elf", "install", "locks", "manifest", "process"),
+    *("pruning", "solver", "sources", "targets"),
+)
 """Modules whose change may change the bytes of a layer."""
 
 
 @dataclass(frozen=True)
 class LayerSource:
-    """Where a layer comes from: a lock file for third-party packages, or files of this project."""
+    """Where a layer or a function comes from: a lock for third-party packages, or files of this project."""
 
     name: str
-    lock: Path | None
-    files: tuple[tuple[str, Path], ...]
-    """Path inside the layer's ``python/`` and the file, sorted; empty for a layer with a lock."""
+    lock: Path | None = None
+    pins: tuple[Pin, ...] = ()
+    """Those entries of the lock that this layer brings."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """The others, and the layer that brings them."""
+    files: tuple[tuple[str, Path], ...] = ()
+    """Path inside the layer and the file, sorted; empty for a layer with a lock."""
 
     @property
     def is_own_code(self) -> bool:
         """Whether the project wrote it, so that a file that does not compile is an error."""
         return self.lock is None
 
+    @property
+    def is_function(self) -> bool:
+        """Whether it is a function's code and not a layer."""
+        return self.name.startswith(function_asset(""))
+
+    @property
+    def title(self) -> str:
+        """What messages call it."""
+        return (
+            f"functions/{self.name.removeprefix(function_asset(''))}.py" if self.is_function else f"layer {self.name!r}"
+        )
+
+    @property
+    def prefix(self) -> str:
+        """Where the files lie in the zip: Lambda puts ``/opt/python`` on ``sys.path``."""
+        return "" if self.is_function else "python/"
+
+    @property
+    def root(self) -> str:
+        """Where Lambda puts the files."""
+        return "/var/task" if self.is_function else "/opt/python"
+
     def inputs(self, target: BuildTarget) -> str:
-        """SHA-256 over everything that decides the layer's bytes."""
+        """SHA-256 over everything that decides the bytes."""
+        content: object
         if self.lock is not None:
-            content: object = _digest(self.lock)
+            content = sorted(pin.text for pin in self.pins)
         else:
             content = [(path, _digest(file)) for path, file in self.files]
         document = json.dumps([_builder_digest(), self.name, target.identity, content])
@@ -46,23 +79,48 @@ class LayerSource:
 
 
 def layer_source(project: Path, name: str) -> LayerSource:
-    """The source of the layer called ``name``.
+    """The source of the layer or function called ``name``.
 
     Raises:
-        BuildError: When the folder or the lock file is missing.
+        BuildError: When a folder, a file or a lock is missing, or two locks disagree.
     """
+    if name.startswith(function_asset("")):
+        file = project / "functions" / f"{name.removeprefix(function_asset(''))}.py"
+        if not file.is_file():
+            raise BuildError(
+                f"functions/{file.name} is not there", next_step="Run the command in the project's folder."
+            )
+        return LayerSource(name=name, files=((file.name, file),))
     if name == "core":
         return _own_code(name, project / "layers" / "core" / "python", exclude=NOT_IN_LAMBDA, package="modelyard")
     if name.startswith(model_layer("")):
         return _own_code(name, project / "models" / name.removeprefix(model_layer("")) / "python")
-    lock = project / "layers" / name / "requirements.txt"
-    if not lock.is_file():
+    locks = read_locks(project)
+    if name not in locks:
         raise BuildError(
             f"layer {name!r}: layers/{name}/requirements.txt is not there",
             next_step=f"Compile it from layers/{name}/requirements.in with 'uv pip compile --universal "
             "--generate-hashes', or take it from version control.",
         )
-    return LayerSource(name=name, lock=lock, files=())
+    check_versions(locks, (names for names in SETS if name in names))
+    others = left_out(name, locks, SETS)
+    pins = tuple(pin for pin in locks[name] if pin.name not in others)
+    return LayerSource(name=name, lock=_lock(project, name), pins=pins, left_out=others)
+
+
+def read_locks(project: Path) -> dict[str, tuple[Pin, ...]]:
+    """The locks of all layers that have one."""
+    names = sorted({name for names in SETS for name in names if _lock(project, name).is_file()})
+    return {name: read_lock(_lock(project, name)) for name in names}
+
+
+def function_files(project: Path) -> list[str]:
+    """The names of the functions, without ``.py``."""
+    return sorted(path.stem for path in (project / "functions").glob("*.py"))
+
+
+def _lock(project: Path, layer: str) -> Path:
+    return project / "layers" / layer / "requirements.txt"
 
 
 def _own_code(name: str, folder: Path, *, exclude: tuple[str, ...] = (), package: str = "") -> LayerSource:
@@ -79,7 +137,7 @@ def _own_code(name: str, folder: Path, *, exclude: tuple[str, ...] = (), package
         if hidden or inside.parts[0] in exclude or file.suffix == ".pyc" or not file.is_file():
             continue
         files.append((file.relative_to(folder).as_posix(), file))
-    return LayerSource(name=name, lock=None, files=tuple(sorted(files)))
+    return LayerSource(name=name, files=tuple(sorted(files)))
 
 
 def _digest(file: Path) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from modelyard.environments import Environment
-from modelyard.spec import Model
+from modelyard.spec import Engine, Model
 
 Architecture = Literal["arm64", "x86_64"]
 FunctionKind = Literal["predict", "train", "api", "workflow"]
@@ -20,13 +20,21 @@ FunctionKind = Literal["predict", "train", "api", "workflow"]
 SHARED_ARCHITECTURE: Architecture = "arm64"
 """Of every cloud function but ``predict``: Graviton is a fifth cheaper and nothing of theirs needs x86."""
 
+KINDS: dict[str, FunctionKind] = {"predict": "predict", "retraining_train": "train", "api": "api"}
+"""The kind of each file in ``functions/``; ``workflow`` of every other."""
+
 LAYERS: dict[FunctionKind, tuple[str, ...]] = {
-    "predict": ("core", "serving"),
     "train": ("core", "training"),
     "api": ("core", "api", "serving"),
     "workflow": ("core", "serving"),
 }
-"""What each kind of function carries; ``predict`` also the model's own layer. ``workflow``: every other function."""
+"""What each kind of function carries, but for ``predict``."""
+
+PREDICT_LAYERS: dict[Engine, tuple[str, ...]] = {"lean": ("core", "lean"), "standard": ("core", "serving")}
+"""What an endpoint carries for each engine; besides, the model's own layer where it has code."""
+
+SETS: tuple[tuple[str, ...], ...] = tuple(dict.fromkeys((*LAYERS.values(), *PREDICT_LAYERS.values())))
+"""Every combination of layers that some function carries, a model's own apart."""
 
 _WHEEL_PLATFORMS: dict[Architecture, str] = {
     "arm64": "aarch64-manylinux_2_28",
@@ -73,10 +81,19 @@ def model_layer(model: str) -> str:
     return f"model-{model}"
 
 
+def function_asset(file: str) -> str:
+    """What the code of ``functions/<file>.py`` is built as; no layer is called so."""
+    return f"function-{file}"
+
+
 def layers_of(function: FunctionKind, model: Model | None = None) -> tuple[str, ...]:
-    """Names of the layers of a function, in the order in which Lambda lays them over each other."""
-    own = (model_layer(model.name),) if function == "predict" and model is not None and model.code_folder else ()
-    return LAYERS[function] + own
+    """Names of the layers of a function. Their order means nothing: CDK sorts them, and no two hold the same module."""
+    if function != "predict":
+        return LAYERS[function]
+    if model is None:
+        raise ValueError("what an endpoint carries depends on its model")
+    own = (model_layer(model.name),) if model.code_folder is not None else ()
+    return PREDICT_LAYERS[model.spec.engine] + own
 
 
 def architecture_of(function: FunctionKind, model: Model | None = None) -> Architecture:
@@ -88,15 +105,26 @@ def architecture_of(function: FunctionKind, model: Model | None = None) -> Archi
 
 @dataclass(frozen=True)
 class FunctionSet:
-    """The layers that one function has to carry together, on one target."""
+    """The layers that one function, or several of one kind, have to carry together, on one target."""
 
     title: str
     target: BuildTarget
     layers: tuple[str, ...]
+    files: tuple[str, ...] = ()
+    """Names of the functions, without ``.py``."""
+    modules: tuple[str, ...] = ()
+    """What they import late, by their settings: the engine, and a model's own package."""
 
 
-def function_sets(environment: Environment, models: Iterable[Model]) -> list[FunctionSet]:
-    """Every distinct set of layers that an environment's functions carry."""
+def function_sets(environment: Environment, models: Iterable[Model], files: Iterable[str] = ()) -> list[FunctionSet]:
+    """Every distinct set of layers that an environment's functions carry.
+
+    Args:
+        environment: Where they run.
+        models: The project's models.
+        files: The files in ``functions/``, without ``.py``.
+    """
+    files = sorted(files)
     kinds: list[tuple[FunctionKind, Model | None]] = [("api", None), ("workflow", None)]
     for model in models:
         kinds.append(("predict", model))
@@ -107,14 +135,23 @@ def function_sets(environment: Environment, models: Iterable[Model]) -> list[Fun
             title=function if model is None else f"{function} of {model.name}",
             target=target_of(environment, architecture_of(function, model)),
             layers=layers_of(function, model),
+            files=tuple(file for file in files if KINDS.get(file, "workflow") == function),
+            modules=late_imports(model) if model is not None else (),
         )
         for function, model in kinds
     ]
 
 
+def late_imports(model: Model) -> tuple[str, ...]:
+    """What an endpoint imports once it knows its settings."""
+    code = model.spec.model.code
+    return (f"modelyard.predictor.{model.spec.engine}", *(() if code is None else ("modelyard.predictor.code", code)))
+
+
 def plan(sets: Iterable[FunctionSet]) -> dict[BuildTarget, tuple[str, ...]]:
-    """Layers to build per target, each once, sorted so that equal projects give equal plans."""
+    """Layers and functions to build per target, each once, sorted so that equal projects give equal plans."""
     wanted: dict[BuildTarget, set[str]] = {}
     for function_set in sets:
-        wanted.setdefault(function_set.target, set()).update(function_set.layers)
+        parts = wanted.setdefault(function_set.target, set())
+        parts.update(function_set.layers, map(function_asset, function_set.files))
     return {target: tuple(sorted(wanted[target])) for target in sorted(wanted)}

@@ -12,6 +12,9 @@ from typing import Any
 import numpy as np
 
 from modelyard.errors import ModelError, ModelyardError, RequestError
+from modelyard.predictor.array import Array
+from modelyard.predictor.arrays import from_numpy, to_numpy
+from modelyard.predictor.decode import not_finite
 from modelyard.predictor.signature import Tensor
 
 Preprocess = Callable[[list[Any]], dict[str, Any]]
@@ -56,8 +59,8 @@ class ModelCode:
             )
         return cls(package, *hooks)
 
-    def arrays(self, inputs: tuple[Tensor, ...], instances: list[Any]) -> dict[str, Any]:
-        """Call ``preprocess`` and check what it gives against the signature.
+    def arrays(self, inputs: tuple[Tensor, ...], instances: list[Any]) -> list[Array]:
+        """Call ``preprocess`` and check what it gives against the signature; one array for each input.
 
         Raises:
             RequestError: That the hook raised.
@@ -76,10 +79,12 @@ class ModelCode:
                 found = f"{array.dtype}{list(array.shape)}" if isinstance(array, np.ndarray) else type(array).__name__
                 wanted = f"{tensor.dtype}{[len(instances), *tensor.shape[1:]]}"
                 raise self._wrong("preprocess", f"returned {found} for {tensor.name!r}; the model takes {wanted}")
-        return feeds
+        return [from_numpy(feeds[tensor.name]) for tensor in inputs]
 
-    def answers(self, outputs: dict[str, Any], rows: int) -> list[Any]:
+    def answers(self, outputs: tuple[Tensor, ...], found: list[Any], rows: int) -> list[Any]:
         """Call ``postprocess`` and check that it gives one JSON value for each row.
+
+        NaN and Infinity never reach the hook: the largest of several NaNs would be an answer.
 
         Raises:
             RequestError: That the hook raised.
@@ -87,10 +92,14 @@ class ModelCode:
         """
         if self.postprocess is None:  # pragma: no cover - the predictor asks first
             raise ModelError(f"{self.package}.postprocess is missing")
-        answers = self._call("postprocess", self.postprocess, outputs)
+        given = {
+            tensor.name: _finite(tensor.name, to_numpy(output)) if isinstance(output, Array) else output
+            for tensor, output in zip(outputs, found, strict=True)
+        }
+        answers = self._call("postprocess", self.postprocess, given)
         if not isinstance(answers, list) or len(answers) != rows:
-            found = f"a list of {len(answers)}" if isinstance(answers, list) else type(answers).__name__
-            raise self._wrong("postprocess", f"returned {found}; it must return a list of {rows}")
+            returned = f"a list of {len(answers)}" if isinstance(answers, list) else type(answers).__name__
+            raise self._wrong("postprocess", f"returned {returned}; it must return a list of {rows}")
         try:
             return [_plain(answer, row) for row, answer in enumerate(answers)]
         except TypeError as error:
@@ -119,6 +128,12 @@ def _fits(tensor: Tensor, array: Any, rows: int) -> bool:
         and array.ndim == len(sizes)
         and all(size in (None, length) for size, length in zip(sizes, array.shape, strict=True))
     )
+
+
+def _finite(name: str, array: Any) -> Any:
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise not_finite(name, int(np.argwhere(~np.isfinite(array))[0][0]))
+    return array.copy()  # a hook may write into it
 
 
 def _plain(value: Any, row: int) -> Any:

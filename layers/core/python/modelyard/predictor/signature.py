@@ -17,6 +17,7 @@ CLASSES_KEY = "modelyard.classes"
 """ONNX metadata key with the class names as a JSON list, in the order of the probabilities' last axis."""
 
 _ONNX_DTYPES = {"float": "float32", "double": "float64"}
+_ZIPMAPS = ("seq(map(int64,tensor(float)))", "seq(map(string,tensor(float)))")
 
 
 class Tensor:
@@ -72,20 +73,30 @@ class Signature:
         return cls(inputs, outputs)
 
 
-def signature_of(session: Any) -> dict[str, Any]:
+def signature_of(session: Any, zipmaps: "dict[str, list[Any]] | None" = None) -> dict[str, Any]:
     """The signature of an onnxruntime session, in its JSON form.
 
+    The output of a ZipMap, which is a map of classes for each row, counts as the table of probabilities that it was
+    made of.
+
     Args:
-        session: An `onnxruntime.InferenceSession`.
+        session: An `onnxruntime.InferenceSession`, or an engine.
+        zipmaps: The classes of each output that is a ZipMap's, where they are known
+            (`modelyard.compiling.zipmap_classes`).
 
     Raises:
-        AdmissionError: For inputs or outputs that are not plain tensors (a ZipMap's maps, sequences, bfloat16), and
-            for class names that are not a list of different strings.
+        AdmissionError: For inputs or outputs that are not plain tensors (sequences, bfloat16), and for class names that
+            are not a list of different strings.
     """
     classes = _classes_in(session.get_modelmeta().custom_metadata_map)
     return {
         "inputs": [_described("input", node) for node in session.get_inputs()],
-        "outputs": [_with_classes(_described("output", node), classes) for node in session.get_outputs()],
+        "outputs": [
+            _table(node.name, (zipmaps or {}).get(node.name))
+            if node.type in _ZIPMAPS
+            else _with_classes(_described("output", node), classes)
+            for node in session.get_outputs()
+        ],
     }
 
 
@@ -102,6 +113,11 @@ def _described(role: str, node: Any) -> dict[str, Any]:
         )
     shape = [size if isinstance(size, int) else None for size in node.shape]
     return {"name": node.name, "dtype": dtype, "shape": shape}
+
+
+def _table(name: str, classes: list[Any] | None) -> dict[str, Any]:
+    names = None if classes is None else [str(label) for label in classes]
+    return {"name": name, "dtype": "float32", "shape": [None, None if names is None else len(names)], "classes": names}
 
 
 def _with_classes(output: dict[str, Any], classes: list[str] | None) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The standard engine: an onnxruntime session.
 
-The rule: a session is loaded from bytes whose digest is known, never from a path, and runs on as many threads as the
-function's memory pays for. Lambda gives 1 vCPU for each 1,769 MB; more threads than that only wait for each other.
+The rule: a session is loaded from bytes whose digest is known, never from a path. For a model with Python code of its
+own, which brings numpy anyway, and the measure that the lean engine is held against.
 """
 
 from typing import Any
@@ -9,34 +9,39 @@ from typing import Any
 import onnxruntime
 
 from modelyard.errors import AdmissionError, ModelError
+from modelyard.predictor.array import Array
+from modelyard.predictor.arrays import from_numpy, to_numpy
 from modelyard.predictor.signature import signature_of
-
-MB_PER_VCPU = 1769
-"""https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html"""
 
 _ERRORS_ONLY = 3
 
 
-def threads_for(memory_mb: int) -> int:
-    """How many threads a function of ``memory_mb`` MB has processors for; at least 1."""
-    return max(1, round(memory_mb / MB_PER_VCPU))
-
-
 class StandardEngine:
-    """One loaded model. Safe to run from several threads at once."""
+    """One loaded model. Safe to run from several threads at once.
 
-    __slots__ = ("_outputs", "session")
+    Args:
+        model: The bytes of an ONNX file.
+        threads: For one run.
+        options: Session options by onnxruntime's names, like the folder of external weights.
 
-    def __init__(self, model: bytes, *, threads: int = 1) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        options.log_severity_level = _ERRORS_ONLY
+    Raises:
+        AdmissionError: When onnxruntime does not load the model (code ``not_loadable``).
+    """
+
+    __slots__ = ("_inputs", "_outputs", "session")
+
+    def __init__(self, model: bytes, *, threads: int = 1, options: dict[str, str] | None = None) -> None:
+        settings = onnxruntime.SessionOptions()
+        settings.intra_op_num_threads = threads
+        settings.inter_op_num_threads = 1
+        settings.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        settings.log_severity_level = _ERRORS_ONLY
+        for key, value in (options or {}).items():
+            settings.add_session_config_entry(key, value)
         try:
             # Without enable_fallback=0 onnxruntime prints "EP Error" to stdout and tries the same provider again.
             self.session = onnxruntime.InferenceSession(
-                model, options, providers=["CPUExecutionProvider"], enable_fallback=0
+                model, settings, providers=["CPUExecutionProvider"], enable_fallback=0
             )
         except Exception as error:
             raise AdmissionError(
@@ -44,18 +49,27 @@ class StandardEngine:
                 code="not_loadable",
                 next_step="Check the file with onnx.checker and its opset against this onnxruntime.",
             ) from error
+        self._inputs: list[str] = [node.name for node in self.session.get_inputs()]
         self._outputs: list[str] = [node.name for node in self.session.get_outputs()]
 
     def signature(self) -> dict[str, Any]:
         """What the model takes and gives, in JSON form."""
         return signature_of(self.session)
 
-    def run(self, feeds: dict[str, Any]) -> list[Any]:
-        """Run the model on arrays by input name; the outputs in the order of the signature.
+    def run(self, arrays: list[Array]) -> list[Any]:
+        """Run the model once.
+
+        Args:
+            arrays: One for each input, in the order of the signature.
+
+        Returns:
+            The outputs in the order of the signature: an `Array`, or of a ZipMap the list of its rows, each
+            ``{class: number}``.
 
         Raises:
             ModelError: When the model raises; the cause is chained.
         """
+        feeds = {name: to_numpy(array) for name, array in zip(self._inputs, arrays, strict=True)}
         try:
             outputs: list[Any] = self.session.run(self._outputs, feeds)
         except Exception as error:
@@ -63,4 +77,8 @@ class StandardEngine:
                 "the model raised while it predicted",
                 next_step="Look for the request id in the function's log: it holds the cause.",
             ) from error
-        return outputs
+        return [_rows(output) if isinstance(output, list) else from_numpy(output) for output in outputs]
+
+
+def _rows(maps: list[dict[Any, Any]]) -> list[dict[str, Any]]:
+    return [{str(key): number for key, number in row.items()} for row in maps]

@@ -6,6 +6,12 @@ In this order a crash at any point leaves at most bytes that no record names and
 record without its bytes. The counter is compare-and-set inside the transaction, so numbers are dense: a writer that
 loses takes the next number, for as long as it takes. The mark is the object's own item: a sweep that condemned the
 bytes meanwhile makes the transaction fail, and they are put there again.
+
+A version that would break the callers of the live one is refused, unless somebody answers for it with a reason. What is
+live is read in the attempt that writes, after the counter, and not guarded by the transaction: a promotion in between
+leaves the outcome that this registration would have had just before it. That hides nothing from anybody, because a
+registration never makes anything live. What the race cannot do: put a version into the registry that was compared with
+nothing although something was live when the attempt began.
 """
 
 import hashlib
@@ -15,11 +21,14 @@ from typing import Any, get_args
 import msgspec
 
 from modelyard.canonical import canonical_json, check_json
+from modelyard.contract.breaking import breaking
+from modelyard.contract.signatures import Break
 from modelyard.deployment import LedgerEntry
 from modelyard.errors import AWSError, ConflictError, UsageError
 from modelyard.names import LONGEST_NOTE, check_id, check_name, check_tags, check_text
 from modelyard.ports import ConditionFailedError, ObjectFacts, Put, no_progress, parts_sha256
 from modelyard.registry import keys
+from modelyard.registry.promises import accepted, check_contract, refusal
 from modelyard.registry.reading import HIGHEST_VERSION, Reader, check_number
 from modelyard.registry.records import CatalogueLine, Mark, ModelRecord, Registered
 from modelyard.version import Lineage, Manifest, Signature, Task, Version, artifact_key
@@ -43,6 +52,7 @@ class Publisher(Reader):
         evaluation: str | None = None,
         lineage: Lineage | None = None,
         note: str = "",
+        accept_breaking: str | None = None,
         description: str | None = None,
         owner: str | None = None,
         tags: Sequence[str] | None = None,
@@ -56,11 +66,12 @@ class Publisher(Reader):
             artifact: The ONNX file.
             task: What kind of answer the model gives.
             signature: What goes in and comes out.
-            contract: What its training data looked like.
+            contract: What its training data looked like, in the JSON form of ``modelyard.contract``.
             metrics: Finite numbers by name.
             evaluation: Key of the evaluation report in the artifact bucket.
             lineage: Where it comes from; default: brought by a person.
             note: One sentence for people.
+            accept_breaking: Why it may break the callers of the live version; it goes to the ledger. None: it may not.
             description: The model's description; None keeps the one there is.
             owner: The model's owner; None keeps the one there is.
             tags: The model's tags; None keeps those there are.
@@ -70,7 +81,8 @@ class Publisher(Reader):
         Raises:
             UsageError: When a value cannot be stored; nothing is written.
             ConflictError: When ``number`` is taken by another manifest or is not the next one, when other writers
-                kept winning until the deadline, or when the evaluation report was swept away.
+                kept winning until the deadline, when the evaluation report was swept away, or with code
+                ``breaking_contract`` and every break when callers of the live version would stumble over it.
         """
         manifest = _manifest(
             model, artifact, task=task, signature=signature, contract=contract, metrics=metrics or {},
@@ -83,11 +95,19 @@ class Publisher(Reader):
         tags = None if tags is None else check_tags(tags)
         if number is not None:
             check_number(number)
+        if accept_breaking is not None and not check_text(accept_breaking, field="accept_breaking").strip():
+            raise UsageError(
+                "the reason to accept breaks is empty; it is what the ledger tells later readers",
+                code="reason_required",
+                field="accept_breaking",
+                next_step="Say in a sentence why the callers are ready for it.",
+            )
         told = {"description": description, "owner": owner, "tags": tags}
         return self._record(
             manifest,
             artifact,
             {key: value for key, value in told.items() if value is not None},
+            accept_breaking=accept_breaking,
             expected=number,
             progress=progress,
         )
@@ -98,6 +118,7 @@ class Publisher(Reader):
         artifact: bytes,
         told: dict[str, Any],
         *,
+        accept_breaking: str | None,
         expected: int | None,
         progress: Callable[[int], None],
     ) -> Registered:
@@ -105,6 +126,7 @@ class Publisher(Reader):
         identity_sk = keys.IDENTITY + manifest.identity
         operation = check_id(self._new_id(), field="operation")
         is_stored = False
+        compared: dict[int, tuple[Break, ...]] = {}
         for _ in self._attempts():
             mark = self._mark(manifest.key)
             if not is_stored or (mark is not None and mark.state == "condemned"):
@@ -120,14 +142,33 @@ class Publisher(Reader):
                 return Registered(version, created=identity["operation"] == operation)
             number = 1 if before is None else before.versions + 1
             _check_expected(expected, number, manifest.model)
+            live, broken = (None, ()) if before is None else self._breaks(manifest, compared)
+            if broken and accept_breaking is None:
+                raise refusal(manifest.model, live, broken)
+            details = accepted(accept_breaking, live, broken)
             version = Version(number=number, manifest=manifest, author=self.actor, created_at=self._now())
-            puts = [*_puts(version, before, operation, told), *self._marks(version, mark)]
+            puts = [*_puts(version, before, operation, told, details), *self._marks(version, mark)]
             try:
                 self.records.transact(puts)
             except ConditionFailedError:
                 continue  # another writer took the number, registered the very same, or a sweep condemned the bytes
             return Registered(version, created=True)
         raise _contended(manifest.model, self._deadline_s)
+
+    def _breaks(
+        self, manifest: Manifest, compared: dict[int, tuple[Break, ...]]
+    ) -> tuple[int | None, tuple[Break, ...]]:
+        """The live version, and what ``manifest`` breaks for its callers.
+
+        One read, and one more for each live version that was not met in an earlier attempt: versions never change.
+        """
+        deployment = self.deployment(manifest.model)
+        if deployment is None:
+            return None, ()
+        live = deployment.champion
+        if live not in compared:
+            compared[live] = breaking(self.version(manifest.model, live).manifest, manifest)
+        return live, compared[live]
 
     def _store(self, manifest: Manifest, artifact: bytes, mark: Mark | None, progress: Callable[[int], None]) -> None:
         """Make sure that the bytes are there, whoever put them; the proof is the store's own checksum."""
@@ -218,6 +259,8 @@ def _manifest(model: str, artifact: bytes, **parts: Any) -> Manifest:
             code="manifest_too_large",
             next_step="Shorten the contract: list fewer categories, or leave out free-text columns.",
         )
+    if manifest.contract is not None:
+        check_contract(manifest)
     return manifest
 
 
@@ -239,8 +282,10 @@ def _check_expected(expected: int | None, number: int, model: str) -> None:
     )
 
 
-def _puts(version: Version, before: ModelRecord | None, operation: str, told: dict[str, Any]) -> list[Put]:
-    """What makes ``version`` visible; ``told`` is what the caller says about the model."""
+def _puts(
+    version: Version, before: ModelRecord | None, operation: str, told: dict[str, Any], details: dict[str, Any]
+) -> list[Put]:
+    """What makes ``version`` visible; ``told`` is what the caller says about the model, ``details`` about breaks."""
     manifest, number, now = version.manifest, version.number, version.created_at
     if number > HIGHEST_VERSION:
         raise ConflictError(f"model {manifest.model!r} has {HIGHEST_VERSION} versions, the most a model can have")
@@ -259,9 +304,10 @@ def _puts(version: Version, before: ModelRecord | None, operation: str, told: di
         operation=operation,
         kind="registered",
         actor=version.author,
-        reason=manifest.note,
+        reason=details.get("accept_breaking") or manifest.note,
         version=number,
         run_id=manifest.lineage.run_id,
+        details=details,
     )
     puts = [
         Put(keys.item(pk, keys.version(number), version), absent=True),

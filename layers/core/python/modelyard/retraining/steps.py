@@ -7,12 +7,14 @@ import hashlib
 import json
 from typing import Any
 
-from modelyard.errors import ModelyardError
+from modelyard.contract.document import parse
+from modelyard.errors import ModelyardError, UsageError
 from modelyard.registry import DatasetFile, Run
 from modelyard.retraining.bounds import LONGEST_ERROR, file_name, listed, short
 from modelyard.retraining.dataset import CHECKING, Part, check_new, fetch, remarks_on, too_large
 from modelyard.retraining.workbench import Workbench
-from modelyard.training.plan import decode_plan
+from modelyard.training.contract import remarks_on_upload
+from modelyard.training.plan import Plan, decode_plan
 from modelyard.training.table import findings_of_file
 
 FINISHED = frozenset({"promoted", "registered", "rejected"})
@@ -131,7 +133,7 @@ def validate_upload(workbench: Workbench, event: dict[str, Any]) -> dict[str, An
         return _verdict("invalid", findings=(f"{name}: {large}",), sha256=sha256)
     parts, gone = fetch(workbench, others)
     check, left = check_new(plan, Part(name, content, line), parts)
-    remarks = (*remarks_on([*gone, *left]), *check.remarks)
+    remarks = (*remarks_on([*gone, *left]), *check.remarks, *_unlike_the_live(workbench, plan, content, name))
     if not check.valid:
         return _verdict("invalid", findings=check.findings, remarks=remarks, rows=check.rows, sha256=sha256)
     registry.add_dataset_file(
@@ -145,6 +147,18 @@ def validate_upload(workbench: Workbench, event: dict[str, Any]) -> dict[str, An
         run_id=run_id,
     )
     return _verdict("valid", remarks=remarks, rows=check.rows, sha256=sha256)
+
+
+def _unlike_the_live(workbench: Workbench, plan: Plan, content: bytes, name: str) -> list[str]:
+    """Remarks on values that the live version promises nothing about."""
+    deployment = workbench.registry.deployment(plan.model)
+    if deployment is None:
+        return []
+    try:
+        contract = parse(workbench.registry.version(plan.model, deployment.champion).manifest.contract)
+    except UsageError:
+        return []  # a version of another release, or without a contract
+    return remarks_on_upload(plan, contract, content, name=name)
 
 
 def _run_that_learnt(workbench: Workbench, line: DatasetFile) -> Run | None:
@@ -229,7 +243,12 @@ def _message(cause: str) -> str:
 
 
 def _details(state: dict[str, Any]) -> dict[str, Any]:
-    """What the ledger keeps beside the reason: the findings on the file, or where the report of the evaluation is."""
-    findings = (state.get("validation") or {}).get("findings")
+    """What the ledger keeps beside the reason: findings on the file or the version, and where the report is."""
+    findings = [*_of(state, "validation", "findings"), *_of(state, "evaluation", "findings")]
     report = (state.get("evaluation") or {}).get("report_key")
     return {name: value for name, value in (("findings", findings), ("report", report)) if value}
+
+
+def _of(state: dict[str, Any], step: str, key: str) -> list[Any]:
+    found: list[Any] = (state.get(step) or {}).get(key) or []
+    return found

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from modelyard.contract.document import to_json
 from modelyard.errors import UsageError
 from modelyard.registry import DatasetFile
 from modelyard.retraining.bounds import MOST_SCORES, file_name, listed, short
@@ -13,7 +14,7 @@ from modelyard.retraining.workbench import Workbench
 from modelyard.training.plan import Plan, decode_plan
 from modelyard.training.trainer import TrainingResult, train
 
-REFUSALS = frozenset({"invalid_training_data", "too_few_rows", "nothing_fitted"})
+REFUSALS = frozenset({"invalid_training_data", "too_few_rows", "nothing_fitted", "invalid_contract"})
 """What the data is to blame for: the run ends as a rejection, in words, and not as a failure of the machinery."""
 
 
@@ -30,9 +31,9 @@ def train_candidates(workbench: Workbench, event: dict[str, Any]) -> dict[str, A
 
     Returns:
         ``status``: ``trained`` or ``refused``; ``reason``, when refused. When trained also ``model_key``,
-        ``evaluation_key`` and ``record_key`` in the artifact bucket, the last with the whole leaderboard and every file
-        that was trained on; ``candidate``, ``settings``, the best of the ``leaderboard``; ``rows``; ``files``, how
-        many; ``remarks``.
+        ``evaluation_key`` and ``record_key`` in the artifact bucket, the last with the whole leaderboard, the contract
+        and every file that was trained on; ``candidate``, ``settings``, the best of the ``leaderboard``; ``rows``;
+        ``files``, how many; ``remarks``.
     """
     plan, run_id = decode_plan(event["plan"]), event["run_id"]
     files = workbench.registry.dataset_files(plan.model)
@@ -82,6 +83,7 @@ def _answer(
     record = {
         "leaderboard": result.leaderboard,
         "remarks": remarks,
+        "contract": to_json(result.contract),
         "objects": [
             {
                 "bucket": part.file.bucket,

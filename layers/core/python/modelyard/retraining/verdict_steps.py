@@ -8,27 +8,30 @@ from typing import Any
 import msgspec
 
 from modelyard.admission import admit
+from modelyard.contract.breaking import breaking
 from modelyard.errors import AdmissionError, ConflictError, ModelError, NotFoundError, UsageError
 from modelyard.evaluation import EvaluationSet, Predict, Report, evaluate
 from modelyard.predictor.predictor import Predictor
-from modelyard.retraining.bounds import LISTED_BYTES, short
+from modelyard.retraining.bounds import LISTED_BYTES, listed, short
 from modelyard.retraining.workbench import Workbench
 from modelyard.training.plan import Plan, decode_plan
-from modelyard.version import Lineage, TrainingObject
+from modelyard.version import Lineage, Signature, TrainingObject, Version
 
 
 def evaluate_challenger(workbench: Workbench, event: dict[str, Any]) -> dict[str, Any]:
     """Compare the ONNX file with the framework, and challenger with champion on the same held-out rows.
 
-    Where nothing was trained, the reason for that is passed on: the run ends as a rejection.
+    Where nothing was trained, the reason for that is passed on: the run ends as a rejection. So it does where the
+    challenger would break the champion's callers, however good it is.
 
     Args:
         workbench: Registry and artifact bucket.
         event: ``training`` as the training step answered; ``plan``; ``run_id``.
 
     Returns:
-        ``passed``; ``reason``; ``metrics`` of the challenger; ``champion``, the version it was compared with;
-        ``revision`` of the deployment at that moment; ``report_key`` in the artifact bucket.
+        ``passed``; ``reason``; ``findings``, what the challenger would break; ``metrics`` of the challenger;
+        ``champion``, the version it was compared with; ``revision`` of the deployment at that moment; ``report_key`` in
+        the artifact bucket.
     """
     plan, run_id, training = decode_plan(event["plan"]), event["run_id"], event["training"]
     deployment = workbench.registry.deployment(plan.model)
@@ -38,30 +41,40 @@ def evaluate_challenger(workbench: Workbench, event: dict[str, Any]) -> dict[str
         return {
             "passed": False,
             "reason": training["reason"],
+            "findings": [],
             "metrics": {},
             "champion": number,
             "revision": revision,
             "report_key": None,
         }
-    challenger = Predictor.load(_read(workbench, training["model_key"])).predict
+    challenger = Predictor.load(_read(workbench, training["model_key"]))
+    champion = None if number is None else workbench.registry.version(plan.model, number)
+    record = msgspec.json.decode(_read(workbench, training["record_key"]))
+    broken = _broken(plan, challenger, record.pop("contract", None), champion)
     rows = EvaluationSet.from_json(_read(workbench, training["evaluation_key"]))
-    report, remark = _compare(plan, rows, challenger, *_champion(workbench, plan, number))
-    reason = short(f"{report.reason}{remark}")
+    report, remark = _compare(plan, rows, challenger.predict, *_champion(workbench, plan, champion))
+    said = f"{report.reason}{remark}"
+    if broken:
+        breaks = f"it would break callers of the champion, version {number}: {'; '.join(broken)}"
+        said = breaks if report.passed else f"{said}; and {breaks}"
     document = {
         "model": plan.model,
         "run_id": run_id,
         "champion": number,
-        "training": {**training, **msgspec.json.decode(_read(workbench, training["record_key"]))},
+        "training": {**training, **record},
         **msgspec.to_builtins(report),
-        "reason": f"{report.reason}{remark}",
+        "passed": report.passed and not broken,
+        "reason": said,
+        "breaks": broken,
     }
     content = msgspec.json.encode(document)
     key = f"reports/{plan.model}/{run_id}-{hashlib.sha256(content).hexdigest()[:16]}.json"
     workbench.artifacts.put_if_absent(key, content, content_type="application/json")
     metrics = report.metrics["challenger"] or {}
     return {
-        "passed": report.passed,
-        "reason": reason,
+        "passed": report.passed and not broken,
+        "reason": short(said),
+        "findings": listed(broken),
         # Neither JSON nor the registry has a NaN; the one that decided is a number when it passed.
         "metrics": {name: value for name, value in metrics.items() if math.isfinite(value)},
         "champion": number,
@@ -70,11 +83,36 @@ def evaluate_challenger(workbench: Workbench, event: dict[str, Any]) -> dict[str
     }
 
 
-def _champion(workbench: Workbench, plan: Plan, number: int | None) -> tuple[Predict | None, str]:
+def _broken(plan: Plan, challenger: Predictor, contract: dict[str, Any] | None, champion: Version | None) -> list[str]:
+    """What the challenger would break for callers of the champion, unless the plan answers for it."""
+    if champion is None or _accepted(plan, champion.number) is not None:
+        return []
+    inputs, outputs = challenger.signature.inputs, challenger.signature.outputs
+    signature = msgspec.convert(
+        {
+            "inputs": [{"name": found.name, "dtype": found.dtype, "shape": found.shape} for found in inputs],
+            "outputs": [
+                {"name": found.name, "dtype": found.dtype, "shape": found.shape, "classes": found.classes}
+                for found in outputs
+            ],
+        },
+        Signature,
+    )
+    new = msgspec.structs.replace(champion.manifest, signature=signature, contract=contract)
+    return [found.sentence for found in breaking(champion.manifest, new)]
+
+
+def _accepted(plan: Plan, live: int | None) -> str | None:
+    """Why breaks of the live version are accepted; None when they are not."""
+    said = plan.contract.accept_breaking
+    return said.reason if said is not None and said.version == live else None
+
+
+def _champion(workbench: Workbench, plan: Plan, version: Version | None) -> tuple[Predict | None, str]:
     """What answers as the live version does, and what must be said about it."""
-    if number is None:
+    if version is None:
         return None, ""
-    version = workbench.registry.version(plan.model, number)
+    number = version.number
     model = _read(workbench, version.manifest.key)
     taken = [tensor.name for tensor in version.manifest.signature.inputs]
     gone = sorted(set(taken) - set(plan.training.features))
@@ -143,6 +181,8 @@ def register_challenger(workbench: Workbench, event: dict[str, Any]) -> dict[str
         model,
         task=plan.task,
         signature=admit(model),
+        contract=record.get("contract"),
+        accept_breaking=_accepted(plan, evaluation["champion"]),
         metrics=evaluation["metrics"],
         evaluation=evaluation["report_key"],
         lineage=Lineage(

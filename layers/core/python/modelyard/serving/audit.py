@@ -8,12 +8,15 @@ CloudWatch_Embedded_Metric_Format_Specification.html).
 
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelyard.serving.json_text import json_text
 
+if TYPE_CHECKING:
+    from modelyard.serving.exchange import Exchange
+
 NAMESPACE = "Modelyard"
-METRICS = {"latency_ms": "Milliseconds", "instances": "Count", "refused": "Count", "errors": "Count"}
+METRICS = {"latency_ms": "Milliseconds", "instances": "Count", "warned": "Count", "refused": "Count", "errors": "Count"}
 """Metrics of namespace `NAMESPACE`, dimension ``model``. The number of requests is latency_ms's sample count."""
 
 _METRIC_DIRECTIVE = [
@@ -25,51 +28,36 @@ _METRIC_DIRECTIVE = [
 ]
 
 
-def write_audit(
-    event: Any,
-    *,
-    model: str,
-    version: int | None,
-    digest: str | None,
-    prediction_id: str | None,
-    request_id: str,
-    status: int,
-    code: str,
-    latency_ms: float,
-    instances: int,
-) -> None:
+def write_audit(exchange: "Exchange", *, model: str, status: int, code: str, latency_ms: float) -> None:
     """Write the audit line of one request.
 
     Args:
-        event: The Lambda event; only its authorizer context is read.
+        exchange: The request; of its event only the authorizer context is read.
         model: Name of the model.
-        version: That answered, or was live when the request was refused.
-        digest: Of that version's bytes.
-        prediction_id: As the caller got it; ``None`` without an answer.
-        request_id: API Gateway's, or Lambda's.
         status: HTTP status of the response.
         code: ``ok``, or the problem's code.
         latency_ms: From event to response.
-        instances: How many were asked for, 0 where the body could not be read.
     """
-    caller, account = _identity(event)
+    caller, account = _identity(exchange.event)
+    live = exchange.live
     now = time.time_ns()
     _write(
         {
             "kind": "audit",
             "time": utc(now),
             "model": model,
-            "version": version,
-            "digest": digest,
-            "prediction_id": prediction_id,
-            "request_id": request_id,
+            "version": live.version if live else None,
+            "digest": live.digest if live else None,
+            "prediction_id": exchange.prediction_id,
+            "request_id": exchange.request_id,
             "caller": caller,
             "account": account,
             "outcome": "answered" if status < 400 else "refused" if status < 500 else "failed",
             "status": status,
             "code": code,
             "latency_ms": round(latency_ms, 3),
-            "instances": instances,
+            "instances": exchange.rows,
+            "warned": exchange.warned,
             "refused": int(400 <= status < 500),
             "errors": int(status >= 500),
             "_aws": {"Timestamp": now // 1_000_000, "CloudWatchMetrics": _METRIC_DIRECTIVE},

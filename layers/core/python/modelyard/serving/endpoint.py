@@ -6,30 +6,33 @@ here may raise, because on Lambda that costs the caller a bare 500 and the funct
 
 import os
 import time
-from collections.abc import Callable, Mapping
 from typing import Any
 
-import orjson
+import msgspec
 
-from modelyard.aws.objects import open_bucket
-from modelyard.errors import ModelError, ModelyardError, RequestError
+from modelyard.errors import ModelError, ModelyardError
+from modelyard.serving.afterwards import Afterwards
 from modelyard.serving.audit import write_audit, write_event
-from modelyard.serving.follow import Answering, Live, PointerFollower
-from modelyard.serving.pointer import Deployed
+from modelyard.serving.capture import Capture
+from modelyard.serving.exchange import Exchange
+from modelyard.serving.follow import PointerFollower
 from modelyard.serving.problem import problem_response
-from modelyard.serving.request import read_instances
-from modelyard.serving.settings import EndpointSettings
-
-MAX_RESPONSE_BYTES = 6_291_556
-"""Lambda's limit on the response as it encodes it; above it, it would log success and the caller would get a 502."""
+from modelyard.serving.request import read_body
+from modelyard.serving.response import json_response
 
 START_PATIENCE_S = 8.0
 """Lambda gives INIT 10 s; a model that takes longer is waited for by the first request."""
 
 UNAVAILABLE = 503
 
-_ENVELOPE_BYTES = 128  # status, headers and keys around the body
-_HEADERS = {"content-type": "application/json"}
+
+class _Asked(msgspec.Struct):
+    """A body, of which the instances stay the text that they are."""
+
+    instances: msgspec.Raw
+
+
+_encode = msgspec.json.Encoder().encode
 
 
 class Endpoint:
@@ -38,39 +41,35 @@ class Endpoint:
     Args:
         follower: Knows the live version.
         model: Name of the model.
-        prepare: Called once at start, while the first check is under way.
+        afterwards: Does what comes after an answer, and is told of each.
+        capture: Keeps a share of the requests.
     """
 
-    __slots__ = ("_follower", "_model", "_prepare")
+    __slots__ = ("_afterwards", "_capture", "_follower", "_model")
 
-    def __init__(self, follower: PointerFollower, *, model: str, prepare: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        follower: PointerFollower,
+        *,
+        model: str,
+        afterwards: Afterwards | None = None,
+        capture: Capture | None = None,
+    ) -> None:
         self._follower = follower
         self._model = model
-        self._prepare = prepare
-
-    @classmethod
-    def from_environment(cls, environ: Mapping[str, str]) -> "Endpoint":
-        """The endpoint that a function's environment describes.
-
-        Raises:
-            UsageError: When the environment is incomplete.
-        """
-        settings = EndpointSettings.read(environ)
-        loading = _Loading(settings)
-        follower = PointerFollower(
-            open_bucket(settings.artifact_bucket, environ),
-            settings.model,
-            refresh_s=settings.refresh_s,
-            load=loading,
-        )
-        return cls(follower, model=settings.model, prepare=loading.prepare)
+        self._afterwards = afterwards
+        self._capture = capture
 
     def start(self) -> None:
-        """Load the live version. For INIT; without a deployment it returns all the same, and requests get a 503."""
+        """Load the live version. Without a deployment it returns all the same, and requests get a 503."""
         self._follower.start()
-        if self._prepare is not None:
-            self._prepare()  # numpy and onnxruntime are imported on this thread while the other waits for S3
         self._follower.wait(START_PATIENCE_S)
+
+    def prime(self) -> None:
+        """Run the live version once, so that a snapshot holds what only a first run allocates."""
+        live = self._follower.live
+        if live is not None:
+            live.predictor.prime()
 
     def handle(self, event: Any, context: Any) -> dict[str, Any]:
         """Answer one event.
@@ -79,101 +78,74 @@ class Endpoint:
             event: An API Gateway HTTP API event, payload format 2.0.
             context: Lambda's context object; only ``aws_request_id`` is read.
         """
+        try:
+            return self._handle(event, context)
+        finally:
+            if self._afterwards is not None:
+                self._afterwards.invocation_done(context)
+
+    def _handle(self, event: Any, context: Any) -> dict[str, Any]:
         began = time.perf_counter()
-        request_id = _request_id(event, context)
-        live = self._follower.live
-        prediction_id: str | None = None
-        count = 0
+        exchange = Exchange(event, _request_id(event, context), self._follower.live)
         code = "ok"
         try:
-            instances = read_instances(event)
-            count = len(instances)
-            live = self._follower.current()
-            predictions = live.predictor.predict(instances)
-            prediction_id = os.urandom(16).hex()
-            response = self._answer(live, prediction_id, predictions)
+            response = self._predict(exchange)
         except ModelyardError as error:
-            prediction_id, code = None, error.code
+            exchange.prediction_id, code = None, error.code
             if error.status >= 500 and error.status != UNAVAILABLE:  # the follower has reported that already
-                _report(error, request_id)
-            response = problem_response(error, request_id=request_id)
+                _report(error, exchange.request_id)
+            response = problem_response(error, request_id=exchange.request_id)
         except Exception as error:  # noqa: BLE001 - the last line of defence: a caller gets a problem, never a traceback
-            prediction_id, code = None, "internal"
-            _report(error, request_id)
+            exchange.prediction_id, code = None, "internal"
+            _report(error, exchange.request_id)
             unexpected = ModelyardError(
                 "the endpoint failed",
                 code=code,
                 next_step="Look for the request id in the function's log; it holds the cause.",
             )
-            response = problem_response(unexpected, request_id=request_id)
-        write_audit(
-            event,
-            model=self._model,
-            version=live.version if live else None,
-            digest=live.digest if live else None,
-            prediction_id=prediction_id,
-            request_id=request_id,
-            status=response["statusCode"],
-            code=code,
-            latency_ms=(time.perf_counter() - began) * 1000,
-            instances=count,
-        )
+            response = problem_response(unexpected, request_id=exchange.request_id)
+        latency_ms = (time.perf_counter() - began) * 1000
+        write_audit(exchange, model=self._model, status=response["statusCode"], code=code, latency_ms=latency_ms)
+        if self._capture is not None and exchange.answered is not None:
+            self._keep(self._capture, exchange, latency_ms)
         return response
 
-    def _answer(self, live: Live, prediction_id: str, predictions: list[Any]) -> dict[str, Any]:
-        try:
-            body = orjson.dumps(
-                {
-                    "model": self._model,
-                    "version": live.version,
-                    "digest": live.digest,
-                    "prediction_id": prediction_id,
-                    "predictions": predictions,
-                }
+    def _keep(self, capture: Capture, exchange: Exchange, latency_ms: float) -> None:
+        live, prediction_id = exchange.live, exchange.prediction_id
+        if live is not None and prediction_id is not None and capture.takes(prediction_id):
+            capture.keep(
+                version=live.version,
+                prediction_id=prediction_id,
+                request_id=exchange.request_id,
+                instances=exchange.asked,
+                predictions=exchange.answered,
+                latency_ms=latency_ms,
             )
-        except TypeError as error:  # an integer beyond 64 bits, text that is not UTF-8
+
+    def _predict(self, exchange: Exchange) -> dict[str, Any]:
+        _, body = read_body(exchange.event)
+        exchange.live = live = self._follower.current()
+        predictions, warnings = live.predictor.answer(body)
+        exchange.rows = len(predictions)
+        exchange.prediction_id = os.urandom(16).hex()
+        answer = {
+            "model": self._model,
+            "version": live.version,
+            "digest": live.digest,
+            "prediction_id": exchange.prediction_id,
+            "predictions": predictions,
+        }
+        if warnings:
+            exchange.warned = len(warnings)
+            answer["warnings"] = warnings
+        try:
+            text = _encode(answer)
+        except (TypeError, ValueError, OverflowError) as error:  # an integer beyond 64 bits, text that is not UTF-8
             raise ModelError(f"the model's answer is not JSON: {error}", code="wrong_output") from error
-        _refuse_large(body, len(predictions))
-        return {"statusCode": 200, "headers": _HEADERS, "body": body.decode(), "isBase64Encoded": False}
-
-
-class _Loading:
-    """Loads versions, and beforehand what loading needs."""
-
-    __slots__ = ("_settings",)
-
-    def __init__(self, settings: EndpointSettings) -> None:
-        self._settings = settings
-
-    def prepare(self) -> None:
-        from modelyard.predictor import predictor  # noqa: F401
-
-    def __call__(self, model: bytes, deployed: Deployed) -> Answering:
-        from modelyard.predictor.code import ModelCode
-        from modelyard.predictor.predictor import Predictor
-        from modelyard.predictor.standard import threads_for
-
-        settings = self._settings
-        return Predictor.load(
-            model,
-            signature=deployed.signature,
-            code=ModelCode.load(settings.code) if settings.code else None,
-            threads=threads_for(settings.memory_mb),
-        )
-
-
-def _refuse_large(body: bytes, instances: int) -> None:
-    """Refuse a body which Lambda, writing it as a JSON string, would make larger than it allows."""
-    if 2 * len(body) + _ENVELOPE_BYTES <= MAX_RESPONSE_BYTES:
-        return
-    size = len(body) + body.count(b'"') + body.count(b"\\") + _ENVELOPE_BYTES
-    if size > MAX_RESPONSE_BYTES:
-        raise RequestError(
-            f"the answer for {instances:,} instances has {size:,} bytes; Lambda returns at most {MAX_RESPONSE_BYTES:,}",
-            code="response_too_large",
-            status=413,
-            next_step="Split the instances over several requests.",
-        )
+        response = json_response(text, instances=len(predictions))
+        if self._capture is not None:
+            exchange.asked, exchange.answered = msgspec.json.decode(body, type=_Asked).instances, predictions
+        return response
 
 
 def _report(error: Exception, request_id: str) -> None:

@@ -7,7 +7,6 @@ version is loaded beside the old one and takes over by one assignment, so reques
 with. A version that cannot be loaded is reported once and left alone until the pointer changes.
 """
 
-import hashlib
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from typing import Any, Protocol
 from modelyard.errors import AWSError, CredentialsError, ModelyardError, NotFoundError
 from modelyard.serving.audit import write_event
 from modelyard.serving.pointer import Deployed, Pointer, pointer_key
+from modelyard.sha256 import sha256_hex
 
 PATIENCE_S = 5.0
 """Longest wait of a request for a check; after that the last good version answers, late being worse than old."""
@@ -36,8 +36,12 @@ class ObjectSource(Protocol):
 class Answering(Protocol):
     """A loaded model: `modelyard.predictor.predictor.Predictor`, which is imported only while the first GET waits."""
 
-    def predict(self, instances: list[Any]) -> list[Any]:
-        """One answer per instance."""
+    def answer(self, body: str | bytes) -> tuple[list[Any], list[dict[str, Any]]]:
+        """One answer per instance, and what the contract warns of."""
+        ...
+
+    def prime(self) -> None:
+        """Run once."""
         ...
 
 
@@ -129,6 +133,24 @@ class PointerFollower:
         if live is None:
             raise self._unavailable()
         return live
+
+    def check_now(self) -> None:
+        """Check, and wait for it: for an environment that has just been restored from a snapshot."""
+        self._checked = None
+        self._check_and_wait()
+
+    # -- a duty of `Afterwards`: on Lambda nothing runs between requests, so what is due runs after an answer ----------
+
+    def due(self) -> bool:
+        """Whether a check is due."""
+        return self._age() > self._refresh_s / 2
+
+    def run(self) -> None:
+        """Check, and wait for it, so that the environment is not frozen in the middle."""
+        self._running_check().join(self._patience_s)
+
+    def finish(self) -> None:
+        """Nothing here must be saved."""
 
     def _age(self) -> float:
         """Seconds since the last check began: what it saw cannot be older than that."""
@@ -240,7 +262,7 @@ class PointerFollower:
 
     def _loaded(self, deployed: Deployed) -> Answering:
         model, _ = self._objects.get(deployed.key)
-        digest = hashlib.sha256(model).hexdigest()
+        digest = sha256_hex(model)
         if digest != deployed.digest or len(model) != deployed.size:
             raise ModelyardError(
                 f"{deployed.key} holds {len(model)} bytes of digest {digest}; version {deployed.version} has "

@@ -6,7 +6,7 @@ reader keeps what it has.
 
 from typing import Any
 
-import orjson
+import msgspec
 
 from modelyard.errors import ModelyardError
 
@@ -16,14 +16,23 @@ FORMAT = 1
 class Deployed:
     """One version that the pointer names."""
 
-    __slots__ = ("digest", "key", "signature", "size", "version")
+    __slots__ = ("contract", "digest", "key", "signature", "size", "version")
 
-    def __init__(self, version: int, digest: str, key: str, size: int, signature: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        version: int,
+        digest: str,
+        key: str,
+        size: int,
+        signature: dict[str, Any],
+        contract: dict[str, Any] | None = None,
+    ) -> None:
         self.version = version
         self.digest = digest
         self.key = key
         self.size = size
         self.signature = signature
+        self.contract = contract
 
 
 class Pointer:
@@ -43,8 +52,8 @@ class Pointer:
             ModelyardError: With code ``invalid_pointer``.
         """
         try:
-            document = orjson.loads(raw)
-        except orjson.JSONDecodeError as error:
+            document = msgspec.json.decode(raw)
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             raise _invalid(f"is not JSON: {error}") from None
         if type(document) is not dict:
             raise _invalid("is not a JSON object")
@@ -62,6 +71,7 @@ class Pointer:
                 _field(champion, "key", str),
                 _field(champion, "size", int),
                 _field(champion, "signature", dict),
+                None if champion.get("contract") is None else _field(champion, "contract", dict),
             ),
         )
 

@@ -1,11 +1,19 @@
 """What the endpoint is told by its environment, read once and checked whole."""
 
-from collections.abc import Mapping
+from __future__ import annotations
 
 from modelyard.errors import UsageError
 
+TYPE_CHECKING = False  # without typing, which takes longer to import than everything here
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from modelyard.predictor.predictor import EngineName
+
 DEFAULT_REFRESH_S = "10"
 DEFAULT_MEMORY_MB = "1769"
+DEFAULT_ENGINE = "standard"
+ENGINES = ("lean", "standard")
 
 
 class EndpointSettings:
@@ -17,19 +25,32 @@ class EndpointSettings:
         refresh_s: Longest time that a replaced version may still answer.
         code: Package with the model's own hooks, or ``None``.
         memory_mb: Lambda memory; decides the number of threads.
+        engine: What runs the model. A model with code of its own has the standard engine.
+        capture: Share of requests that are kept; 0 for none.
     """
 
-    __slots__ = ("artifact_bucket", "code", "memory_mb", "model", "refresh_s")
+    __slots__ = ("artifact_bucket", "capture", "code", "engine", "memory_mb", "model", "refresh_s")
 
-    def __init__(self, model: str, artifact_bucket: str, refresh_s: float, code: str | None, memory_mb: int) -> None:
+    def __init__(
+        self,
+        model: str,
+        artifact_bucket: str,
+        refresh_s: float,
+        code: str | None,
+        memory_mb: int,
+        engine: EngineName,
+        capture: float = 0.0,
+    ) -> None:
         self.model = model
         self.artifact_bucket = artifact_bucket
         self.refresh_s = refresh_s
         self.code = code
         self.memory_mb = memory_mb
+        self.engine = engine
+        self.capture = capture
 
     @classmethod
-    def read(cls, environ: Mapping[str, str]) -> "EndpointSettings":
+    def read(cls, environ: Mapping[str, str]) -> EndpointSettings:
         """Read ``MODELYARD_*`` and Lambda's own variables.
 
         Raises:
@@ -40,6 +61,12 @@ class EndpointSettings:
         ]
         refresh_s = _positive(environ, "MODELYARD_REFRESH_S", DEFAULT_REFRESH_S, findings)
         memory_mb = _positive(environ, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", DEFAULT_MEMORY_MB, findings)
+        capture = 0.0
+        if environ.get("MODELYARD_CAPTURE"):
+            capture = _positive(environ, "MODELYARD_CAPTURE", "0", findings)
+        engine = environ.get("MODELYARD_ENGINE") or DEFAULT_ENGINE
+        if engine not in ENGINES:
+            findings.append(f"MODELYARD_ENGINE is {engine!r}; it must be {' or '.join(ENGINES)}")
         if findings:
             raise UsageError(
                 f"the endpoint's environment is incomplete: {'; '.join(findings)}",
@@ -52,6 +79,8 @@ class EndpointSettings:
             refresh_s,
             environ.get("MODELYARD_CODE") or None,
             int(memory_mb),
+            "lean" if engine == "lean" else "standard",
+            capture,
         )
 
 

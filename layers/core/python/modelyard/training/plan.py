@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from modelyard.contract.rules import Rules
 from modelyard.errors import UsageError
 
 Task = Literal["regression", "binary", "multiclass"]
@@ -66,6 +67,7 @@ class Plan(msgspec.Struct, frozen=True):
     task: Task
     training: Training
     evaluation: Evaluation
+    contract: Rules = Rules()
     automatic: bool = True
     minimum_rows: int = 1
     about: About | None = None

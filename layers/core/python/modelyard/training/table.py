@@ -126,6 +126,13 @@ def findings_of_file(plan: Plan, file: bytes, *, name: str) -> tuple[str, ...]:
     return tuple(findings)
 
 
+def columns_of_file(plan: Plan, file: bytes, *, name: str) -> tuple[dict[str, Column], list[int]]:
+    """The features of one file that has no findings, and the line on which each row begins."""
+    records = read_records(file, name=name, expected=plan.columns)
+    columns = _typed_columns(plan, records, [])
+    return {feature: columns[feature] for feature in plan.training.features}, records.lines
+
+
 def read_table(plan: Plan, files: Sequence[bytes], *, names: Sequence[str] = ()) -> Reading:
     """Read training files into one table.
 

@@ -10,8 +10,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from modelyard.contract.document import Contract
 from modelyard.errors import UsageError
 from modelyard.evaluation import EvaluationSet
+from modelyard.training.contract import contract_of
 from modelyard.training.export import to_onnx
 from modelyard.training.pipeline import baseline, build
 from modelyard.training.plan import LABEL, PROBABILITIES, Plan, Setting
@@ -38,6 +40,7 @@ class TrainingResult(msgspec.Struct, frozen=True):
         leaderboard: Everything that was tried, best first, with the baseline.
         rows: Where the rows went.
         evaluation: The held-out rows with the trained pipeline's and the baseline's answers.
+        contract: What the data looked like, and so what a version promises to answer.
         remarks: What was repaired in the files or looks odd.
     """
 
@@ -47,6 +50,7 @@ class TrainingResult(msgspec.Struct, frozen=True):
     leaderboard: list[Score]
     rows: RowCounts
     evaluation: EvaluationSet
+    contract: Contract
     remarks: tuple[str, ...]
 
 
@@ -63,7 +67,7 @@ def train(
 
     Raises:
         UsageError: With code ``invalid_training_data`` and all findings, one a line; ``too_few_rows``;
-            ``nothing_fitted``; ``invalid_plan``.
+            ``nothing_fitted``; ``invalid_plan``; ``invalid_contract``.
     """
     reading = read_table(plan, files, names=names)
     table = reading.table
@@ -75,6 +79,7 @@ def train(
         )
     training, held_out = ~table.evaluation, table.evaluation
     _check_sides(plan, table)
+    contract = contract_of(plan, table)  # before hours of training, because it can refuse
     matrix, target = table.matrix(training), table.target[training]
     progress(f"{len(target):,} rows to train on, {int(held_out.sum()):,} held out")
     leaderboard = search(plan, matrix, target, progress=progress)
@@ -96,6 +101,7 @@ def train(
             predictions=_predictions(plan, pipeline, table.matrix(held_out)),
             baseline=_predictions(plan, simplest, matrix[:1])[0],
         ),
+        contract=contract,
         remarks=reading.remarks,
     )
 

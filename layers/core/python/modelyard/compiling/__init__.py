@@ -1,0 +1,33 @@
+"""The model compiler: what can be done once, at registration, is not done at every cold start.
+
+    raw file ──► answers to a sample ──► ZipMap ──► optimise, weights beside ──► forests ──► forms, proven equal
+                 the measure             `zipmap`   `optimising`                 `forests`, `tree_ensemble`
+
+The uploaded file stays the artifact of record; a *form* is another file that gives the same answers, to the bit, on one
+thread and on two (`proving`), on the caller's sample or on one that is drawn (`sampling`). A step that is not equal, or
+does not pay, is dropped and says so. Everything happens in a child process with limits (`child`, `compiler`), because a
+model may loop for ever or ask for 32 GiB. float32 stays float32. On one machine the same bytes in give the same bytes
+out.
+
+How a form is loaded, by both engines:
+
+- Only with the version of onnxruntime that is written on it, and where ``architecture`` is ``any`` or what
+  `modelyard.compiling.loading.machine` says; of two that fit, the machine's own.
+- At the default level of optimisation (ORT_ENABLE_ALL), from bytes, like the raw file.
+- A form with weights needs them as the file ``weights.bin`` in a folder of their own, and the session option
+  ``session.model_external_initializers_file_folder_path`` with that folder's path (Python:
+  ``options.add_session_config_entry``; C: ``AddSessionConfigEntry``). onnxruntime maps the file: 43 MB of memory and
+  60 ms for a text encoder of 90 MB, where the raw file takes 120 MB and 190 ms; writing the file to /tmp adds 30 to 50.
+  It is mapped as long as the session lives: write it under another name and rename it, never write into it.
+- Where the disk has no room, the weights can stay in the memory that they were fetched into: session option
+  ``session.use_external_initializer_file_buffers_directly`` = ``1`` and, in C,
+  ``AddExternalInitializersFromFilesInMemory(options, {"weights.bin"}, {buffer}, {size}, 1)`` (position 279 of the
+  table, since version 18), in Python
+  ``options.add_external_initializers_from_files_in_memory(["weights.bin"], [bytes], [size])``. The buffer has to
+  outlive the session. That is as fast, but takes as much memory as the raw file. Without the option onnxruntime copies.
+
+Use `compiler.compile_model` and `zipmap.zipmap_classes`. `loading` is the only module that an endpoint imports, so this
+one imports nothing.
+
+A model that cannot be compiled is a version like any other: the raw file serves, and the reason is recorded.
+"""

@@ -1,0 +1,266 @@
+"""The child process of the compiler: one step after the other, each proven before it is kept.
+
+    limit memory, CPU, files ──► refuse external data ──► answers of the raw file ──► ZipMap ──► optimise ──► forests
+                                                                         ──► time ──► files in the folder, answer
+
+It runs as ``python -m modelyard.compiling.child`` in an empty folder with the model on standard input; the parent
+(`modelyard.compiling.compiler`) keeps the clock. The answer is one JSON object on what was standard output; the files
+that it names lie in the folder.
+"""
+
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from modelyard.compiling import optimising
+from modelyard.compiling.forests import UnusualForestError, forests, without_zeros
+from modelyard.compiling.loading import ANY, WEIGHTS, machine
+from modelyard.compiling.onnx_file import OnnxFile
+from modelyard.compiling.proving import THREADS, Measure, NotProvableError, session
+from modelyard.compiling.tree_ensemble import as_tree_ensemble
+from modelyard.compiling.zipmap import without_zipmap, zipmap_classes
+from modelyard.external_data import MalformedError, has_external_data
+from modelyard.trial import limit, readable
+
+SAMPLE = "sample"
+"""The folder with the caller's sample: ``0.npz``, ``1.npz`` and so on."""
+
+LEAST_SHRINKING = 0.9
+"""What is made smaller is kept when it has at most this share of the operations, or of the bytes."""
+
+LEAST_SAVED = 64 << 10
+"""Bytes that compact trees have to save: below, fetching and reading them takes no time that can be measured."""
+
+SLOWER = 1.25
+"""Times the raw file's time for a run, from which on a form is dropped. Noise of a busy machine stays below."""
+
+_OUT_OF_MEMORY = r"allocate memory|bad_alloc|bad allocation"
+_NO_USE = "does not pay"
+_SLOWER_BY_S = 20e-6
+_ROUNDS = 3
+_RUNS = 15
+
+
+class _Form:
+    """A model on its way: its bytes, where its weights are, what was done to it."""
+
+    def __init__(self, model: bytes, folder: Path, steps: list[dict[str, str]]) -> None:
+        self.model = model
+        self.folder = folder
+        self.steps = steps
+        self.architecture = ANY
+
+    @property
+    def weights(self) -> str | None:
+        """The folder of its weights, if it has some."""
+        return str(self.folder) if (self.folder / WEIGHTS).exists() else None
+
+    @property
+    def changed(self) -> bool:
+        return any(step["outcome"] == "kept" for step in self.steps)
+
+
+class Compilation:
+    """The steps over one model.
+
+    Args:
+        raw: The uploaded file.
+        folder: Where weights and forms are written.
+        sample: Inputs to compare on.
+        seconds: What it may take.
+    """
+
+    def __init__(self, raw: bytes, folder: Path, sample: list[dict[str, Any]], seconds: float) -> None:
+        self._raw = raw
+        self._folder = folder
+        self.steps: list[dict[str, str]] = []
+        self.measure = Measure(raw, sample, seconds=seconds, columns=zipmap_classes(raw))
+
+    def forms(self) -> list[_Form]:
+        """The portable form, and that of this machine where its layout of weights can be saved."""
+        portable = _Form(self._raw, self._place("portable"), [])
+        self._try(portable, "plain probabilities", _plain)
+        before = _Form(portable.model, self._place("own"), list(portable.steps))
+        if optimising.pays(portable.model):
+            self._optimise_portably(portable)
+        if forests(OnnxFile(portable.model)) and not self._try(portable, "tree ensemble", as_tree_ensemble):
+            self._try(portable, "compact trees", without_zeros, shrinks=True)
+        if OnnxFile(portable.model).has_half_floats():
+            portable.architecture = machine()
+        self.steps = portable.steps
+        found = [portable] if portable.changed else []
+        if portable.weights and optimising.has_convolutions(before.model) and self._optimise(before, "all"):
+            before.architecture = machine()
+            found.append(before)
+        return found
+
+    def _place(self, name: str) -> Path:
+        place = self._folder / name
+        place.mkdir()
+        return place
+
+    def _try(
+        self, form: _Form, name: str, edit: Callable[[bytes], tuple[bytes, str] | None], *, shrinks: bool = False
+    ) -> bool:
+        try:
+            edited = edit(form.model)
+        except UnusualForestError as reason:
+            form.steps.append({"name": name, "outcome": "skipped", "note": str(reason)})
+            return False
+        if edited is None:
+            return False
+        model, note = edited
+        before = len(form.model)
+        if shrinks and (len(model) > LEAST_SHRINKING * before or before - len(model) < LEAST_SAVED):
+            form.steps.append({"name": name, "outcome": "dropped", "note": f"{_NO_USE}: {note}"})
+            return False
+        return self._keep(form, name, model, note, form.weights)
+
+    def _keep(self, form: _Form, name: str, model: bytes, note: str, weights: str | None) -> bool:
+        difference = self.measure.differs(model, weights=weights)
+        form.steps.append({"name": name, "outcome": "dropped" if difference else "kept", "note": difference or note})
+        if difference is None:
+            form.model = model
+        return difference is None
+
+    def _optimise_portably(self, form: _Form) -> None:
+        if not self._optimise(form, "extended") and not form.steps[-1]["note"].startswith(_NO_USE):
+            self._optimise(form, "basic")  # fusions that are saved, then fused again, may round in another way
+
+    def _optimise(self, form: _Form, level: str) -> bool:
+        name = f"optimised graph ({level})"
+        for left in form.folder.iterdir():
+            left.unlink()
+        try:
+            saved, outside = optimising.optimised(form.model, level, form.folder)
+        except Exception as refused:  # noqa: BLE001 - onnxruntime's errors have no base class of their own
+            form.steps.append({"name": name, "outcome": "dropped", "note": f"it cannot be saved: {readable(refused)}"})
+            return False
+        before, after = optimising.operations(form.model), optimising.operations(saved)
+        note = f"{before:,} operations became {after:,}"
+        if level == "all" and not optimising.has_layout(saved):
+            form.steps.append({"name": name, "outcome": "dropped", "note": "no layout of weights to save"})
+        elif not outside and after > LEAST_SHRINKING * before:
+            form.steps.append({"name": name, "outcome": "dropped", "note": f"{_NO_USE}: {note}"})
+        else:
+            size = (form.folder / WEIGHTS).stat().st_size if outside else 0
+            note += f"; {size:,} bytes of weights in a file of their own" if outside else ""
+            if self._keep(form, name, saved, note, str(form.folder) if outside else None):
+                return True
+        (form.folder / WEIGHTS).unlink(missing_ok=True)
+        return False
+
+    def timed(self, form: _Form) -> dict[str, float]:
+        """Milliseconds to create a session and to run the first sample, raw and compiled, the least of some rounds."""
+        _, feeds = self.measure.samples[0]
+        created: dict[str, list[float]] = {"raw": [], "compiled": []}
+        ran: dict[str, list[float]] = {"raw": [], "compiled": []}
+        files = {"raw": (self._raw, None), "compiled": (form.model, form.weights)}
+        engines: dict[str, Any] = {}
+        for _ in range(_ROUNDS):
+            for name, (model, weights) in files.items():
+                engines.pop(name, None)
+                began = time.perf_counter()
+                engines[name] = session(model, weights=weights)
+                created[name].append(time.perf_counter() - began)
+        for _ in range(_RUNS):
+            for name, engine in engines.items():
+                began = time.perf_counter()
+                engine.run(self.measure.outputs, feeds)
+                ran[name].append(time.perf_counter() - began)
+        return {
+            f"{name}_{what}_ms": round(min(times[name]) * 1000, 4)
+            for what, times in (("create", created), ("run", ran))
+            for name in files
+        }
+
+
+def _plain(model: bytes) -> tuple[bytes, str] | None:
+    plain = without_zipmap(model)
+    return None if plain is None else (plain, "probabilities [batch, classes] instead of a list of dictionaries")
+
+
+def compiled(raw: bytes, folder: Path, sample: list[dict[str, Any]], *, seconds: float) -> dict[str, Any]:
+    """Compile a model into a folder; the answer of the child process."""
+    if has_external_data(raw):
+        return {"refused": "the model keeps weights in another file (external data)", "code": "external_data"}
+    compilation = Compilation(raw, folder, sample, seconds)
+    measure = compilation.measure
+    answer: dict[str, Any] = {
+        "onnxruntime": optimising.version(),
+        "checked": {
+            "samples": len(measure.samples),
+            "rows": measure.rows,
+            "values": sorted({words.partition(" x ")[2] for words, _ in measure.samples}),
+            "threads": list(THREADS),
+        },
+        "forms": [],
+        "slower": [],
+    }
+    for number, form in enumerate(compilation.forms()):
+        times = compilation.timed(form)
+        slower = times["compiled_run_ms"] - times["raw_run_ms"]
+        if times["compiled_run_ms"] > SLOWER * times["raw_run_ms"] and slower > 1000 * _SLOWER_BY_S:
+            answer["slower"].append(times)
+            continue
+        (folder / f"{number}.onnx").write_bytes(form.model)
+        weights = form.weights
+        if weights is not None:
+            (form.folder / WEIGHTS).rename(folder / f"{number}.{WEIGHTS}")
+        answer["forms"].append(
+            {
+                "model": f"{number}.onnx",
+                "weights": None if weights is None else f"{number}.{WEIGHTS}",
+                "architecture": form.architecture,
+                "steps": form.steps,
+                "measured": times,
+            }
+        )
+    answer["steps"] = compilation.steps
+    return answer
+
+
+def main(arguments: list[str]) -> None:
+    """Compile the model on standard input; arguments: memory in bytes, CPU seconds, seconds, largest file."""
+    answer_to = os.dup(1)
+    os.dup2(2, 1)
+    memory_bytes, cpu_s, seconds, largest = int(arguments[0]), int(arguments[1]), float(arguments[2]), int(arguments[3])
+    limit(memory_bytes, cpu_s, largest_file=largest)
+    folder = Path.cwd()
+    answer: dict[str, Any]
+    try:
+        answer = compiled(sys.stdin.buffer.read(), folder, _sample(folder), seconds=seconds)
+    except NotProvableError as unproven:
+        answer = {"refused": str(unproven), "code": "not_provable"}
+    except MalformedError as malformed:
+        answer = {"refused": f"not an ONNX file, or a damaged one: {malformed}", "code": "not_onnx"}
+    except MemoryError:
+        answer = {"refused": f"it takes more than {memory_bytes >> 20} MB", "code": "memory"}
+    except Exception as broken:  # noqa: BLE001 - whatever a model brings about, the raw file serves
+        reason = readable(broken)
+        answer = {"refused": reason, "code": "memory" if re.search(_OUT_OF_MEMORY, reason) else "failed"}
+    with os.fdopen(answer_to, "w", encoding="utf-8") as channel:
+        json.dump(answer, channel)
+    os._exit(0)  # no teardown of a session that a hostile model has used
+
+
+def _sample(folder: Path) -> list[dict[str, Any]]:
+    import numpy as np
+
+    found = []
+    for path in sorted((folder / SAMPLE).glob("*.npz")):
+        with np.load(path, allow_pickle=False) as arrays:
+            named = {name: arrays[f"{at}"] for at, name in enumerate(arrays["names"].tolist())}
+        found.append(
+            {name: array.astype(object) if array.dtype.kind == "U" else array for name, array in named.items()}
+        )
+    return found
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

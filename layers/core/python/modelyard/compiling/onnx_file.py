@@ -1,0 +1,226 @@
+"""An ONNX file as the fields of its model and of its main graph, to look at and to replace.
+
+The rule of `modelyard.compiling.protobuf` holds: what is not replaced is written back byte for byte. Graphs inside
+nodes (the branches of an If, the body of a Loop) are never edited.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from modelyard.compiling import attributes, protobuf
+from modelyard.compiling.attributes import Attribute
+from modelyard.external_data import MalformedError
+
+# Fields of ModelProto, GraphProto, NodeProto, ValueInfoProto, TensorProto and OperatorSetIdProto.
+_IR_VERSION, _GRAPH, _OPSET, _METADATA = 1, 7, 8, 14
+NODE, INITIALIZER, INPUT, OUTPUT = 1, 5, 11, 12
+_NODE_INPUT, _NODE_OUTPUT, _OP_TYPE, _ATTRIBUTE, _DOMAIN = 1, 2, 4, 5, 7
+_VALUE_NAME = 1
+_DATA_TYPE, _EXTERNAL_DATA = 2, 13
+_SUBGRAPHS = (6, 11)  # of AttributeProto: a graph, graphs
+_FLOAT16, _BFLOAT16 = 10, 16
+
+ML = "ai.onnx.ml"
+
+
+class Node:
+    """One operation, read as far as asked for."""
+
+    __slots__ = ("_attributes", "_parts", "domain", "inputs", "kind", "outputs")
+
+    def __init__(self, message: memoryview) -> None:
+        self._parts = list(protobuf.fields(message))
+        self._attributes: dict[str, Attribute] | None = None
+        self.inputs = self._texts(_NODE_INPUT)
+        self.outputs = self._texts(_NODE_OUTPUT)
+        self.kind = next(iter(self._texts(_OP_TYPE)), "")
+        self.domain = next(iter(self._texts(_DOMAIN)), "")
+
+    def _texts(self, number: int) -> list[str]:
+        return [protobuf.text(part.value) for part in self._parts if part.number == number]
+
+    @property
+    def attributes(self) -> dict[str, Attribute]:
+        """By name; a forest's take a while."""
+        if self._attributes is None:
+            found = (attributes.read(part.value) for part in self._parts if part.number == _ATTRIBUTE)
+            self._attributes = {attribute.name: attribute for attribute in found}
+        return self._attributes
+
+    def holds_graphs(self) -> bool:
+        """Whether an attribute is a graph, which may use names of the graph around it."""
+        return any(
+            inner.number in _SUBGRAPHS
+            for part in self._parts
+            if part.number == _ATTRIBUTE
+            for inner in _shallow(part.value)
+        )
+
+    def with_outputs(self, outputs: Sequence[str]) -> bytes:
+        """The same operation with other names for what it gives."""
+        kept = (part.raw for part in self._parts if part.number != _NODE_OUTPUT)
+        return protobuf.joined((*kept, *(protobuf.content(_NODE_OUTPUT, name.encode()) for name in outputs)))
+
+    def with_inputs(self, inputs: Sequence[str]) -> bytes:
+        """The same operation on other values."""
+        kept = (part.raw for part in self._parts if part.number != _NODE_INPUT)
+        return protobuf.joined((*(protobuf.content(_NODE_INPUT, name.encode()) for name in inputs), *kept))
+
+    def with_attributes(self, values: dict[str, Any]) -> bytes:
+        """The same operation with these attributes and no others."""
+        kept = (part.raw for part in self._parts if part.number != _ATTRIBUTE)
+        return protobuf.joined((*kept, *_written(values)))
+
+
+def new_node(kind: str, inputs: Sequence[str], outputs: Sequence[str], *, domain: str = "", **values: Any) -> bytes:
+    """A new operation; its attributes as `modelyard.compiling.attributes.write` takes them."""
+    return protobuf.joined(
+        (
+            *(protobuf.content(_NODE_INPUT, name.encode()) for name in inputs),
+            *(protobuf.content(_NODE_OUTPUT, name.encode()) for name in outputs),
+            protobuf.content(_OP_TYPE, kind.encode()),
+            *_written(values),
+            protobuf.content(_DOMAIN, domain.encode()),
+        )
+    )
+
+
+def _written(values: dict[str, Any]) -> Iterator[bytes]:
+    for name, value in sorted(values.items()):
+        yield protobuf.content(_ATTRIBUTE, value.raw if isinstance(value, Attribute) else attributes.write(name, value))
+
+
+class OnnxFile:
+    """The fields of a model and of its main graph.
+
+    Attributes:
+        graph: Number and whole field of each entry of the main graph; replace them to edit.
+
+    Raises:
+        MalformedError: When the bytes are not an ONNX file.
+    """
+
+    def __init__(self, model: bytes) -> None:
+        self._model = list(protobuf.fields(memoryview(model)))
+        graphs = [part.value for part in self._model if part.number == _GRAPH and part.wire == protobuf.BYTES]
+        if len(graphs) != 1:
+            raise MalformedError(f"a model with {len(graphs)} graphs")
+        self.graph: list[tuple[int, bytes | memoryview]] = [
+            (part.number, part.raw) for part in protobuf.fields(graphs[0])
+        ]
+
+    def to_bytes(self) -> bytes:
+        """The file."""
+        graph = protobuf.joined(raw for _, raw in self.graph)
+        return protobuf.joined(
+            protobuf.content(_GRAPH, graph) if part.number == _GRAPH else part.raw for part in self._model
+        )
+
+    def nodes(self) -> list[tuple[int, Node]]:
+        """The operations of the main graph with their places in ``graph``."""
+        return [(place, Node(_value(raw))) for place, (number, raw) in enumerate(self.graph) if number == NODE]
+
+    def names(self, number: int) -> list[str]:
+        """The names of the graph's inputs or outputs."""
+        return [_name(_value(raw)) for kind, raw in self.graph if kind == number]
+
+    def replace(self, place: int, number: int, *messages: bytes) -> None:
+        """Put entries of one kind where one was."""
+        self.graph[place : place + 1] = [(number, protobuf.content(number, message)) for message in messages]
+
+    def add_initializer(self, tensor: bytes) -> None:
+        """Give the graph one more constant."""
+        self.graph.append((INITIALIZER, protobuf.content(INITIALIZER, tensor)))
+
+    def output_place(self, name: str) -> int | None:
+        """Where in ``graph`` the output of this name is declared."""
+        places = (
+            place for place, (kind, raw) in enumerate(self.graph) if kind == OUTPUT and _name(_value(raw)) == name
+        )
+        return next(places, None)
+
+    def unused_name(self, wanted: str) -> str:
+        """A name for a new value that no other value has."""
+        taken = {name for _, node in self.nodes() for name in (*node.inputs, *node.outputs)}
+        taken.update(_name(_value(raw), 8) for kind, raw in self.graph if kind == INITIALIZER)
+        while wanted in taken:
+            wanted += "_"
+        return wanted
+
+    def opset(self, domain: str) -> int | None:
+        """The version of a domain that the file asks for."""
+        found = [version for name, version in map(_opset, self._opsets()) if name == domain]
+        return found[-1] if found else None
+
+    def set_opset(self, domain: str, version: int) -> None:
+        """Ask for a version of a domain, once, however often the file did."""
+        kept = [part for part in self._model if part.number != _OPSET or _opset(part.value)[0] != domain]
+        message = protobuf.content(1, domain.encode()) + protobuf.number(2, version)
+        self._model = [*kept, *protobuf.fields(memoryview(protobuf.content(_OPSET, message)))]
+
+    def raise_ir_version(self, least: int) -> None:
+        """Declare at least this version of the file format."""
+        found = next((part.value for part in self._model if part.number == _IR_VERSION), 0)
+        if found < least:
+            kept = [part for part in self._model if part.number != _IR_VERSION]
+            self._model = [*protobuf.fields(memoryview(protobuf.number(_IR_VERSION, least))), *kept]
+
+    def _opsets(self) -> Iterator[memoryview]:
+        return (part.value for part in self._model if part.number == _OPSET)
+
+    def metadata(self) -> dict[str, str]:
+        """The model's own notes."""
+        entries = (list(protobuf.fields(part.value)) for part in self._model if part.number == _METADATA)
+        pairs = ({part.number: protobuf.text(part.value) for part in entry} for entry in entries)
+        return {pair.get(1, ""): pair.get(2, "") for pair in pairs}
+
+    def add_metadata(self, key: str, value: str) -> None:
+        """Note one thing more."""
+        message = protobuf.content(1, key.encode()) + protobuf.content(2, value.encode())
+        self._model.extend(protobuf.fields(memoryview(protobuf.content(_METADATA, message))))
+
+    def external_files(self) -> set[tuple[str, int]]:
+        """What the graph's initializers keep outside the file: the file's name, and the byte after each one's last."""
+        found = set()
+        for kind, raw in self.graph:
+            if kind != INITIALIZER:
+                continue
+            entries = [part.value for part in protobuf.fields(_value(raw)) if part.number == _EXTERNAL_DATA]
+            said = {
+                protobuf.text(pair[1]): protobuf.text(pair[2])
+                for pair in ({part.number: part.value for part in protobuf.fields(entry)} for entry in entries)
+            }
+            if said:
+                found.add((said.get("location", ""), int(said.get("offset", 0)) + int(said.get("length", 0))))
+        return found
+
+    def has_half_floats(self) -> bool:
+        """Whether weights are float16 or bfloat16, which some processors compute with and others widen."""
+        return any(
+            part.number == _DATA_TYPE and part.value in (_FLOAT16, _BFLOAT16)
+            for kind, raw in self.graph
+            if kind == INITIALIZER
+            for part in protobuf.fields(_value(raw))
+        )
+
+
+def _value(raw: bytes | memoryview) -> memoryview:
+    value: memoryview = next(protobuf.fields(memoryview(raw))).value
+    return value
+
+
+def _name(message: memoryview, number: int = _VALUE_NAME) -> str:
+    return next((protobuf.text(part.value) for part in protobuf.fields(message) if part.number == number), "")
+
+
+def _opset(message: memoryview) -> tuple[str, int]:
+    parts = {part.number: part.value for part in protobuf.fields(message)}
+    return protobuf.text(parts.get(1, memoryview(b""))), parts.get(2, 0)
+
+
+def _shallow(attribute: memoryview) -> Iterator[protobuf.Field]:
+    """The first fields of an attribute, up to its numbers: a graph is not behind a list of them."""
+    for part in protobuf.fields(attribute):
+        if part.number in (attributes.INTS, attributes.FLOATS):
+            return
+        yield part

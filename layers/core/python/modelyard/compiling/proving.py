@@ -1,0 +1,151 @@
+"""Equal to the bit: the raw model's answers, and whether another model gives the same.
+
+The measure is the uploaded file as the endpoint would run it: onnxruntime with all its optimisations. A model that does
+not even agree with itself (it draws random numbers) cannot be proven equal to anything and is not compiled.
+"""
+
+import time
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from modelyard.compiling import sampling
+from modelyard.compiling.loading import WEIGHTS_FOLDER
+from modelyard.trial import readable
+
+THREADS = (1, 2)
+"""A forest adds up in another order on several threads; the compiled one has to follow there too."""
+
+SHARE_OF_TIME, LONGEST_S = 0.02, 1.0
+"""Of what a compilation may take, and in seconds: for the first answers. Each step answers the sample twice more."""
+
+
+class NotProvableError(Exception):
+    """There is nothing to compare with; the message says why."""
+
+
+def session(
+    model: bytes, *, threads: int = 1, weights: str | None = None, save: dict[str, str] | None = None, level: Any = None
+) -> Any:
+    """An onnxruntime session as the endpoint makes it.
+
+    Args:
+        model: The bytes of the file.
+        threads: For one run.
+        weights: The folder of its weights, where it has them in another file.
+        save: Further session options, by name, such as those that save the optimised model.
+        level: Of optimisation; None: all.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 4
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    if level is not None:
+        options.graph_optimization_level = level
+    if weights is not None:
+        options.add_session_config_entry(WEIGHTS_FOLDER, weights)
+    for name, value in (save or {}).items():
+        if name == "optimized_model_filepath":
+            options.optimized_model_filepath = value
+        else:
+            options.add_session_config_entry(name, value)
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"], enable_fallback=0)
+
+
+class Measure:
+    """What the raw model answers to a sample.
+
+    Attributes:
+        samples: The inputs that it took, with what they are in words.
+        rows: How many rows they have together.
+
+    Args:
+        model: The raw file.
+        sample: Inputs by name, or none to draw some.
+        seconds: What the whole compilation may take.
+        columns: The classes of outputs that are a ZipMap's.
+
+    Raises:
+        NotProvableError: When it takes none of the sample, or answers it in two ways.
+    """
+
+    def __init__(self, model: bytes, sample: list[dict[str, Any]], *, seconds: float, columns: dict[str, Any]) -> None:
+        self._columns = columns
+        self.samples: list[tuple[str, dict[str, Any]]] = []
+        self._answers: list[list[Any]] = []
+        engine = session(model)
+        self.outputs: list[str] = [node.name for node in engine.get_outputs()]
+        self._notes: dict[str, str] = engine.get_modelmeta().custom_metadata_map
+        offered = [(f"{len(next(iter(feeds.values())))} x given", feeds) for feeds in sample]
+        problem = ""
+        until = time.monotonic() + min(SHARE_OF_TIME * seconds, LONGEST_S)
+        for words, feeds in offered or sampling.generated(engine.get_inputs(), sampling.Hints(model)):
+            if self.samples and time.monotonic() > until:
+                break
+            try:
+                self._answers.append(self._run(engine, feeds))
+            except Exception as refused:  # noqa: BLE001 - onnxruntime's errors have no base class of their own
+                problem = readable(refused)
+                continue
+            self.samples.append((words, feeds))
+        del engine  # one session at a time: a large forest takes 300 MB
+        if not self.samples:
+            raise NotProvableError(
+                f"the model takes none of the {'given' if offered else 'generated'} samples: {problem}"
+            )
+        if self._compared(model, None, 1, self._answers):
+            raise NotProvableError("the model gives two answers to one input, so none can be compared")
+        several = session(model, threads=THREADS[1])
+        self._several = [self._run(several, feeds) for _, feeds in self.samples]
+        self.rows = sum(len(next(iter(feeds.values()))) for _, feeds in self.samples)
+
+    def differs(self, model: bytes, *, weights: str | None = None) -> str | None:
+        """How the answers of another model differ, or None when they are the same to the bit on 1 and 2 threads."""
+        try:
+            return self._compared(model, weights, THREADS[0], self._answers) or self._compared(
+                model, weights, THREADS[1], self._several
+            )
+        except Exception as refused:  # noqa: BLE001 - as above
+            return f"onnxruntime refuses it: {readable(refused)}"
+
+    def _compared(self, model: bytes, weights: str | None, threads: int, expected: list[list[Any]]) -> str | None:
+        other = session(model, threads=threads, weights=weights)
+        if [node.name for node in other.get_outputs()] != self.outputs:
+            return "it has other outputs"
+        if not self._notes.items() <= other.get_modelmeta().custom_metadata_map.items():
+            return "it lost metadata"
+        for (words, feeds), answers in zip(self.samples, expected, strict=True):
+            if not same(answers, self._run(other, feeds)):
+                return f"another answer to {words} on {threads} thread{'s' * (threads > 1)}"
+        return None
+
+    def _run(self, engine: Any, feeds: dict[str, Any]) -> list[Any]:
+        """The answers as arrays; the dictionaries of a ZipMap as the columns that they were made from."""
+        answers = engine.run(self.outputs, feeds)
+        return [
+            np.array([[row[name] for name in self._columns[output]] for row in answer], np.float32)
+            if isinstance(answer, list) and output in self._columns
+            else answer
+            for output, answer in zip(self.outputs, answers, strict=True)
+        ]
+
+
+def same(some: list[Any], others: list[Any]) -> bool:
+    """Whether two lists of arrays are equal in dtype, shape and every bit, any NaN standing for any other."""
+    return len(some) == len(others) and all(_same(one, other) for one, other in zip(some, others, strict=True))
+
+
+def _same(one: Any, other: Any) -> bool:
+    if not isinstance(one, np.ndarray) or not isinstance(other, np.ndarray):
+        return type(one) is type(other) and repr(one) == repr(other)
+    if one.dtype != other.dtype or one.shape != other.shape:
+        return False
+    if one.dtype == object:
+        return bool((one == other).all())
+    if one.tobytes() == other.tobytes():
+        return True
+    if one.dtype.kind != "f":
+        return False
+    absent = np.isnan(one)
+    return bool((absent == np.isnan(other)).all()) and one[~absent].tobytes() == other[~absent].tobytes()

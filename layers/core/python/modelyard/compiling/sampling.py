@@ -1,0 +1,138 @@
+"""Inputs to compare two models on, where the caller has none: realistic spreads in several batch sizes.
+
+A model says what it takes as a dtype and a shape, not which values mean something. So spreads are tried, and those that
+the model refuses (a token id beyond its vocabulary) are left out. What the file itself says is used: text is drawn from
+the categories in it, and numbers for a forest lie on its thresholds, one step above and one step below, where a branch
+that was turned the wrong way shows. Seeded, so that the same model gets the same sample.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from modelyard.compiling.onnx_file import Node, OnnxFile
+
+BATCHES = (1, 3, 40, 200)
+"""One row; a few; above and below the numbers at which onnxruntime splits a forest's work in other ways."""
+
+LARGEST = 1 << 22
+"""Elements of one input; larger batches are left out, except for one row."""
+
+_FREE_SIZES = (16, 1, 33)
+_WORDS = ("", "0", "1", "2000-01-01", "a", "the quick brown fox")
+_MISSING_SHARE = 0.1
+_SEED = 20240229
+
+
+class Spread:
+    """How the values of a sample are drawn."""
+
+    def __init__(
+        self, name: str, *, size: float = 1.0, shift: float = 0.0, most: int = 1, missing: bool = False
+    ) -> None:
+        self.name = name
+        self.size = size
+        self.shift = shift
+        self.most = most
+        self.missing = missing
+
+
+# From narrow to wide: what a model refuses is refused from some spread on.
+_SPREADS = (
+    Spread("units", most=1),
+    Spread("shares", size=0.2, shift=0.5, most=9),
+    Spread("units with missing", most=99, missing=True),
+    Spread("tens", size=30.0, shift=20.0, most=999),
+    Spread("thousands", size=3000.0, most=20_000),
+)
+
+
+class Hints:
+    """What the file says about values: text that it knows, thresholds by feature."""
+
+    def __init__(self, model: bytes) -> None:
+        self.words: list[str] = []
+        self.thresholds: dict[int, Any] = {}
+        nodes = [node for _, node in OnnxFile(model).nodes()]
+        for node in nodes:
+            if node.kind in ("LabelEncoder", "OneHotEncoder", "CategoryMapper"):
+                self.words.extend(_texts(node))
+            elif node.kind.startswith("TreeEnsemble"):
+                self._thresholds_of(node)
+
+    def _thresholds_of(self, node: Node) -> None:
+        found = {name: attribute.value for name, attribute in node.attributes.items()}
+        values, features, modes = (found.get(f"nodes_{name}") for name in ("values", "featureids", "modes"))
+        if values is None or features is None or modes is None or not len(values) == len(features) == len(modes):
+            return
+        branches = np.array(modes) != b"LEAF"
+        values, features = values[branches], features[branches]
+        order = np.argsort(features, kind="stable")
+        ids, starts = np.unique(features[order], return_index=True)
+        for number, own in zip(ids.tolist(), np.split(values[order], starts[1:]), strict=True):
+            self.thresholds[number] = np.unique(np.concatenate((self.thresholds.get(number, own[:0]), own)))
+
+
+def _texts(node: Node) -> list[str]:
+    found = (attribute.value for attribute in node.attributes.values() if isinstance(attribute.value, list))
+    return [text.decode("utf-8", "replace") for texts in found for text in texts[:200]]
+
+
+def generated(inputs: list[Any], hints: Hints) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Samples as arrays by input name, each with words for what it is.
+
+    Args:
+        inputs: As ``session.get_inputs()`` of onnxruntime gives them.
+        hints: Of the same model.
+    """
+    random = np.random.default_rng(_SEED)
+    on_thresholds = hints.thresholds and len(inputs) == 1 and inputs[0].type in ("tensor(float)", "tensor(double)")
+    for rows in (inputs[0].shape[0],) if isinstance(inputs[0].shape[0], int) else BATCHES:
+        if on_thresholds:
+            yield f"{rows} x thresholds", {inputs[0].name: _on_thresholds(inputs[0], rows, hints, random)}
+        for free in _FREE_SIZES if _has_free_axis(inputs) else _FREE_SIZES[:1]:
+            shapes = {node.name: _shape(node.shape, rows, free) for node in inputs}
+            if rows > 1 and max(int(np.prod(shape)) for shape in shapes.values()) > LARGEST:
+                continue
+            for spread in _SPREADS:
+                feeds = {node.name: _drawn(node.type, shapes[node.name], spread, hints, random) for node in inputs}
+                yield f"{rows} x {spread.name}", feeds
+
+
+def _has_free_axis(inputs: list[Any]) -> bool:
+    return any(not isinstance(size, int) for node in inputs for size in node.shape[1:])
+
+
+def _shape(declared: list[Any], rows: int, free: int) -> list[int]:
+    return [rows, *(size if isinstance(size, int) else free for size in declared[1:])]
+
+
+def _drawn(onnx_type: str, shape: list[int], spread: Spread, hints: Hints, random: Any) -> Any:
+    element = onnx_type.removeprefix("tensor(").removesuffix(")")
+    if element == "string":
+        words = np.array([*_WORDS, *hints.words, *hints.words], dtype=object)
+        return words[random.integers(0, len(words), shape)]
+    if element == "bool":
+        return random.random(shape) < 0.5
+    if element in ("float", "double", "float16"):
+        dtype = {"float": np.float32, "double": np.float64, "float16": np.float16}[element]
+        values = random.standard_normal(shape) * spread.size + spread.shift
+        if spread.missing:
+            values[random.random(shape) < _MISSING_SHARE] = np.nan
+        return values.astype(dtype)
+    most = min(spread.most, int(np.iinfo(element).max))
+    return random.integers(0, most + 1, shape).astype(element)
+
+
+def _on_thresholds(node: Any, rows: int, hints: Hints, random: Any) -> Any:
+    width = node.shape[1] if len(node.shape) > 1 and isinstance(node.shape[1], int) else max(hints.thresholds) + 1
+    dtype = np.float32 if node.type == "tensor(float)" else np.float64
+    values = random.standard_normal((rows, width)).astype(dtype)
+    for feature, thresholds in hints.thresholds.items():
+        if 0 <= feature < width:
+            drawn = thresholds[random.integers(0, len(thresholds), rows)].astype(dtype)
+            step = random.integers(-1, 2, rows)
+            aside = np.nextafter(drawn, np.where(step < 0, -np.inf, np.inf).astype(dtype), dtype=dtype)
+            values[:, feature] = np.where(step == 0, drawn, aside)
+    return values

@@ -1,0 +1,199 @@
+"""`TreeEnsemble` of ai.onnx.ml 5: the same trees in half the bytes and half the time to load.
+
+A leaf is an entry of its own there, not a node with a name, a mode and two branches that lead nowhere; and equal leaves
+are one. It takes one number from each leaf, has no labels and no base values. So labels come from an ArgMax behind it,
+base values from an Add. A binary classifier has one number p; its two columns are p x [-1, 1] + [1, 0], which rounds
+once, as 1 - p does, and the second is the larger exactly where p > 0.5. A softmax or a logistic function behind the sum
+would not be the same to the bit, so those forests are left alone.
+
+The price is an operation or two more: 1 us of a run of one row, where a forest of 100 trees takes 15. A batch of ten
+runs as fast as before, or a third faster.
+
+What onnxruntime 1.31 does with it decides what is converted: it unrolls the trees when it loads them, so only real
+trees go in; it takes a root whose branches are the same leaf for a tree of one leaf and then reads another one; on
+several threads it adds up one target in another order than two, so the number of targets stays what it was.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from modelyard.compiling import attributes
+from modelyard.compiling.forests import LEAF, Trees, UnusualForestError, forests
+from modelyard.compiling.onnx_file import ML, NODE, OUTPUT, Node, OnnxFile, new_node
+
+SMALLEST = 2000
+"""Nodes of a forest below which loading it takes under 2 ms either way."""
+
+_AGGREGATES = {b"AVERAGE": 0, b"SUM": 1, b"MIN": 2, b"MAX": 3}
+_OPSET, _IR_VERSION = 5, 10
+
+# Operations of ai.onnx.ml that mean the same in version 5 as in the one that the file asks for.
+_UNCHANGED = frozenset({
+    "ArrayFeatureExtractor", "Binarizer", "CastMap", "CategoryMapper", "DictVectorizer", "FeatureVectorizer", "Imputer",
+    "LinearClassifier", "LinearRegressor", "Normalizer", "OneHotEncoder", "SVMClassifier", "SVMRegressor", "Scaler",
+    "ZipMap",
+})  # fmt: skip
+
+
+def as_tree_ensemble(model: bytes) -> tuple[bytes, str]:
+    """The model with all its forests as `TreeEnsemble`, and what was done in words.
+
+    Raises:
+        MalformedError: When the bytes are not an ONNX file.
+        UnusualForestError: When they are not converted; the message says why.
+    """
+    file = OnnxFile(model)
+    nodes = file.nodes()
+    _check_others([node for _, node in nodes], file.opset(ML) or 1)
+    found = [(place, node, Trees(node)) for place, node in forests(file)]
+    count = sum(len(trees.tree) for _, _, trees in found)
+    if count < SMALLEST:
+        raise UnusualForestError(f"{count:,} nodes are loaded in no time")
+    used = {name for _, node in nodes for name in node.inputs} | set(file.names(OUTPUT))
+    for place, node, trees in reversed(found):
+        _replace(file, place, node, trees, used)
+    file.set_opset(ML, _OPSET)
+    file.raise_ir_version(_IR_VERSION)
+    converted = file.to_bytes()
+    return converted, (
+        f"{count:,} nodes of {len(found)} forest{'s' * (len(found) > 1)} as TreeEnsemble of {ML} {_OPSET}: "
+        f"{len(model):,} to {len(converted):,} bytes"
+    )
+
+
+def _check_others(nodes: list[Node], opset: int) -> None:
+    """Raise where another operation of the graph would mean something else in ai.onnx.ml 5, or might hide a forest."""
+    for node in nodes:
+        if node.holds_graphs():
+            raise UnusualForestError(f"a graph inside {node.kind}")
+        known = node.kind in _UNCHANGED or node.kind.startswith("TreeEnsemble")
+        if node.domain == ML and not known and not (node.kind == "LabelEncoder" and opset >= 2):
+            raise UnusualForestError(f"{node.kind} of {ML} {opset}, which may be another one in version {_OPSET}")
+
+
+def _replace(file: OnnxFile, place: int, old: Node, trees: Trees, used: set[str]) -> None:
+    if trees.post != b"NONE":
+        raise UnusualForestError(f"{trees.post.decode()} after the sum, which as an operation of its own may round")
+    needed = trees.needed()
+    if trees.classifies:
+        _check_classifier(trees)
+    elif trees.outputs > 1 and trees.base.any():
+        raise UnusualForestError("base values of several targets: one that got no number does not get its own either")
+    binary = trees.classifies and trees.outputs == 2
+    values = _attributes(trees, needed)
+    target = old.outputs[1] if trees.classifies else old.outputs[0]
+    scores = target or file.unused_name(f"{old.outputs[0]}/scores")
+    base = trees.base if trees.base.any() else None
+    direct = scores if base is None and not binary else file.unused_name(f"{scores}/sum")
+    made = [new_node("TreeEnsemble", old.inputs, [direct], domain=ML, **values)]
+    if binary:
+        factors, offsets = file.unused_name(f"{scores}/factors"), file.unused_name(f"{scores}/offsets")
+        file.add_initializer(attributes.tensor(np.array([[-1, 1], [0, 0]], np.float32), factors))  # target 1 is 0
+        file.add_initializer(attributes.tensor(np.array([1, 0], np.float32), offsets))
+        made.append(new_node("Gemm", [direct, factors, offsets], [scores]))
+    elif base is not None:
+        name = file.unused_name(f"{scores}/base")
+        file.add_initializer(attributes.tensor(base, name))
+        made.append(new_node("Add", [direct, name], [scores]))
+    if trees.classifies and old.outputs[0] in used:
+        made.extend(_labels(file, trees.labels, scores, old.outputs[0]))
+    file.replace(place, NODE, *made)
+
+
+def _check_classifier(trees: Trees) -> None:
+    if trees.outputs < 2 or (trees.outputs == 2 and trees.weight_to.any()):
+        raise UnusualForestError("two classes with numbers for both, or one class: the label has rules of its own")
+    if len(trees.base):
+        raise UnusualForestError("base values of classes")
+    if not (trees.weight >= 0).all():
+        raise UnusualForestError("weights below zero: a class without votes may lose to one that has them")
+
+
+def _labels(file: OnnxFile, labels: Any, scores: str, output: str) -> list[bytes]:
+    """The first largest of the scores, and its name."""
+    if isinstance(labels, np.ndarray) and (labels == np.arange(len(labels))).all():
+        return [new_node("ArgMax", [scores], [output], axis=1, keepdims=0)]
+    best, names = file.unused_name(f"{output}/place"), file.unused_name(f"{output}/names")
+    text = isinstance(labels, list)
+    file.add_initializer(attributes.strings_tensor(labels, names) if text else attributes.tensor(labels, names))
+    return [
+        new_node("ArgMax", [scores], [best], axis=1, keepdims=0),
+        new_node("Gather", [names, best], [output], axis=0),
+    ]
+
+
+def _attributes(trees: Trees, needed: Any) -> dict[str, Any]:
+    is_leaf = trees.modes == LEAF
+    branches, leaves = np.flatnonzero(~is_leaf), np.flatnonzero(is_leaf)
+    true = trees.find(trees.tree[branches], trees.true[branches])
+    false = trees.find(trees.tree[branches], trees.false[branches])
+    roots = np.flatnonzero(np.concatenate(([True], trees.tree[1:] != trees.tree[:-1])))
+    _check_shape(trees, is_leaf, branches, true, false, roots)
+    to, weight = _one_weight(trees, needed, leaves)
+    # Equal leaves are one, found by class and by the bits of the number.
+    bits = weight.view(np.uint32).astype(np.int64)
+    _, first, which = np.unique(to << 32 | bits, return_index=True, return_inverse=True)
+    to, weight = to[first], weight[first]
+    number = np.empty(len(trees.tree), np.int64)
+    number[branches], number[leaves] = np.arange(len(branches)), which
+    true_numbers, false_numbers = number[true], number[false]
+    is_root = np.isin(branches, roots)
+    alike = np.flatnonzero(is_root & is_leaf[true] & is_leaf[false] & (true_numbers == false_numbers))
+    if len(alike):  # a second entry for the same leaf, see above
+        twins = true_numbers[alike]
+        false_numbers[alike] = len(to) + np.arange(len(alike))
+        to, weight = np.concatenate((to, to[twins])), np.concatenate((weight, weight[twins]))
+    values = {
+        "n_targets": trees.outputs,
+        "aggregate_function": _AGGREGATES[trees.aggregate],
+        "post_transform": 0,
+        "tree_roots": number[roots],
+        "nodes_featureids": trees.feature[branches],
+        "nodes_splits": (trees.value[branches],),
+        "nodes_modes": (trees.modes[branches],),
+        "nodes_truenodeids": true_numbers,
+        "nodes_falsenodeids": false_numbers,
+        "nodes_trueleafs": is_leaf[true].astype(np.int64),
+        "nodes_falseleafs": is_leaf[false].astype(np.int64),
+        "leaf_targetids": to,
+        "leaf_weights": (weight,),
+    }
+    if trees.missing is not None:
+        values["nodes_missing_value_tracks_true"] = trees.missing[branches]
+    return values
+
+
+def _one_weight(trees: Trees, needed: Any, leaves: Any) -> tuple[Any, Any]:
+    """Class or target and number of each leaf."""
+    places = trees.places[needed]
+    counts = np.bincount(places, minlength=len(trees.tree))
+    if (counts[leaves] != 1).any() or counts.sum() != len(leaves):
+        raise UnusualForestError("leaves with more numbers than one")
+    to, weight = np.zeros(len(trees.tree), np.int64), np.zeros(len(trees.tree), np.float32)
+    to[places], weight[places] = trees.weight_to[needed], trees.weight[needed]
+    if not ((to >= 0) & (to < trees.outputs)).all():
+        raise UnusualForestError("a class or target that is not there")
+    return to[leaves], weight[leaves]
+
+
+def _check_shape(trees: Trees, is_leaf: Any, branches: Any, true: Any, false: Any, roots: Any) -> None:
+    """Raise unless every node hangs on one branch of its tree and can be reached from the root."""
+    if len(np.unique(trees.tree[roots])) != len(roots):
+        raise UnusualForestError("a tree in two pieces")
+    if is_leaf[roots].any():
+        raise UnusualForestError("a tree of one leaf")
+    parents = np.bincount(np.concatenate((true, false)), minlength=len(trees.tree))
+    expected = np.ones(len(trees.tree), np.int64)
+    expected[roots] = 0
+    if (parents != expected).any():
+        raise UnusualForestError("a node that hangs on two branches, or on none")
+    place = np.empty(len(trees.tree), np.int64)
+    place[branches] = np.arange(len(branches))
+    level, reached = roots, 0
+    while len(level):
+        reached += len(level)
+        inner = place[level[~is_leaf[level]]]
+        level = np.concatenate((true[inner], false[inner]))
+    if reached != len(trees.tree):
+        raise UnusualForestError("a node that no root leads to")

@@ -1,0 +1,262 @@
+"""From the text of a request to arrays, in one pass: `Reader`, compiled from signature and contract when a model loads.
+
+::
+
+    '{"instances": [...]}' ─► decoder made for this model ─► columns ─► struct.pack ─► Array
+                                    │ refuses
+                                    └─► any JSON ─► encode.py, enforcement.py ─► which row, which field, why
+
+The decoder is msgspec's, over structs that have a field for each input, typed with the ranges and categories of the
+contract: what it returns is right in type, shape and value and needs no other look. Its rule: it is only ever stricter
+than the slow path. What it refuses is read again, and the slow path decides and explains; what both take is the same.
+"""
+
+import struct
+import typing
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+
+from modelyard.contract.document import Contract
+from modelyard.errors import RequestError
+from modelyard.predictor.array import Array
+from modelyard.predictor.encode import absent, encode
+from modelyard.predictor.enforcement import FieldCheck, checks_of, flat
+from modelyard.predictor.signature import FLOATS, INTEGERS, Signature, Tensor
+
+_EXAMPLE = 'Send {"instances": [...]}.'
+_UNWRITABLE = frozenset('"\\').union(map(chr, range(32)))  # names that a struct cannot have
+
+
+class Batch:
+    """What one request asks for.
+
+    Attributes:
+        rows: How many instances.
+        arrays: One for each input, in the order of the signature.
+        warnings: What the contract warns of, at most `modelyard.predictor.enforcement.MOST_WARNINGS`.
+    """
+
+    __slots__ = ("arrays", "rows", "warnings")
+
+    def __init__(self, rows: int, arrays: list[Array], warnings: list[dict[str, Any]]) -> None:
+        self.rows = rows
+        self.arrays = arrays
+        self.warnings = warnings
+
+
+class Reader:
+    """Reads requests for one version.
+
+    Args:
+        signature: What it takes.
+        contract: What its values must be, or ``None``.
+    """
+
+    __slots__ = ("_checks", "_columns", "_decoder", "_instance", "_keys", "_late", "inputs")
+
+    def __init__(self, signature: Signature, contract: Contract | None = None) -> None:
+        self.inputs = signature.inputs
+        self._checks = checks_of(signature.inputs, contract)
+        # Rules that the decoder does not enforce: what may be clipped or let through.
+        self._late = [(place, check) for place, check in enumerate(self._checks) if check and not check.refuses_at_once]
+        self._decoder: Any = None
+        self._compile()
+
+    def _compile(self) -> None:
+        columns = [_Column(tensor, check) for tensor, check in zip(self.inputs, self._checks, strict=True)]
+        names = [tensor.name for tensor in self.inputs]
+        if any(column.type is None for column in columns) or any(not _UNWRITABLE.isdisjoint(name) for name in names):
+            return
+        fields = [f"f{place}" for place in range(len(names))]
+        # gc=False: instances hold no reference to each other, and need not be tracked.
+        self._instance = msgspec.defstruct(
+            "Instance",
+            [(field, column.type) for field, column in zip(fields, columns, strict=True)],
+            rename=dict(zip(fields, names, strict=True)),
+            forbid_unknown_fields=True,
+            gc=False,
+        )
+        row: Any = self._instance if len(names) > 1 else self._instance | columns[0].type
+        body = msgspec.defstruct("Body", [("instances", list[row])], forbid_unknown_fields=True, gc=False)
+        self._columns = columns
+        self._keys = attrgetter(*fields)
+        self._decoder = msgspec.json.Decoder(body)
+
+    def read(self, body: str | bytes) -> Batch:
+        """The arrays that a body asks for.
+
+        Args:
+            body: JSON text, ``{"instances": [...]}``.
+
+        Raises:
+            RequestError: For what is wrong with it, with field and row; status 422 where the contract says so.
+        """
+        if self._decoder is not None:
+            try:
+                instances = self._decoder.decode(body).instances
+                arrays = self._arrays(body, instances)
+            except (msgspec.DecodeError, ValueError, OverflowError, struct.error, RecursionError, _UndecidedError):
+                pass  # the slow path finds out what it is
+            else:
+                warnings: list[dict[str, Any]] = []
+                for place, check in self._late:
+                    arrays[place] = check.apply(arrays[place], warnings)
+                return Batch(len(instances), arrays, warnings)
+        return self.batch(read_instances(body))
+
+    def batch(self, instances: list[Any]) -> Batch:
+        """The same for instances that were decoded already.
+
+        Raises:
+            RequestError: As `read` does.
+        """
+        return self.checked(len(instances), encode(self.inputs, instances, nulls=self._nulls()))
+
+    def checked(self, rows: int, arrays: list[Array]) -> Batch:
+        """The same for arrays that fit the signature.
+
+        Raises:
+            RequestError: Where the contract refuses a value.
+        """
+        warnings: list[dict[str, Any]] = []
+        pairs = zip(self._checks, arrays, strict=True)
+        return Batch(rows, [check.apply(array, warnings) if check else array for check, array in pairs], warnings)
+
+    def _nulls(self) -> frozenset[str]:
+        return frozenset(check.tensor.name for check in self._checks if check and check.takes_null)
+
+    def _arrays(self, body: str | bytes, instances: list[Any]) -> list[Array]:
+        columns, rows = self._columns, len(instances)
+        if not rows:
+            raise _UndecidedError
+        values: list[Any]
+        colons = body.count(":") if isinstance(body, str) else body.count(b":")
+        if len(columns) == 1:
+            objects = sum(type(instance) is self._instance for instance in instances)
+            if objects not in (0, rows):
+                raise _UndecidedError  # some bare and some objects
+            bare = not objects
+            values = [instances] if bare else [list(map(self._keys, instances))]
+            keys = 1 + (0 if bare else rows)
+        else:
+            values = list(zip(*map(self._keys, instances)))  # noqa: B905 - each has as many as there are fields
+            keys = 1 + rows * len(columns)
+        if colons != keys:
+            # Each key brings one colon. More of them means a key twice in one object, of which the decoder keeps the
+            # last, or text with colons in it; the slow path tells which.
+            refuse_duplicate_keys(body)
+        return [column.array(found, rows) for column, found in zip(columns, values, strict=True)]
+
+
+class _UndecidedError(Exception):
+    """The fast path leaves this request to the slow one."""
+
+
+class _Column:
+    """One input: its type for the decoder, and how what that gives becomes an array."""
+
+    __slots__ = ("_depth", "_nullable", "_shape", "tensor", "type")
+
+    def __init__(self, tensor: Tensor, check: FieldCheck | None) -> None:
+        self.tensor = tensor
+        self._nullable = check.takes_null if check else tensor.nullable
+        self._shape = tensor.shape[1:]
+        self._depth = 0 if tensor.scalar else len(self._shape)
+        self.type: Any = None
+        if tensor.scalar or None not in self._shape:
+            self.type = self._typed(check)
+
+    def array(self, values: Any, rows: int) -> Array:
+        for _ in range(self._depth):
+            values = flat(values)
+        if self._nullable and None in values:
+            values = absent(self.tensor.dtype, values)
+        return Array.pack(self.tensor.dtype, (rows, *self._shape), values)  # type: ignore[arg-type]  # no None in it
+
+    def _typed(self, check: FieldCheck | None) -> Any:
+        dtype = self.tensor.dtype
+        element: Any = float if dtype in FLOATS else int if dtype in INTEGERS else bool if dtype == "bool" else str
+        strict = check is not None and check.refuses_at_once
+        if strict and check is not None and check.categories is not None and not check.takes_null:
+            element = typing.Literal[check.categories]
+        elif strict and check is not None and check.categories is not None:
+            element = typing.Literal[(*check.categories, "")]
+        least, most = (check.minimum, check.maximum) if strict and check is not None else (None, None)
+        if isinstance(least, tuple) or isinstance(most, tuple):
+            return self._row_of(element, least, most)
+        element = _bounded(element, least, most)
+        if self._nullable:
+            element = element | None
+        for size in reversed(self._shape if self._depth else ()):
+            element = typing.Annotated[list[element], msgspec.Meta(min_length=size, max_length=size)]
+        return element
+
+    def _row_of(self, element: Any, least: Any, most: Any) -> Any:
+        """A row of a matrix with bounds of its own for each column."""
+        if len(self._shape) != 1 or self._depth != 1:
+            return None
+        width: int = self._shape[0]  # type: ignore[assignment]  # not None, see above
+        least = least if isinstance(least, tuple) else (least,) * width
+        most = most if isinstance(most, tuple) else (most,) * width
+        if len(least) != width or len(most) != width:
+            return None
+        return tuple[tuple(_bounded(element, low, high) for low, high in zip(least, most, strict=True))]  # type: ignore[misc]
+
+
+def _bounded(element: Any, least: Any, most: Any) -> Any:
+    if least is None and most is None:
+        return element
+    return typing.Annotated[element, msgspec.Meta(ge=least, le=most)]
+
+
+def read_instances(body: str | bytes) -> list[Any]:
+    """The instances of a body, whatever they are.
+
+    Raises:
+        RequestError: When it is not JSON, not ``{"instances": [...]}``, or has a key twice.
+    """
+    try:
+        document = msgspec.json.decode(body)
+    except RecursionError:
+        raise RequestError("the body nests too deep", code="invalid_json", next_step=_EXAMPLE) from None
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise RequestError(f"the body is not valid JSON: {error}", code="invalid_json", next_step=_EXAMPLE) from None
+    if type(document) is not dict:
+        raise RequestError("the body must be a JSON object", code="wrong_type", next_step=_EXAMPLE)
+    instances = document.get("instances")
+    if type(instances) is not list:
+        problem = "must be a list" if "instances" in document else "is missing"
+        code = "wrong_type" if "instances" in document else "missing_field"
+        raise RequestError(f"'instances' {problem}", code=code, field="instances", next_step=_EXAMPLE)
+    if len(document) > 1:
+        unknown = next(key for key in document if key != "instances")[:80]
+        raise RequestError(
+            f"the body has {unknown!r}; only 'instances' is allowed", code="unknown_field", field=unknown
+        )
+    colons = body.count(":") if isinstance(body, str) else body.count(b":")
+    if colons != 1 + sum(len(instance) for instance in instances if type(instance) is dict):
+        refuse_duplicate_keys(body)
+    return instances
+
+
+def refuse_duplicate_keys(body: str | bytes) -> None:
+    """Refuse ``{"a": 1, "a": 2}``, of which a parser silently keeps the last.
+
+    Raises:
+        RequestError: Naming the key.
+    """
+    import json
+
+    def unique(pairs: list[tuple[str, Any]]) -> None:
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise RequestError(f"the key {key[:80]!r} appears twice in one object", code="duplicate_key")
+            seen.add(key)
+
+    try:
+        json.loads(body, object_pairs_hook=unique)
+    except RecursionError:
+        raise RequestError("the body nests too deep", code="invalid_json", next_step=_EXAMPLE) from None

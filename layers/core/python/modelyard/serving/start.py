@@ -1,0 +1,87 @@
+"""The order in which an endpoint starts: what can go on by itself begins before what needs Python.
+
+::
+
+    main      settings ─► import the S3 client ─► import the rest ─────► wait ─► ready
+    engine        └─► load the library, register its operators ──┐
+    pointer                                       └─► pointer ─► model ─► session
+
+The two threads spend their time outside Python. So on two cores, or while S3 is waited for, they cost nothing; on one
+they cost what they cost in any order. Each import stands where it does for that reason, and before the engine's thread
+there is none that is slow.
+"""
+
+from __future__ import annotations
+
+import _thread
+import gc
+
+from modelyard.serving.settings import EndpointSettings
+
+SNAP_START = "snap-start"
+FLUSH_S = 5.0
+"""Longest wait for work that must not go into a snapshot."""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from modelyard.predictor.c_api import Runtime
+    from modelyard.serving.endpoint import Endpoint
+
+
+def start(environ: Mapping[str, str]) -> Endpoint:
+    """The endpoint that a function's environment describes, with its live version loaded if there is one.
+
+    Raises:
+        UsageError: When the environment is incomplete.
+    """
+    settings = EndpointSettings.read(environ)
+    gc.disable()  # what is imported stays, so looking for garbage in it finds none
+    if settings.engine == "lean":
+        from modelyard.predictor import c_api
+
+        _thread.start_new_thread(_load_library, (c_api.Runtime,))
+    from modelyard.aws.objects import open_bucket
+
+    objects = open_bucket(settings.artifact_bucket, environ)
+    from modelyard.serving.follow import PointerFollower
+    from modelyard.serving.loading import Loader
+
+    loader = Loader(settings)
+    follower = PointerFollower(objects, settings.model, refresh_s=settings.refresh_s, load=loader)
+    follower.start()
+    loader.prepare()
+    from modelyard.serving.afterwards import Afterwards
+    from modelyard.serving.capture import Capture
+    from modelyard.serving.endpoint import START_PATIENCE_S, Endpoint
+
+    afterwards = Afterwards.start(environ)
+    capture = None
+    if settings.capture > 0:
+        capture = Capture(objects, model=settings.model, share=settings.capture)
+        afterwards.attend(capture)
+    if afterwards.holds:  # the environment is frozen between requests, so look while it is kept awake
+        afterwards.attend(follower)
+    endpoint = Endpoint(follower, model=settings.model, afterwards=afterwards, capture=capture)
+    if environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == SNAP_START:
+        from modelyard.serving.snapstart import register_hooks
+
+        register_hooks(
+            environ,
+            before_snapshot=[endpoint.prime, lambda: afterwards.flush(FLUSH_S), objects.reconnect],
+            after_restore=[objects.reconnect, follower.check_now],  # new credentials first
+        )
+    follower.wait(START_PATIENCE_S)
+    gc.freeze()  # and no request pays for looking through it
+    gc.enable()
+    return endpoint
+
+
+def _load_library(runtime: type[Runtime]) -> None:
+    from modelyard.errors import ModelyardError
+
+    try:
+        runtime.get()
+    except ModelyardError:
+        return  # whoever loads a model meets it again, and reports it

@@ -1,0 +1,86 @@
+"""What settings of an endpoint add to its stack: the models of this project leave them at their defaults."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelyard.environments import choose_environment, load_environments
+from modelyard.spec import load_model
+from tests.stacks.conftest import PROJECT
+
+
+@pytest.fixture(scope="module")
+def synth(unbuilt_layers: None, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Makes the template of one endpoint, and what the rule packs find in it."""
+    import stacks  # noqa: F401, I001 - chooses the Node that aws_cdk starts
+    from aws_cdk import App, Validations
+    from cdk_nag import AwsSolutionsChecks, ServerlessChecks
+    from stacks.api_stack import ApiStack
+    from stacks.base import Deployment
+    from stacks.endpoint_stack import EndpointStack
+    from stacks.registry_stack import RegistryStack
+
+    def made(environment: str, *, capture: float = 0.0, snap_start: bool = False) -> tuple[dict[str, Any], list[str]]:
+        folder = tmp_path_factory.mktemp("endpoint")
+        context = json.loads((PROJECT / "cdk.json").read_text())["context"]
+        app = App(outdir=str(folder), context={**context, "env": environment}, analytics_reporting=False)
+        Validations.of(app).add_plugins(AwsSolutionsChecks(app), ServerlessChecks(app))
+        settings = choose_environment(load_environments(PROJECT), environment)
+        deployment = Deployment(project=PROJECT, name=environment, settings=settings)
+        model = load_model(PROJECT / "models" / "digits")
+        spec = model.spec.model_copy(
+            update={
+                "endpoint": model.spec.endpoint.model_copy(update={"snap_start": snap_start}),
+                "monitoring": model.spec.monitoring.model_copy(update={"capture": capture}),
+            }
+        )
+        model = model.model_copy(update={"spec": spec})
+        registry = RegistryStack(app, deployment=deployment)
+        api = ApiStack(app, deployment=deployment, registry=registry, models=[model])
+        EndpointStack(app, deployment=deployment, model=model, registry=registry, api=api)
+        app.synth()  # raises when a pack finds something
+        (path,) = folder.glob("*Endpoint-digits.template.json")
+        return json.loads(path.read_text())["Resources"], _statements(path)
+
+    return made
+
+
+def _statements(path: Path) -> list[str]:
+    """Every S3 action of the endpoint's role with what it is on."""
+    resources = json.loads(path.read_text())["Resources"].values()
+    (policy,) = [item["Properties"]["PolicyDocument"] for item in resources if item["Type"] == "AWS::IAM::Policy"]
+    return [f"{item['Action']} {json.dumps(item['Resource'])}" for item in policy["Statement"]]
+
+
+def _function(resources: dict[str, Any]) -> dict[str, Any]:
+    (found,) = [item["Properties"] for item in resources.values() if item["Type"] == "AWS::Lambda::Function"]
+    return found
+
+
+def test_capture_may_write_below_the_models_own_prefix_and_nowhere_else(synth: Any) -> None:
+    resources, statements = synth("dev", capture=0.25)
+    assert _function(resources)["Environment"]["Variables"]["MODELYARD_CAPTURE"] == "0.25"
+    (put,) = [statement for statement in statements if "Put" in statement and "s3:" in statement]
+    assert put.startswith("s3:PutObject ")
+    assert "/captures/digits/*" in put
+    assert "artifacts/sha256" not in put
+
+
+def test_without_capture_nothing_may_be_written(synth: Any) -> None:
+    resources, statements = synth("dev")
+    assert "MODELYARD_CAPTURE" not in _function(resources)["Environment"]["Variables"]
+    assert not [statement for statement in statements if "s3:Put" in statement]
+
+
+def test_snap_start_is_on_the_versions_that_the_alias_points_to(synth: Any) -> None:
+    resources, _ = synth("dev", snap_start=True)
+    assert _function(resources)["SnapStart"] == {"ApplyOn": "PublishedVersions"}
+    (alias,) = [item["Properties"] for item in resources.values() if item["Type"] == "AWS::Lambda::Alias"]
+    assert alias["FunctionVersion"]["Fn::GetAtt"][1] == "Version"
+
+
+def test_the_local_environment_ignores_snap_start(synth: Any) -> None:
+    resources, _ = synth("local", snap_start=True)
+    assert "SnapStart" not in _function(resources)

@@ -1,0 +1,244 @@
+"""Compiling a whole model in its child process: what comes back, and what a hostile model does not achieve."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, load_from_string, numpy_helper
+
+from modelyard import confined
+from modelyard.compiling import compiler
+from modelyard.compiling.compiler import CompilationRefused, CompiledForm, CompiledModel, compile_model
+from modelyard.compiling.loading import WEIGHTS, WEIGHTS_FOLDER, machine
+from modelyard.predictor.signature import signature_of
+from tests.fakes import hostile_models, onnx_models, realistic_models
+
+
+def compiled(model: bytes, **settings: Any) -> CompiledModel:
+    result = compile_model(model, **{"deadline_s": 30.0, **settings})
+    assert isinstance(result, CompiledModel), result
+    return result
+
+
+def refused(model: bytes, **settings: Any) -> CompilationRefused:
+    result = compile_model(model, **{"deadline_s": 30.0, **settings})
+    assert isinstance(result, CompilationRefused), result
+    return result
+
+
+def session(model: bytes, weights: bytes | None, folder: Path) -> Any:
+    """A session as the engines make it."""
+    options = onnxruntime.SessionOptions()
+    if weights is not None:
+        folder.mkdir(exist_ok=True)
+        (folder / WEIGHTS).write_bytes(weights)
+        options.add_session_config_entry(WEIGHTS_FOLDER, str(folder))
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+@pytest.fixture(scope="module")
+def text_encoder() -> bytes:
+    return realistic_models.text_encoder(layers=1, width=96, words=3000, heads=4)
+
+
+@pytest.fixture(scope="module")
+def text_forms(text_encoder: bytes) -> CompiledModel:
+    return compiled(text_encoder)
+
+
+def test_a_network_keeps_its_weights_beside_it_and_answers_the_same(
+    text_encoder: bytes, text_forms: CompiledModel, tmp_path: Path
+) -> None:
+    (form,) = text_forms.forms
+    assert form.architecture == "any"
+    assert form.weights is not None
+    assert len(form.weights) > 1_000_000
+    assert len(form.model) < 50_000
+    assert text_forms.onnxruntime == onnxruntime.__version__
+    assert text_forms.checked["threads"] == [1, 2]
+    assert text_forms.checked["rows"] >= 3
+    assert [(step.name, step.outcome) for step in form.steps] == [("optimised graph (extended)", "kept")]
+    ids = np.random.default_rng(1).integers(0, 3000, (3, 20))
+    feeds = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+    engine = session(form.model, form.weights, tmp_path / "own")
+    (raw,) = session(text_encoder, None, tmp_path).run(None, feeds)
+    assert engine.run(None, feeds)[0].tobytes() == raw.tobytes()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_its_weights_are_mapped_not_copied(text_forms: CompiledModel, tmp_path: Path) -> None:
+    (form,) = text_forms.forms
+    engine = session(form.model, form.weights, tmp_path / "own")
+    mapped = [line for line in Path("/proc/self/maps").read_text().splitlines() if str(tmp_path / "own") in line]
+    assert mapped
+    del engine
+
+
+def test_the_same_bytes_come_out_again(text_encoder: bytes, text_forms: CompiledModel) -> None:
+    again = compiled(text_encoder)
+    assert [(form.model, form.weights, form.steps) for form in again.forms] == [
+        (form.model, form.weights, form.steps) for form in text_forms.forms
+    ]
+
+
+def test_an_image_classifier_has_a_second_form_for_this_machine(tmp_path: Path) -> None:
+    model = realistic_models.image_classifier(side=32, stages=realistic_models.MOBILE[:4], classes=100, last=1280)
+    portable, own = compiled(model).forms
+    assert (portable.architecture, own.architecture) == ("any", machine())
+    kinds = [{node.domain for node in load_from_string(form.model).graph.node} for form in (portable, own)]
+    assert "com.microsoft.nchwc" not in kinds[0]
+    assert "com.microsoft.nchwc" in kinds[1]
+    feeds = {"image": np.random.default_rng(0).standard_normal((2, 3, 32, 32)).astype(np.float32)}
+    answers = [session(model, None, tmp_path).run(None, feeds)[0].tobytes()]
+    answers += [
+        session(form.model, form.weights, tmp_path / form.architecture).run(None, feeds)[0].tobytes()
+        for form in (portable, own)
+    ]
+    assert len(set(answers)) == 1
+
+
+def test_half_floats_are_proven_for_this_machine_only() -> None:
+    weights = numpy_helper.from_array(np.full((800, 800), 0.01, np.float16), "w")
+    model = hostile_models.model(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        inputs=[hostile_models.value("x", [None, 800], TensorProto.FLOAT16)],
+        outputs=[hostile_models.value("y", [None, 800], TensorProto.FLOAT16)],
+        initializers=[weights],
+    ).SerializeToString()
+    (form,) = compiled(model).forms
+    assert form.architecture == machine()
+
+
+def test_a_forest_with_a_zipmap_gives_plain_probabilities_from_fewer_bytes(tmp_path: Path) -> None:
+    model = realistic_models.forest(trees=30, rows=300, zipmap=True, labels=["rain", "snow", "sun"])
+    (form,) = compiled(model).forms
+    assert [(step.name, step.outcome) for step in form.steps] == [
+        ("plain probabilities", "kept"),
+        ("tree ensemble", "kept"),
+    ]
+    assert form.weights is None
+    assert len(form.model) < 0.3 * len(model)
+    engine = session(form.model, None, tmp_path)
+    signature = signature_of(engine)
+    assert signature["outputs"][1]["classes"] == ["rain", "snow", "sun"]
+    table = {"x": np.random.default_rng(3).standard_normal((30, 10)).astype(np.float32)}
+    (label, rows), (same, array) = session(model, None, tmp_path).run(None, table), engine.run(None, table)
+    assert label.tolist() == same.tolist()
+    assert array.tolist() == [[row[name] for name in ("rain", "snow", "sun")] for row in rows]
+
+
+def test_a_step_that_onnxruntime_refuses_is_dropped_and_the_next_one_tried() -> None:
+    """`TreeEnsemble` wants thresholds as wide as its input; the old operation takes float64 as it is."""
+    (form,) = compiled(realistic_models.forest(trees=30, rows=300, wide=True)).forms
+    (first, second) = form.steps
+    assert (first.name, first.outcome) == ("tree ensemble", "dropped")
+    assert "refuses" in first.note
+    assert (second.name, second.outcome) == ("compact trees", "kept")
+
+
+def test_a_sample_of_the_caller_is_what_it_is_proven_on() -> None:
+    sample = [
+        {"x": np.ones((5, 10), np.float32)},
+        {"x": np.zeros((2, 10), np.float32)},
+    ]
+    model = realistic_models.forest(trees=30, rows=300)
+    assert compiled(model, sample=sample).checked == {
+        "samples": 2,
+        "rows": 7,
+        "values": ["given"],
+        "threads": [1, 2],
+    }
+
+
+def test_text_and_missing_values_of_a_sample_reach_the_child() -> None:
+    model = onnx_models.echo(("words", "string", [None, 1]), ("numbers", "float64", [None, 1]))
+    sample = [{"words": np.array([["a"], [""]], object), "numbers": np.array([[np.nan], [2.0]])}]
+    assert refused(model, sample=sample).code == "kept_as_it_is"
+    wrong = refused(model, sample=[{"words": np.array([[1.0]]), "numbers": np.array([[1.0]])}])
+    assert (wrong.code, "given" in wrong.reason) == ("not_provable", True)
+
+
+def test_a_small_model_is_kept_as_it_is() -> None:
+    assert refused(onnx_models.row_sum()).code == "kept_as_it_is"
+    forest = refused(realistic_models.forest("GradientBoostingClassifier", trees=5, rows=200))
+    assert forest.code == "kept_as_it_is"
+    assert "213 nodes are loaded in no time; compact trees: does not pay" in forest.reason
+
+
+HOSTILE: dict[str, tuple[bytes, str]] = {
+    "external data": (hostile_models.external_initializer("/etc/passwd"), "external_data"),
+    "32 GiB while it runs": (hostile_models.huge_at_run_time(), "not_provable"),
+    "32 GiB while it loads": (hostile_models.huge_constant(), "not_provable"),
+    "truncated": (hostile_models.harmless()[:-5], "not_onnx"),
+    "empty": (b"", "not_onnx"),
+    "no ONNX": (b"\x80\x04K\x01.", "not_onnx"),
+    "no rows that it takes": (onnx_models.fails_unless_two_rows(), "not_provable"),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_what_cannot_be_compiled_is_refused_with_a_reason(case: str) -> None:
+    model, code = HOSTILE[case]
+    result = refused(model)
+    assert result.code == code
+    assert result.reason
+    assert "\n" not in result.reason
+    assert "onnxruntime_src" not in result.reason
+
+
+def test_a_model_that_runs_for_ever_is_ended_at_the_deadline() -> None:
+    began = time.monotonic()
+    result = refused(hostile_models.endless_loop(), deadline_s=1.5)
+    assert result == CompilationRefused("timeout", "it took more than 1.5 s")
+    assert time.monotonic() - began < 5
+
+
+def test_memory_is_limited(text_encoder: bytes) -> None:
+    assert refused(text_encoder, memory_mb=250).code in ("memory", "failed", "crashed")
+    assert refused(hostile_models.expanding(to_rows=40_000_000), memory_mb=1200).code in ("memory", "not_provable")
+
+
+def test_credentials_stay_with_the_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, Any] = {}
+    real = confined.subprocess.Popen
+
+    def noted(*arguments: Any, **settings: Any) -> Any:
+        seen.update(settings)
+        return real(*arguments, **settings)
+
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setattr(confined.subprocess, "Popen", noted)
+    refused(onnx_models.row_sum())
+    assert not [name for name in seen["env"] if name.startswith("AWS_")]
+    assert seen["cwd"] != Path.cwd()
+
+
+@pytest.mark.parametrize(
+    ("model", "weights", "fine"),
+    [
+        (hostile_models.harmless(), None, True),
+        (hostile_models.external_initializer(WEIGHTS), b"0" * 12, True),
+        (hostile_models.external_initializer(WEIGHTS), b"0" * 11, False),
+        (hostile_models.external_initializer(WEIGHTS), None, False),
+        (hostile_models.external_initializer("/etc/passwd"), b"0" * 12, False),
+        (hostile_models.external_everywhere()["constant"], b"0" * 12, False),
+        (hostile_models.external_everywhere()["graph in a graph"], b"0" * 12, False),
+        (b"no model", None, False),
+    ],
+)
+def test_a_form_that_asks_for_more_than_its_own_weights_is_not_taken(
+    model: bytes, weights: bytes | None, fine: bool
+) -> None:
+    form = CompiledForm("any", model, weights, (), {})
+    assert compiler._keeps_to_itself(form) is fine
+
+
+def test_metadata_survives(text_encoder: bytes) -> None:
+    made = load_from_string(text_encoder)
+    helper.set_model_props(made, {"author": "grün"})
+    (form,) = compiled(made.SerializeToString()).forms
+    assert {entry.key: entry.value for entry in load_from_string(form.model).metadata_props} == {"author": "grün"}

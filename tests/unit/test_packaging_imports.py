@@ -1,0 +1,141 @@
+"""A build runs the import statements of every function with nothing but its layers; a missing package fails it."""
+
+from pathlib import Path
+
+import pytest
+
+from modelyard.errors import BuildError
+from modelyard.packaging.bytecode import Interpreter
+from modelyard.packaging.imports import PASSED, can_run
+from modelyard.packaging.targets import BuildTarget
+from tests.fakes.projects import LOCAL, Project
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path)
+
+
+def failure(project: Project) -> BuildError:
+    with pytest.raises(BuildError) as caught:
+        project.build("local")
+    assert caught.value.code == "import_failed"
+    return caught.value
+
+
+def test_a_function_that_imports_what_no_layer_holds_fails_the_build(project: Project) -> None:
+    project.write("layers/core/python/modelyard/hot.py", "import rich\n")
+    project.write("functions/predict.py", "from modelyard.hot import rich\n")
+
+    error = failure(project)
+
+    assert error.message == (
+        f"predict.py does not import from the layers of predict of brought ({LOCAL}): "
+        "ModuleNotFoundError: No module named 'rich'"
+    )
+    assert "layers/serving/requirements.in" in str(error.next_step)
+
+
+def test_it_fails_again_until_it_is_mended_although_the_layers_are_up_to_date(project: Project) -> None:
+    project.write("functions/predict.py", "import rich\n")
+
+    failure(project)
+    failure(project)
+    project.write("functions/predict.py", "import engine\n")
+
+    assert project.build("local")
+
+
+def test_what_passed_is_not_tried_again(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.build("local")
+    assert (project.folder("") / PASSED).read_text().count("\n") == 3
+
+    def run_program(*_: object, **__: object) -> None:
+        raise AssertionError("nothing changed")
+
+    monkeypatch.setattr("modelyard.packaging.imports.run_program", run_program)
+    project.build("local")
+    project.write("layers/core/python/modelyard/__init__.py", "x = 2\n")
+    with pytest.raises(AssertionError, match="nothing changed"):
+        project.build("local")
+
+
+def test_a_models_package_is_imported_as_the_endpoint_does(project: Project) -> None:
+    project.write("models/brought/python/brought_model/__init__.py", "import rich\n")
+
+    error = failure(project)
+
+    assert error.message.startswith("brought_model does not import from the layers of predict of brought")
+
+
+def test_the_engine_that_an_endpoint_imports_late_is_tried_as_well(project: Project) -> None:
+    project.write("layers/core/python/modelyard/predictor/standard.py", "import numpy\n")
+
+    error = failure(project)
+
+    assert error.message.startswith(
+        "modelyard.predictor.standard does not import from the layers of predict of brought"
+    )
+
+
+def test_an_import_of_our_own_that_is_wrong_is_not_called_a_missing_package(project: Project) -> None:
+    project.write("functions/predict.py", "from modelyard import absent\n")
+
+    error = failure(project)
+
+    assert "cannot import name 'absent'" in error.message
+    assert error.next_step == "Correct the import, then run 'modelyard build' again."
+    assert str(project.root) not in error.message
+
+
+def test_only_imports_run_and_nothing_of_the_callers_environment_is_there(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    seen = project.root / "seen"
+    project.write(
+        "layers/core/python/modelyard/hot.py",
+        f"import os\nopen({str(seen)!r}, 'w').write(' '.join(sorted(os.environ)))\n",
+    )
+    project.write("functions/predict.py", "import modelyard.hot\nraise SystemExit('this needs a bucket')\n")
+
+    project.build("local")
+
+    assert set(seen.read_text().split()) <= {"PYTHONUTF8", "LC_CTYPE"}
+
+
+def test_what_lambdas_runtime_brings_is_there_and_nothing_else(project: Project) -> None:
+    project.write("functions/predict.py", "import boto3, botocore.config\n")
+    project.build("local")
+
+    project.write("functions/predict.py", "import numpy\n")
+    assert "No module named 'numpy'" in failure(project).message
+
+
+def test_a_module_that_crashes_the_interpreter_is_named_by_its_function(project: Project) -> None:
+    project.write("layers/core/python/modelyard/hot.py", "import os\nos._exit(11)\n")
+    project.write("functions/predict.py", "import modelyard.hot\n")
+
+    assert "the interpreter crashed" in failure(project).message
+
+
+@pytest.mark.parametrize(
+    ("platform", "libc", "machine", "runs"),
+    [
+        ("linux", "glibc", "x86_64", True),
+        ("linux", "glibc", "aarch64", False),
+        ("linux", "musl", "x86_64", False),
+        ("darwin", "", "x86_64", False),
+    ],
+)
+def test_a_target_is_tried_where_its_modules_load(
+    monkeypatch: pytest.MonkeyPatch, platform: str, libc: str, machine: str, runs: bool
+) -> None:
+    monkeypatch.setattr("sys.platform", platform)
+    monkeypatch.setattr("platform.libc_ver", lambda: (libc, ""))
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    python = Interpreter("python", "3.13.0")
+
+    assert can_run(BuildTarget("3.13", "x86_64"), python) is runs
+    assert can_run(BuildTarget("3.13", "local"), python)
+    assert not can_run(BuildTarget("3.13", "local"), None)
