@@ -11,7 +11,7 @@ from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from modelyard import stack_names
-from modelyard.control.routes import PREDICT_ROUTE, ROUTES
+from modelyard.control.routes import MODEL_ROUTES, ROUTES, SERVER_ROUTES
 from modelyard.errors import SpecError
 from modelyard.packaging import layers_of
 from modelyard.spec import Model
@@ -21,7 +21,7 @@ from stacks.function import RETENTION, EntryPoint
 from stacks.registry_stack import RegistryStack
 
 ROUTES_PER_API = 300
-ROUTES_PER_MODEL = 1
+ROUTES_PER_MODEL = len(MODEL_ROUTES)
 ACCESS_LOG = (
     '{"request_id":"$context.requestId","time":"$context.requestTime","caller":"$context.identity.userArn",'
     '"source_ip":"$context.identity.sourceIp","route":"$context.routeKey","status":"$context.status",'
@@ -29,11 +29,23 @@ ACCESS_LOG = (
 )
 
 
+def _control_routes(index: int) -> tuple[tuple[str, str], ...]:
+    """The routes of the control plane on an API. Each adds to the function's policy, which holds 20 KB."""
+    return (*ROUTES, *MODEL_ROUTES) if index == 0 else SERVER_ROUTES
+
+
+def _in_policy(path: str) -> str:
+    """A path as IAM matches it: ``*`` for what it leaves open, which there also stands for what has a slash in it."""
+    return re.sub(r"{\w+\+?}", "*", path)
+
+
 class ApiStack(ModelyardStack):
     """A list of HTTP APIs (each holds 300 routes) and the control plane's function.
 
+    The first API has all routes of the control plane, the others those of the Open Inference Protocol's server.
+
     Attributes:
-        apis: The HTTP APIs; a model's ``endpoint.api`` is the index of the one that carries its route.
+        apis: The HTTP APIs; a model's ``endpoint.api`` is the index of the one that carries its routes.
         control: The control plane's function.
     """
 
@@ -51,19 +63,20 @@ class ApiStack(ModelyardStack):
         self.apis = [self._api(index) for index in range(count)]
         self.control = self._control_plane(registry)
         integration = integrations.HttpLambdaIntegration("Control", self.control.function)
-        for method, path in ROUTES:
-            self.apis[0].add_routes(path=path, methods=[apigateway.HttpMethod(method)], integration=integration)
+        for index, api in enumerate(self.apis):
+            for method, path in _control_routes(index):
+                api.add_routes(path=path, methods=[apigateway.HttpMethod(method)], integration=integration)
         self.invoke_policy = self._policy(
             "Invoke",
-            "Call the predict route of every Modelyard model",
+            "Call every Modelyard model, and see what it takes",
             self.apis,
-            [("POST", PREDICT_ROUTE.format(name="*"))],
+            [*((method, _in_policy(path)) for method, path in MODEL_ROUTES), *SERVER_ROUTES],
         )
         self.control_policy = self._policy(
             "UseControlPlane",
             "Use every route of Modelyard's control plane",
             self.apis[:1],
-            [(method, re.sub(r"{\w+}", "*", path)) for method, path in ROUTES],
+            [(method, _in_policy(path)) for method, path in ROUTES],
         )
         for index, api in enumerate(self.apis):
             suffix = "" if index == 0 else str(index)
@@ -87,7 +100,7 @@ class ApiStack(ModelyardStack):
     def _check_capacity(self, models: list[Model]) -> None:
         for index in {model.spec.endpoint.api for model in models}:
             taken = sum(ROUTES_PER_MODEL for model in models if model.spec.endpoint.api == index)
-            taken += len(ROUTES) if index == 0 else 0
+            taken += len(_control_routes(index))
             if taken > ROUTES_PER_API:
                 raise SpecError(
                     f"API {index} would carry {taken} routes; an HTTP API holds {ROUTES_PER_API}",

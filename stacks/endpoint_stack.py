@@ -1,4 +1,4 @@
-"""One model's endpoint: a function, its alias ``live``, its route, its alarms."""
+"""One model's endpoint: a function, its alias ``live``, its routes, its alarms."""
 
 from aws_cdk import CfnOutput, Duration
 from aws_cdk import aws_apigatewayv2 as apigateway
@@ -10,7 +10,7 @@ from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from modelyard import stack_names
-from modelyard.control.routes import PREDICT_ROUTE
+from modelyard.control.routes import MODEL_ROUTES, route_of
 from modelyard.packaging import layers_of
 from modelyard.spec import Model
 from stacks.api_stack import ApiStack
@@ -20,6 +20,10 @@ from stacks.registry_stack import RegistryStack
 
 METRICS_NAMESPACE = "Modelyard"
 """Of the metrics that an endpoint's audit line carries; a test holds it against ``modelyard.serving.audit``."""
+
+
+ROUTE_NAMES = ("PredictRoute", "OpenApiRoute", "TensorsRoute", "TensorsBelowRoute", "InferRoute")
+"""Of `MODEL_ROUTES`; a route that gets another name is replaced, and does not answer meanwhile."""
 
 
 class LambdaEndpoint(Construct):
@@ -78,15 +82,16 @@ class EndpointStack(ModelyardStack):
         )
         self.endpoint = LambdaEndpoint(self, "Endpoint", model=model, registry=registry)
         http_api = api.apis[model.spec.endpoint.api]
-        path = PREDICT_ROUTE.format(name=model.name)
-        apigateway.HttpRoute(
-            self,
-            "PredictRoute",
-            http_api=http_api,
-            route_key=apigateway.HttpRouteKey.with_(path, apigateway.HttpMethod.POST),
-            authorizer=authorizers.HttpIamAuthorizer(),
-            integration=integrations.HttpLambdaIntegration("Predict", self.endpoint.alias),
-        )
+        integration = integrations.HttpLambdaIntegration("Predict", self.endpoint.alias)
+        for name, (method, path) in zip(ROUTE_NAMES, MODEL_ROUTES, strict=True):
+            apigateway.HttpRoute(
+                self,
+                name,
+                http_api=http_api,
+                route_key=apigateway.HttpRouteKey.with_(route_of(path, model.name), apigateway.HttpMethod(method)),
+                authorizer=authorizers.HttpIamAuthorizer(),
+                integration=integration,
+            )
         if self.settings.alarms:
             self._alarm(model, registry)
         CfnOutput(self, stack_names.PREDICT_FUNCTION, value=self.endpoint.entry.function.function_name)

@@ -1,193 +1,158 @@
-"""What the endpoint costs over the engine alone: at the first answer of a new process, and per request after it.
-
-Cold: a new process to its first answer, for
+"""A new process to its first answer: the endpoint with each engine, the engine alone, and other frameworks.
 
 - ``python``: an interpreter that does nothing;
 - ``floor``: ``import onnxruntime``, a default session from a file, one run;
-- ``endpoint``: ``functions/predict.py`` with its real S3 client: pointer and model come over a socket from a stand-in
-  for S3 on this machine (no TLS, no network distance), then one API Gateway event is answered.
+- ``standard``, ``lean``: the endpoint from its built layers. Pointer and model come over a socket from a stand-in for
+  S3, the pointer has a contract, the request is checked against it, and the audit line is written;
+- ``naive``: FastAPI, Mangum, boto3's clients of S3 and DynamoDB, Logger, Tracer and Metrics of powertools. The model
+  comes from the same S3. Once more as it is deployed more often: without bytecode;
+- FastAPI + Mangum, the powertools resolver, Chalice: the model is a file, because they have no client for S3.
 
-Warm: the same event to its response, against ``session.run`` on arrays that are ready, for a gradient boosting of 100
-trees on 4 features; the audit line goes to /dev/null. Rounds are interleaved; cold compares medians, warm minima.
+All get the same event (Chalice as a REST API sends it, the only form that its routes know), all give the same
+predictions, and this is checked. All have bytecode unless the name says otherwise, and run in an interpreter without
+packages of its own: what they import is on ``PYTHONPATH``, as in Lambda. Each round starts each of them once, every
+other round in reverse, and the first round does not count.
+
+This process and the stand-in keep to one processor, so that they disturb less. The children may use all, as on Lambda,
+where a function sees two from 128 MB on and has time on them by its memory: 1,769 MB is the time of one. So processor
+time is shown beside the clock, and where there is no second processor to wait for, it is what a start takes.
 
     python benchmarks/endpoint/cold_start.py [--quick] [--json]
 """
 
-import argparse
-import contextlib
-import copy
-import json
 import os
-import platform
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
-from typing import Any
 
 PROJECT = Path(__file__).parents[2]
 sys.path.insert(0, str(PROJECT))
 
-from tests.fakes.http_bucket import HttpBucket  # noqa: E402 - the project's folder has to be on the path first
-from tests.fakes.objects import promote  # noqa: E402
+from benchmarks.measuring import layers, rivals, stages  # noqa: E402 - the project's folder has to be on the path first
+from benchmarks.measuring.bucket import Bucket  # noqa: E402
+from benchmarks.measuring.picture import Bar, bars  # noqa: E402
+from benchmarks.measuring.script import Claim, Result, run  # noqa: E402
+from benchmarks.measuring.starting import FUNCTION, Contestant, Start, answer_of, start, write_event  # noqa: E402
+from benchmarks.measuring.table import table  # noqa: E402
+from benchmarks.measuring.workload import as_rest_api_event, one_input  # noqa: E402
 
-EVENT = json.loads((PROJECT / "tests" / "events" / "http_api_v2_predict.json").read_text())
-MODEL = "iris"
+ROUNDS, QUICK_ROUNDS = 15, 2
+ALLOWED = {("standard", "floor"): 1.15, ("standard", "naive"): 0.25, ("lean", "floor"): 0.55, ("lean", "naive"): 0.12}
 
-PYTHON = "print('answered', flush=True)"
+PYTHON = "import sys; print('answered', flush=True); sys.stdin.read()"
 FLOOR = """
 import sys
-import onnxruntime, numpy
+import numpy, onnxruntime
 session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
-session.run(None, {"x": numpy.zeros((1, 4), numpy.float32)})
+session.run(None, {"x": numpy.zeros((1, 30), numpy.float32)})
 print("answered", flush=True)
+sys.stdin.read()
 """
-ENDPOINT = """
-import sys
-import functions.predict as function
-import msgspec
-with open(sys.argv[2], "rb") as file:
-    event = msgspec.json.decode(file.read())
-response = function.handler(event, None)
-print("answered" if response["statusCode"] == 200 else response, flush=True)
-"""
+TITLES = {
+    "python": "python, nothing else",
+    "floor": "floor: import onnxruntime",
+    "standard": "Modelyard, standard engine",
+    "lean": "Modelyard, lean engine",
+    "naive": "FastAPI + Mangum + boto3 + powertools",
+    "naive_text": "the same without bytecode",
+    "fastapi": "FastAPI + Mangum",
+    "powertools": "powertools resolver",
+    "chalice": "Chalice",
+}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Cold start and warm overhead of the endpoint.")
-    parser.add_argument("--quick", action="store_true", help="few rounds: does it run, not what does it cost")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    options = parser.parse_args()
-    with HttpBucket() as bucket, tempfile.TemporaryDirectory() as folder:
-        model = Path(folder) / "model.onnx"
-        model.write_bytes(_gradient_boosting())
-        promote(bucket, MODEL, model.read_bytes(), version=1, revision=1)
-        environment = {
-            **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
-            **bucket.environment,
-            "MODELYARD_MODEL": MODEL,
-            "MODELYARD_ARTIFACT_BUCKET": bucket.name,
-            "MODELYARD_REFRESH_S": "3600",
-        }
-        result = {
-            "python": platform.python_version(),
-            "processors": os.cpu_count(),
-            "cold": _cold(environment, model, rounds=3 if options.quick else 21),
-            "warm": _warm(environment, model, rounds=3 if options.quick else 11),
-        }
-    print(json.dumps(result, indent=2) if options.json else _table(result))
+def measure(quick: bool) -> Result:
+    workload, rounds = one_input(), QUICK_ROUNDS if quick else ROUNDS
+    everywhere = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+    resting = {min(everywhere)}
+    with tempfile.TemporaryDirectory() as name, Bucket(resting) as bucket:
+        folder = Path(name)
+        environment = workload.serve(bucket)
+        model, event = folder / "model.onnx", workload.event(1)
+        model.write_bytes(workload.onnx)
+        environment["MODEL_FILE"] = str(model)
+        python = layers.empty_interpreter(folder)
+        contestants, environments = _contestants(folder, event, model)
+        found: dict[str, list[Start]] = {contestant.name: [] for contestant in contestants}
+        for number in range(rounds + 1):
+            for contestant in contestants if number % 2 else reversed(contestants):
+                variables = environment | environments.get(contestant.name, {})
+                began = start(python, contestant, variables, resting=resting, running=everywhere)
+                if number > 0:  # the first fills the page cache
+                    found[contestant.name].append(began)
+        _check(contestants, found)
+        lean = next(contestant for contestant in contestants if contestant.name == "lean")
+        spans = stages.measure(python, lean, environment | environments["lean"], bucket, rounds=rounds, on=everywhere)
+        os.sched_setaffinity(0, everywhere) if hasattr(os, "sched_setaffinity") else None
+    return _result(found, spans, rounds)
 
 
-def _gradient_boosting() -> bytes:
-    from skl2onnx import to_onnx
-    from skl2onnx.common.data_types import FloatTensorType
-    from sklearn.datasets import load_iris
-    from sklearn.ensemble import GradientBoostingClassifier
+def _contestants(folder: Path, event: dict[str, object], model: Path) -> tuple[list[Contestant], dict[str, dict[str, str]]]:
+    said = str(write_event(event, folder / "event"))
+    said_to_chalice = str(write_event(as_rest_api_event(event), folder / "rest-api-event"))
+    theirs, as_text = rivals.installed(), rivals.installed_without_bytecode()
 
-    features, species = load_iris(return_X_y=True)
-    trees = GradientBoostingClassifier(n_estimators=100, random_state=0).fit(features, species)
-    model = to_onnx(trees, initial_types=[("x", FloatTensorType([None, 4]))], options={"zipmap": False})
-    content: bytes = model.SerializeToString()
-    return content
+    def function(name: str, path: list[Path], module: str, event: str = said) -> Contestant:
+        return Contestant(name, ["-c", FUNCTION, module, event], path)
+
+    contestants = [
+        Contestant("python", ["-c", PYTHON], [], answers=False),
+        Contestant("floor", ["-c", FLOOR, str(model)], theirs, answers=False),
+        function("standard", layers.unpacked("standard", folder), "predict"),
+        function("lean", layers.unpacked("lean", folder), "predict"),
+        function("naive", theirs, "naive"),
+        function("naive_text", as_text, "naive"),
+        function("fastapi", theirs, "fastapi_mangum"),
+        function("powertools", theirs, "powertools_resolver"),
+        function("chalice", theirs, "chalice_app", said_to_chalice),
+    ]
+    return contestants, {engine: {"MODELYARD_ENGINE": engine} for engine in ("lean", "standard")}
 
 
-def _event(instances: int) -> dict[str, Any]:
-    event: dict[str, Any] = copy.deepcopy(EVENT)
-    event["body"] = json.dumps({"instances": [[5.1, 3.5, 1.4, 0.2 + row / 1000] for row in range(instances)]})
-    return event
-
-
-def _cold(environment: dict[str, str], model: Path, *, rounds: int) -> dict[str, Any]:
-    event = model.with_name("event.json")
-    event.write_text(json.dumps(_event(1)))
-    scripts = {"python": PYTHON, "floor": FLOOR, "endpoint": ENDPOINT}
-    times: dict[str, list[float]] = {name: [] for name in scripts}
-    for number in range(rounds + 1):
-        for name, script in scripts.items():
-            took = _until_answered([sys.executable, "-c", script, str(model), str(event)], environment)
-            if number > 0:  # the first round fills the page cache and writes bytecode
-                times[name].append(took)
-    medians = {name: statistics.median(values) for name, values in times.items()}
-    return {
-        "rounds": rounds,
-        "median_ms": {name: round(value * 1000, 1) for name, value in medians.items()},
-        "min_ms": {name: round(min(values) * 1000, 1) for name, values in times.items()},
-        "endpoint_over_floor": round(medians["endpoint"] / medians["floor"], 3),
+def _check(contestants: list[Contestant], found: dict[str, list[Start]]) -> None:
+    """Every answer has status 200 and the same predictions."""
+    answers = {
+        (status, str(body["predictions"]))
+        for contestant in contestants
+        if contestant.answers
+        for status, body in map(answer_of, found[contestant.name])
     }
+    if len(answers) != 1 or next(iter(answers))[0] != 200:
+        raise SystemExit(f"the answers differ: {sorted(answers)}")
 
 
-def _until_answered(command: list[str], environment: dict[str, str]) -> float:
-    began = time.perf_counter()
-    with subprocess.Popen(command, env=environment, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None  # noqa: S101 - for the type checker: PIPE was asked for
-        line = ""
-        for line in process.stdout:
-            if line == "answered\n":
-                return time.perf_counter() - began
-    raise SystemExit(f"the process ended without an answer; its last line was {line!r}")
-
-
-def _warm(environment: dict[str, str], model: Path, *, rounds: int) -> dict[str, Any]:
-    import numpy as np
-    import onnxruntime
-
-    os.environ.update(environment)
-    with contextlib.redirect_stdout(sys.stderr):  # it writes a line when the version is loaded
-        from functions.predict import handler
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    outputs = [node.name for node in session.get_outputs()]
-    result: dict[str, Any] = {"rounds": rounds}
-    for batch in (1, 100):
-        event = _event(batch)
-        arrays = {"x": np.array(json.loads(event["body"])["instances"], np.float32)}
-        repeat = 2000 // batch + 100
-        engine: list[float] = []
-        endpoint: list[float] = []
-        terminal = sys.stdout
-        with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
-            sys.stdout = nowhere
-            try:
-                for _ in range(rounds):
-                    engine.append(_each(repeat, lambda arrays=arrays: session.run(outputs, arrays)))
-                    endpoint.append(_each(repeat, lambda event=event: handler(event, None)))
-            finally:
-                sys.stdout = terminal
-        result[f"batch_{batch}"] = {
-            "session_run_us": round(min(engine) * 1e6, 1),
-            "endpoint_us": round(min(endpoint) * 1e6, 1),
-            "endpoint_over_session_run": round(min(endpoint) / min(engine), 2),
-        }
-    return result
-
-
-def _each(repeat: int, call: Any) -> float:
-    began = time.perf_counter()
-    for _ in range(repeat):
-        call()
-    return (time.perf_counter() - began) / repeat
-
-
-def _table(result: dict[str, Any]) -> str:
-    cold, warm = result["cold"], result["warm"]
-    lines = [f"Python {result['python']}, {result['processors']} processors"]
-    lines.append(f"new process to first answer, median of {cold['rounds']} rounds (least), ms:")
-    for name, value in cold["median_ms"].items():
-        lines.append(f"  {name:10} {value:8.1f}  ({cold['min_ms'][name]:.1f})")
-    lines.append(f"  endpoint / floor = {cold['endpoint_over_floor']}")
-    lines.append(f"one request, least of {warm['rounds']} rounds, us:")
-    for batch in ("batch_1", "batch_100"):
-        row = warm[batch]
-        lines.append(
-            f"  {batch:10} session.run {row['session_run_us']:8.1f}   event to response {row['endpoint_us']:8.1f}"
-            f"   = {row['endpoint_over_session_run']} x"
-        )
-    return "\n".join(lines)
+def _result(found: dict[str, list[Start]], spans: list[stages.Span], rounds: int) -> Result:
+    wall = {name: statistics.median(one.wall for one in starts) * 1000 for name, starts in found.items()}
+    least = {name: min(one.wall for one in starts) * 1000 for name, starts in found.items()}
+    cpu = {name: statistics.median(one.cpu for one in starts) * 1000 for name, starts in found.items()}
+    figures = {}
+    rows = []
+    for name in found:
+        figures |= {f"{name}.ms": wall[name], f"{name}.least_ms": least[name], f"{name}.cpu_ms": cpu[name]}
+        figures |= {f"{name}.over_floor": wall[name] / wall["floor"], f"{name}.over_naive": wall[name] / wall["naive"]}
+        figures |= {f"{name}.least_over_floor": least[name] / least["floor"]}
+        figures |= {f"{name}.cpu_over_floor": cpu[name] / cpu["floor"]}
+        ratios = (wall[name] / wall["floor"], least[name] / least["floor"], wall[name] / wall["naive"])
+        milliseconds = (wall[name], least[name], cpu[name])
+        rows.append([TITLES[name], *(f"{value:,.1f}" for value in milliseconds), *(f"{ratio:.2f}" for ratio in ratios)])
+    columns = ["new process to first answer", "median ms", "least ms", "processor ms", "x floor", "least", "x naive"]
+    claims = [
+        Claim(f"cold start, {one} against {other}", round(wall[one] / wall[other], 3), allowed)
+        for (one, other), allowed in ALLOWED.items()
+    ]
+    report = f"{table(columns, rows)}\n\nMedians and least of {rounds} rounds.\n\n{stages.report(spans)}"
+    ours = ("standard", "lean")
+    shown = [
+        Bar(TITLES[name], wall[name], f"{wall[name]:,.0f} ms", ours=name in ours)
+        for name in sorted(wall, key=lambda name: wall[name])
+    ]
+    pictures = {
+        "cold_start.svg": bars("New process to first answer, median ms", shown),
+        "lean_start.svg": stages.picture(spans),
+    }
+    return Result(report, {name: round(value, 3) for name, value in figures.items()}, claims, pictures)
 
 
 if __name__ == "__main__":
-    main()
+    run("New process to first answer: the endpoint, the engine alone, other frameworks.", measure)

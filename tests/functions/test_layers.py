@@ -151,9 +151,10 @@ def serve(bucket: HttpBucket, model: Model) -> tuple[dict[str, Any], str]:
     if artifact is not None and model.spec.model.example is not None:
         promote(bucket, model.name, (model.folder / artifact).read_bytes(), version=1, revision=1)
         body = (model.folder / model.spec.model.example).read_text()
-        return {**PREDICT, "body": body}, '"version":1'
+        return {**PREDICT, "routeKey": f"POST /models/{model.name}/predict", "body": body}, '"version":1'
     promote(bucket, model.name, onnx_models.row_sum(), version=1, revision=1)
-    return {**PREDICT, "body": '{"instances": [[1, 2]]}'}, '"predictions":[3.0]'
+    asked = {**PREDICT, "routeKey": f"POST /models/{model.name}/predict", "body": '{"instances": [[1, 2]]}'}
+    return asked, '"predictions":[3.0]'
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))

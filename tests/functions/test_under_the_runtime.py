@@ -31,7 +31,8 @@ CREDENTIALS = {
 
 
 def instances(*rows: object) -> dict[str, Any]:
-    return {**EVENT, "body": json.dumps({"instances": rows}, ensure_ascii=False)}
+    route = "POST /models/sums/predict"
+    return {**EVENT, "routeKey": route, "body": json.dumps({"instances": rows}, ensure_ascii=False)}
 
 
 @pytest.fixture

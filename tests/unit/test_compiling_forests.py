@@ -187,12 +187,11 @@ def test_a_target_without_a_number_gets_no_base_value_so_its_zeros_stay() -> Non
     assert equal(plain, as_tree_ensemble(plain)[0])
 
 
-def test_a_root_between_two_equal_leaves_is_not_taken_for_a_leaf() -> None:
-    """onnxruntime 1.31 takes it for one, and then reads the leaf that has the root's number."""
+def test_trees_of_one_leaf_and_roots_between_two_equal_ones_count_like_others() -> None:
     alike, other = (0, "LEQ", 0.0, {0: 5.0}, {0: 5.0}), (1, "LEQ", 0.0, {0: 1.0}, {0: 2.0})
-    model = ensemble(other, other, alike)
+    model = ensemble(alike, {0: 7.0}, other, {0: -3.0}, nodes_missing_value_tracks_true=[1, 0, 0, 0, 0, 0, 0, 0])
     converted, _ = as_tree_ensemble(model)
-    assert session(converted).run(None, {"x": np.zeros((1, 3), np.float32)})[0].tolist() == [[7.0]]
+    assert session(converted).run(None, {"x": np.zeros((1, 3), np.float32)})[0].tolist() == [[10.0]]
     assert equal(model, converted)
 
 
@@ -223,7 +222,6 @@ def test_a_half_is_the_negative_class() -> None:
 
 STUMP = (0, "LEQ", 0.0, {0: 1.0}, {0: 2.0})
 LEFT_ALONE: dict[str, Any] = {
-    "a tree of one leaf": (ensemble(STUMP, {0: 3.0}), "one leaf"),
     "a softmax": (ensemble(STUMP, classes=["a", "b", "c"], post_transform="SOFTMAX"), "SOFTMAX"),
     "two branches to one node": (ensemble(STUMP, changes={"nodes_falsenodeids": [1, 0, 0]}), "two branches"),
     "a branch to nowhere": (ensemble(STUMP, changes={"nodes_falsenodeids": [9, 0, 0]}), "no node"),

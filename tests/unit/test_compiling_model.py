@@ -237,6 +237,33 @@ def test_a_form_that_asks_for_more_than_its_own_weights_is_not_taken(
     assert compiler._keeps_to_itself(form) is fine
 
 
+ONE_FORM = (
+    b'{"outcome": "compiled", "onnxruntime": "1", "checked": {}, "steps": [], "slower": [], "forms": '
+    b'[{"architecture": "any", "weights": false, "steps": [], "measured": {}}]}'
+)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        *(b"", b"{", b"[]", b'{"outcome": "compiled", "forms": 7}'),
+        ONE_FORM,
+    ],
+)
+def test_an_answer_that_a_child_would_not_give_is_no_form(said: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(confined, "run_confined", lambda *_, **__: (0, said))
+    assert refused(onnx_models.row_sum()).code in ("crashed", "failed")
+
+
+def test_a_form_that_is_a_link_to_another_file_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def linked(*_: Any, folder: Path, **__: Any) -> tuple[int, bytes]:
+        (folder / "0.onnx").symlink_to("/etc/hostname")
+        return 0, ONE_FORM
+
+    monkeypatch.setattr(confined, "run_confined", linked)
+    assert "link" in refused(onnx_models.row_sum()).reason
+
+
 def test_metadata_survives(text_encoder: bytes) -> None:
     made = load_from_string(text_encoder)
     helper.set_model_props(made, {"author": "grün"})

@@ -5,13 +5,15 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, load_from_string, numpy_helper
 
 from modelyard.compiling.loading import machine
 from modelyard.compiling.proving import Measure, NotProvableError, same
 from modelyard.compiling.sampling import Hints, generated
+from modelyard.compiling.tree_ensemble import as_tree_ensemble
 from tests.fakes import hostile_models, onnx_models
 from tests.fakes.hand_made_trees import ensemble
+from tests.fakes.realistic_models import forest
 
 
 def drawn(model: bytes) -> list[tuple[str, dict[str, Any]]]:
@@ -107,6 +109,19 @@ def test_another_answer_by_one_bit_is_found_and_said() -> None:
     other = onnx_models.row_sum(float(np.nextafter(np.float32(0.5), np.float32(1))))
     assert "another answer" in (measured.differs(other) or "")
     assert measured.differs(onnx_models.row_sum(0.5)) is None
+
+
+def test_another_answer_on_two_threads_alone_is_found() -> None:
+    """With one target instead of two, onnxruntime adds up the trees in another order there."""
+    model = forest(classes=2, rows=300)
+    made = load_from_string(as_tree_ensemble(model)[0])
+    (targets,) = (attribute for attribute in made.graph.node[0].attribute if attribute.name == "n_targets")
+    targets.i = 1
+    factors = made.graph.initializer[0]
+    factors.CopyFrom(numpy_helper.from_array(np.array([[-1, 1]], np.float32), factors.name))
+    random = np.random.default_rng(0)
+    sample = [{"x": random.standard_normal((1, 10)).astype(np.float32)} for _ in range(50)]
+    assert measure(model, sample).differs(made.SerializeToString()) == "another answer to 1 x given on 2 threads"
 
 
 def test_other_outputs_lost_metadata_and_a_model_that_does_not_load_are_said() -> None:

@@ -360,6 +360,8 @@ def test_the_pointer_has_exactly_what_an_endpoint_needs() -> None:
             },
             "contract": None,
             "code_digest": code_digest,
+            "onnxruntime": "",
+            "forms": [],
         }
 
     assert json.loads(body) == {
@@ -378,7 +380,7 @@ def test_the_pointer_has_exactly_what_an_endpoint_needs() -> None:
 def test_the_endpoint_reads_the_pointer_that_the_registry_writes() -> None:
     body = encode_pointer(pointer_for(promote(None, 2, change()), {2: version(2)}))
     served = ServedPointer.parse(body, model="weather")
-    assert (served.revision, served.champion.version, served.champion.size) == (1, 2, 20)
+    assert (served.revision, served.champion.version, served.champion.file.size) == (1, 2, 20)
     assert served.champion.signature == msgspec.json.decode(msgspec.json.encode(version(2).manifest.signature))
     assert served_pointer_key("weather") == pointer_key("weather")
 

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from modelyard.errors import AdmissionError, ModelError, ModelyardError
@@ -166,6 +167,15 @@ def test_where_no_folder_has_the_library_the_next_step_says_what_to_do(monkeypat
     with pytest.raises(ModelyardError) as caught:
         c_api.find_library()
     assert "modelyard build" in (caught.value.next_step or "")
+
+
+def test_the_first_session_of_a_process_is_of_the_smallest_model():
+    value = onnx.helper.make_tensor_value_info
+    ends = [[value(name, onnx.TensorProto.FLOAT, [1])] for name in "xy"]
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["x"], ["y"])], "g", *ends)
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=7)
+    assert model.SerializeToString() == c_api._IDENTITY
+    assert LeanEngine(c_api._IDENTITY).run([Array.pack("float32", (1,), [2.5])])[0].elements() == [2.5]
 
 
 # -- nothing is left behind -------------------------------------------------------------------------------------------

@@ -38,14 +38,14 @@ class Stand:
     def __init__(self, model: bytes | None) -> None:
         self.objects = InMemoryObjects()
         if model is not None:
-            self.pointer = promote(self.objects, "weather", model, version=2, revision=3)
+            self.pointer = promote(self.objects, "seattle_weather", model, version=2, revision=3)
         self.replaced = None
-        follower = PointerFollower(self.objects, "weather", refresh_s=10.0, load=self._load)
-        self.endpoint = Endpoint(follower, model="weather")
+        follower = PointerFollower(self.objects, "seattle_weather", refresh_s=10.0, load=self._load)
+        self.endpoint = Endpoint(follower, model="seattle_weather")
         self.endpoint.start()
 
-    def _load(self, model, deployed):
-        return self.replaced or Predictor.load(model, signature=deployed.signature)
+    def _load(self, deployed, fetch):
+        return self.replaced or Predictor.load(fetch(deployed.file), signature=deployed.signature)
 
     def ask(self, event, context=CONTEXT) -> tuple[int, dict]:
         response = self.endpoint.handle(event, context)
@@ -65,7 +65,7 @@ def stand(capsys) -> Stand:
 def answering_with(answer) -> Stand:
     stand = Stand(None)
     stand.replaced = SimpleNamespace(answer=lambda body: (answer(read_instances(body)), []))
-    promote(stand.objects, "weather", onnx_models.row_sum(), version=2, revision=3)
+    promote(stand.objects, "seattle_weather", onnx_models.row_sum(), version=2, revision=3)
     return stand
 
 
@@ -89,7 +89,7 @@ def test_an_answer_names_model_version_digest_and_a_prediction_id_of_its_own(sta
     _, second = stand.ask(EVENT)
     assert status == 200
     assert first == {
-        "model": "weather",
+        "model": "seattle_weather",
         "version": 2,
         "digest": stand.pointer["champion"]["digest"],
         "prediction_id": first["prediction_id"],
@@ -118,7 +118,7 @@ def test_without_a_deployment_the_answer_is_503_and_says_what_to_do(capsys):
     status, problem = stand.ask(EVENT)
     assert (status, problem["code"], problem["title"]) == (503, "no_deployment", "Service Unavailable")
     assert problem["next_step"].startswith("Promote a version")
-    promote(stand.objects, "weather", onnx_models.row_sum(), version=1, revision=1)
+    promote(stand.objects, "seattle_weather", onnx_models.row_sum(), version=1, revision=1)
     assert stand.ask(EVENT)[0] == 200
 
 
@@ -212,7 +212,7 @@ def test_an_answered_request_leaves_one_audit_line_without_its_payload(stand, ca
     assert line["time"].endswith("Z")
     assert {key: value for key, value in line.items() if key not in ("latency_ms", "time", "_aws")} == {
         "kind": "audit",
-        "model": "weather",
+        "model": "seattle_weather",
         "version": 2,
         "digest": answer["digest"],
         "prediction_id": answer["prediction_id"],
@@ -296,14 +296,14 @@ def test_times_are_written_in_utc_with_microseconds():
 def test_the_environment_is_read_into_types():
     settings = EndpointSettings.read(
         {
-            "MODELYARD_MODEL": "weather",
+            "MODELYARD_MODEL": "seattle_weather",
             "MODELYARD_ARTIFACT_BUCKET": "artifacts",
             "MODELYARD_REFRESH_S": "2.5",
             "MODELYARD_CODE": "",
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "3538",
         }
     )
-    assert (settings.model, settings.artifact_bucket) == ("weather", "artifacts")
+    assert (settings.model, settings.artifact_bucket) == ("seattle_weather", "artifacts")
     assert (settings.refresh_s, settings.code, settings.memory_mb) == (2.5, None, 3538)
 
 

@@ -46,7 +46,8 @@ class Scene:
             self.objects, "sums", refresh_s=REFRESH_S, load=self._load, now=self.clocks, patience_s=5.0
         )
 
-    def _load(self, model, deployed):
+    def _load(self, deployed, fetch):
+        model = fetch(deployed.file)
         self.loads.append(deployed.version)
         return Predictor.load(model, signature=deployed.signature)
 

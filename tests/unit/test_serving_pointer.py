@@ -17,7 +17,7 @@ def test_a_pointer_names_the_champion_and_its_revision():
     pointer = Pointer.parse(json.dumps(POINTER).encode(), model="weather")
     champion = pointer.champion
     assert pointer.revision == 3
-    assert (champion.version, champion.digest, champion.size) == (
+    assert (champion.version, champion.digest, champion.file.size) == (
         2,
         POINTER["champion"]["digest"],
         POINTER["champion"]["size"],
@@ -48,6 +48,15 @@ def test_bytes_that_are_no_pointer_are_refused(raw):
         (("champion",), "key", 5),
         (("champion",), "size", 1.5),
         (("champion",), "signature", None),
+        (("champion",), "contract", []),
+        (("champion",), "forms", {}),
+        (("champion",), "forms", [None]),
+        (("champion",), "forms", [{"architecture": "any", "model": {"key": "k", "digest": "d"}}]),
+        (
+            ("champion",),
+            "forms",
+            [{"architecture": "any", "model": {"key": "k", "digest": "d", "size": 1}, "weights": 5}],
+        ),
     ],
 )
 def test_one_wrong_field_refuses_the_whole(place, key, value):

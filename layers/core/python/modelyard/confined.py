@@ -1,7 +1,7 @@
-"""Where a stranger's model runs: a child process in an empty folder, with a deadline, and without this process's secrets.
+"""Where a stranger's model runs: a child process in an empty folder, with a deadline and without our credentials.
 
-The parent's half of what `modelyard.trial` and `modelyard.compiling.child` do with a model; each limits its own memory and
-time (`modelyard.trial.limit`) before it looks at it.
+The parent's half of what `modelyard.trial` and `modelyard.compiling.child` do with a model. Each limits its own memory
+and time (`modelyard.trial.limit`) before it looks at it.
 """
 
 import os

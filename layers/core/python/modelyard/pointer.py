@@ -11,9 +11,17 @@ from typing import Any
 import msgspec
 
 from modelyard.deployment import Deployment, Mode
-from modelyard.version import Signature, Version
+from modelyard.version import Signature, StoredFile, Version
 
 FORMAT = 1
+
+
+class Form(msgspec.Struct, frozen=True, kw_only=True):
+    """A compiled form of a version; who loads it has to be of its architecture and of the target's onnxruntime."""
+
+    architecture: str
+    model: StoredFile
+    weights: StoredFile | None = None
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,6 +34,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     signature: Signature
     contract: dict[str, Any] | None = None
     code_digest: str | None = None
+    onnxruntime: str = ""
+    forms: tuple[Form, ...] = ()
 
 
 class Pointer(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +75,7 @@ def pointer_for(deployment: Deployment, versions: Mapping[int, Version]) -> Poin
 
 def _target(version: Version) -> Target:
     manifest = version.manifest
+    compilation = manifest.compilation
     return Target(
         version=version.number,
         digest=manifest.digest,
@@ -73,6 +84,11 @@ def _target(version: Version) -> Target:
         signature=manifest.signature,
         contract=manifest.contract,
         code_digest=manifest.lineage.code_digest,
+        onnxruntime=compilation.onnxruntime if compilation else "",
+        forms=tuple(
+            Form(architecture=form.architecture, model=form.model, weights=form.weights)
+            for form in (compilation.forms if compilation else ())
+        ),
     )
 
 

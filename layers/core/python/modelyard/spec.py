@@ -62,6 +62,10 @@ class ModelSection(Section):
         default=None,
         description="Package under python/ with preprocess and postprocess; deployed as the model's own layer.",
     )
+    app: Annotated[str, AfterValidator(spec_rules.own_app)] | None = Field(
+        default=None,
+        description="An app (FastAPI, ASGI) under python/, 'package.module:attribute', served at /models/<name>/app.",
+    )
     example: PathInside | None = Field(
         default=None, description='A JSON file in the folder, {"instances": [...]}: a first request that works.'
     )
@@ -81,7 +85,8 @@ class EndpointSection(Section):
     )
     engine: Literal["auto", "lean", "standard"] = Field(
         default="auto",
-        description="lean: onnxruntime's C library alone, starts fastest; standard: with numpy, as model.code needs.",
+        description="lean: onnxruntime's C library alone, starts fastest; standard: with numpy, as model.code needs "
+        "and model.app may.",
     )
     refresh_s: int = Field(
         default=10, ge=1, le=3600, description="Longest time an endpoint may answer with a version no longer live."
@@ -223,10 +228,10 @@ class ModelSpec(Section):
 
     @property
     def engine(self) -> Engine:
-        """What runs the model: as the spec says, else lean wherever the model has no code of its own."""
+        """What runs the model: as the spec says, else lean wherever the model has no code and no app of its own."""
         if self.endpoint.engine != "auto":
             return self.endpoint.engine
-        return "lean" if self.model.code is None else "standard"
+        return "lean" if self.model.code is None and self.model.app is None else "standard"
 
     @property
     def upload_triggers(self) -> tuple[UploadTrigger, ...]:
@@ -257,8 +262,9 @@ class Model(BaseModel):
 
     @property
     def code_folder(self) -> Path | None:
-        """``python/`` of a model that has code of its own."""
-        return self.folder / "python" if self.spec.model.code is not None else None
+        """``python/`` of a model that has code or an app of its own."""
+        own = self.spec.model.code is not None or self.spec.model.app is not None
+        return self.folder / "python" if own else None
 
     def training_files(self) -> list[Path]:
         """The training files in the order of their names; empty for a model that is brought."""

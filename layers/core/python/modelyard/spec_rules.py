@@ -62,6 +62,16 @@ def own_package(value: str) -> str:
     return value
 
 
+def own_app(value: str) -> str:
+    """``value``, when it names an app in a package that a model may have."""
+    module, colon, attribute = value.partition(":")
+    names = [*module.split("."), attribute]
+    if not colon or not all(name.isascii() and name.isidentifier() and not keyword.iskeyword(name) for name in names):
+        raise ValueError(f"{value!r} names no app; write 'package.module:attribute', like 'iris_model.web:app'")
+    own_package(names[0])
+    return value
+
+
 def column(value: str) -> str:
     """``value``, when a training file can have a column of that name."""
     if not value or value != value.strip():
@@ -195,11 +205,22 @@ def wrong_files(document: dict[str, Any], folder: Path) -> Iterator[Problem]:
             yield f"model.{key}", f"{relative!r} is not a file in the model's folder"
         elif key == "example" and (problem := _wrong_example(folder / relative)) is not None:
             yield "model.example", f"{relative!r} {problem}"
+    places = _module_files(value_at(section, "app"))
+    if places and not any((folder / "python" / place).is_file() for place in places):
+        yield "model.app", f"python/{places[0]} is missing from the model's folder"
     sample = value_at(document, "contract", "sample")
     if isinstance(sample, str) and sample.isprintable() and _stays_inside(sample) and not (folder / sample).is_file():
         yield "contract.sample", f"{sample!r} is not a file in the model's folder"
     if isinstance(code, str) and code.isidentifier() and not (folder / "python" / code / "__init__.py").is_file():
         yield "model.code", f"python/{code}/__init__.py is missing from the model's folder"
+
+
+def _module_files(app: object) -> tuple[str, ...]:
+    """Where the module of ``package.module:attribute`` may lie, below ``python/``; nowhere if it is not like that."""
+    parts = app.partition(":")[0].split(".") if isinstance(app, str) else []
+    if not parts or not all(map(str.isidentifier, parts)):
+        return ()
+    return ("/".join(parts) + ".py", "/".join((*parts, "__init__.py")))
 
 
 def _wrong_example(path: Path) -> str | None:

@@ -68,11 +68,53 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
     params: dict[str, str] = {}
 
 
+class StoredFile(msgspec.Struct, frozen=True):
+    """An object in the artifact bucket: its key, the SHA-256 of its bytes in hex, and their count."""
+
+    key: str
+    digest: str
+    size: int
+
+
+class CompilerStep(msgspec.Struct, frozen=True):
+    """What one step of the compiler did: ``kept``, ``dropped`` or ``skipped``, and why."""
+
+    name: str
+    outcome: str
+    note: str
+
+
+class CompiledForm(msgspec.Struct, frozen=True, kw_only=True):
+    """Another file that answers like the artifact, to the bit, and loads faster.
+
+    ``architecture`` is ``any`` or the machine that may load it (`modelyard.compiling.loading`), ``weights`` what the
+    model keeps outside itself, ``measured`` milliseconds to create a session and to run, raw and compiled.
+    """
+
+    architecture: str
+    model: StoredFile
+    weights: StoredFile | None = None
+    steps: tuple[CompilerStep, ...] = ()
+    measured: dict[str, float] = {}
+
+
+class Compilation(msgspec.Struct, frozen=True, kw_only=True):
+    """What the compiler made of a version, and with which onnxruntime; ``refused`` says why it made nothing.
+
+    ``checked`` tells on what the forms were proven equal: how many samples and rows, which values, how many threads.
+    """
+
+    onnxruntime: str = ""
+    forms: tuple[CompiledForm, ...] = ()
+    checked: dict[str, Any] = {}
+    refused: str = ""
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is known about a version before it has a number.
 
     ``digest`` is the SHA-256 of the artifact in hex, ``key`` where its bytes lie in the artifact bucket, ``size`` their
-    count, ``evaluation`` the key of the evaluation report.
+    count, ``evaluation`` the key of the evaluation report. ``compilation`` is None where nobody compiled.
     """
 
     model: str
@@ -85,15 +127,16 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     metrics: dict[str, float] = {}
     evaluation: str | None = None
     lineage: Lineage = Lineage()
+    compilation: Compilation | None = None
     note: str = ""
 
     @property
     def identity(self) -> str:
         """SHA-256 of what makes this version the same as another.
 
-        The run that produced it, its metrics and its note are left out: the same bytes, promise and origin are the same
-        version, however often they are registered. For the same reason a model that is imported from a folder, and
-        again from the server that the folder came from, is one version.
+        The run that produced it, its metrics, its compiled forms and its note are left out: the same bytes, promise and
+        origin are the same version, however often they are registered. For the same reason a model that is imported
+        from a folder, and again from the server that the folder came from, is one version.
         """
         origin = {**msgspec.to_builtins(self.lineage), "run_id": None, "execution": None}
         for later in ("imported_from", "params"):  # identities of earlier releases were made without these keys
@@ -118,6 +161,6 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     created_at: str
 
 
-def artifact_key(digest: str) -> str:
+def artifact_key(digest: str, name: str = "model.onnx") -> str:
     """Where the bytes with this SHA-256 lie in the artifact bucket."""
-    return f"artifacts/sha256/{digest}/model.onnx"
+    return f"artifacts/sha256/{digest}/{name}"

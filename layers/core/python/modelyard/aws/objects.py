@@ -5,6 +5,7 @@ turns whatever goes wrong into `modelyard.errors`. Credentials are those that La
 endpoint that it names there.
 """
 
+import _thread
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
@@ -99,6 +100,46 @@ class Objects:
         return AWSError(
             f"cannot {verb} {where}: {str(error)[:300]}", next_step="It is tried again; see the status of S3."
         )
+
+
+class FirstGet:
+    """A bucket one of whose objects is being fetched since this was made; whoever asks for it first waits for that.
+
+    Args:
+        objects: The bucket.
+        key: Of the object.
+    """
+
+    __slots__ = ("_done", "_found", "_key", "_objects")
+
+    def __init__(self, objects: Objects, key: str) -> None:
+        self._objects = objects
+        self._key: str | None = key
+        self._found: tuple[bytes, str] | None = None
+        self._done = _thread.allocate_lock()
+        self._done.acquire()
+        _thread.start_new_thread(self._fetch, (key,))
+
+    def get(self, key: str) -> tuple[bytes, str]:
+        """As `Objects.get`."""
+        if key != self._key:
+            return self._objects.get(key)
+        self._key = None
+        with self._done:
+            found, self._found = self._found, None
+        return found or self._objects.get(key)  # that one failed: the second attempt says why
+
+    def get_if_changed(self, key: str, etag: str) -> tuple[bytes, str] | None:
+        """As `Objects.get_if_changed`."""
+        return self._objects.get_if_changed(key, etag)
+
+    def _fetch(self, key: str) -> None:
+        try:
+            self._found = self._objects.get(key)
+        except ModelyardError:
+            pass
+        finally:
+            self._done.release()
 
 
 def open_bucket(bucket: str, environ: Mapping[str, str]) -> Objects:

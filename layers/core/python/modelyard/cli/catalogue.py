@@ -18,7 +18,7 @@ from modelyard.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from modelyard.registry import Bounds, FoundVersion, Sweep
-    from modelyard.version import Version
+    from modelyard.version import Compilation, Version
 
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=500, help="At most this many.")]
 MOST_SHOWN = 20
@@ -164,6 +164,18 @@ def _chain(session: Session, version: "Version") -> "list[Version]":
     return chain
 
 
+def _compiled(compilation: "Compilation | None") -> str | None:
+    if compilation is None:
+        return None
+    if not compilation.forms:
+        return f"no, served as it is ({compilation.refused})"
+    forms = [
+        f"{form.architecture}: {(form.model.size + (form.weights.size if form.weights else 0)) / 1e6:.1f} MB"
+        for form in compilation.forms
+    ]
+    return f"{', '.join(forms)}; proven equal with onnxruntime {compilation.onnxruntime}"
+
+
 def _show_lineage(chain: "list[Version]") -> None:
     version = chain[0]
     found = version.manifest.lineage
@@ -178,6 +190,7 @@ def _show_lineage(chain: "list[Version]") -> None:
         ("run", found.run_id),
         ("execution", found.execution),
         ("imported from", found.imported_from),
+        ("compiled", _compiled(version.manifest.compilation)),
         ("compared with", " → ".join(f"version {one.number}" for one in chain[1:]) or None),
     ]
     for title, value in facts:

@@ -188,10 +188,11 @@ def _plain(model: bytes) -> tuple[bytes, str] | None:
 def compiled(raw: bytes, folder: Path, sample: list[dict[str, Any]], *, seconds: float) -> dict[str, Any]:
     """Compile a model into a folder; the answer of the child process."""
     if has_external_data(raw):
-        return {"refused": "the model keeps weights in another file (external data)", "code": "external_data"}
+        return _refused("external_data", "the model keeps weights in another file (external data)")
     compilation = Compilation(raw, folder, sample, seconds)
     measure = compilation.measure
     answer: dict[str, Any] = {
+        "outcome": "compiled",
         "onnxruntime": optimising.version(),
         "checked": {
             "samples": len(measure.samples),
@@ -202,21 +203,21 @@ def compiled(raw: bytes, folder: Path, sample: list[dict[str, Any]], *, seconds:
         "forms": [],
         "slower": [],
     }
-    for number, form in enumerate(compilation.forms()):
+    for form in compilation.forms():
         times = compilation.timed(form)
         slower = times["compiled_run_ms"] - times["raw_run_ms"]
         if times["compiled_run_ms"] > SLOWER * times["raw_run_ms"] and slower > 1000 * _SLOWER_BY_S:
             answer["slower"].append(times)
             continue
+        number = len(answer["forms"])
         (folder / f"{number}.onnx").write_bytes(form.model)
         weights = form.weights
         if weights is not None:
             (form.folder / WEIGHTS).rename(folder / f"{number}.{WEIGHTS}")
         answer["forms"].append(
             {
-                "model": f"{number}.onnx",
-                "weights": None if weights is None else f"{number}.{WEIGHTS}",
                 "architecture": form.architecture,
+                "weights": weights is not None,
                 "steps": form.steps,
                 "measured": times,
             }
@@ -236,17 +237,21 @@ def main(arguments: list[str]) -> None:
     try:
         answer = compiled(sys.stdin.buffer.read(), folder, _sample(folder), seconds=seconds)
     except NotProvableError as unproven:
-        answer = {"refused": str(unproven), "code": "not_provable"}
+        answer = _refused("not_provable", str(unproven))
     except MalformedError as malformed:
-        answer = {"refused": f"not an ONNX file, or a damaged one: {malformed}", "code": "not_onnx"}
+        answer = _refused("not_onnx", f"not an ONNX file, or a damaged one: {malformed}")
     except MemoryError:
-        answer = {"refused": f"it takes more than {memory_bytes >> 20} MB", "code": "memory"}
+        answer = _refused("memory", f"it takes more than {memory_bytes >> 20} MB")
     except Exception as broken:  # noqa: BLE001 - whatever a model brings about, the raw file serves
         reason = readable(broken)
-        answer = {"refused": reason, "code": "memory" if re.search(_OUT_OF_MEMORY, reason) else "failed"}
+        answer = _refused("memory" if re.search(_OUT_OF_MEMORY, reason) else "failed", reason)
     with os.fdopen(answer_to, "w", encoding="utf-8") as channel:
         json.dump(answer, channel)
     os._exit(0)  # no teardown of a session that a hostile model has used
+
+
+def _refused(code: str, reason: str) -> dict[str, Any]:
+    return {"outcome": "refused", "code": code, "reason": reason}
 
 
 def _sample(folder: Path) -> list[dict[str, Any]]:

@@ -6,7 +6,6 @@ file serves. And a compiled form may ask for its own weights and for no other fi
 """
 
 import io
-import json
 import signal
 import subprocess
 import tempfile
@@ -18,6 +17,7 @@ import msgspec
 from modelyard import confined
 from modelyard.compiling.loading import WEIGHTS
 from modelyard.compiling.onnx_file import INITIALIZER, OnnxFile
+from modelyard.compiling.outcome import CompilationRefused, CompiledForm, CompiledModel, Step
 from modelyard.external_data import MalformedError, has_external_data
 
 DEADLINE_S = 60.0
@@ -25,60 +25,6 @@ DEADLINE_S = 60.0
 
 _LARGEST_GROWTH = 64 << 20
 """Bytes that a form may have beyond twice those of the file."""
-
-
-class Step(msgspec.Struct, frozen=True):
-    """What one step did: ``kept``, ``dropped`` (not equal, does not pay) or ``skipped`` (does not apply), and why."""
-
-    name: str
-    outcome: str
-    note: str
-
-
-class CompiledForm(msgspec.Struct, frozen=True):
-    """One form of a model that answers like the uploaded file, to the bit.
-
-    Attributes:
-        architecture: ``any``, or the machine whose processor may load it, see `modelyard.compiling.machine`.
-        model: The ONNX file.
-        weights: What it keeps outside itself, under the name ``weights.bin``; None where it keeps everything.
-        steps: What was done.
-        measured: Milliseconds to create a session and to run, raw and compiled. Noisy: for people to read.
-    """
-
-    architecture: str
-    model: bytes
-    weights: bytes | None
-    steps: tuple[Step, ...]
-    measured: dict[str, float]
-
-
-class CompiledModel(msgspec.Struct, frozen=True):
-    """The forms of a model, the portable one first.
-
-    Attributes:
-        onnxruntime: The version that made them, and the only one that they are proven for.
-        forms: At least one.
-        checked: On what they were proven equal: how many ``samples`` and ``rows``, which ``values``, on how many
-            ``threads``.
-    """
-
-    onnxruntime: str
-    forms: tuple[CompiledForm, ...]
-    checked: dict[str, Any]
-
-
-class CompilationRefused(msgspec.Struct, frozen=True):
-    """Why a model is served as it was uploaded.
-
-    Attributes:
-        code: ``kept_as_it_is`` (nothing helps), ``not_provable``, ``timeout``, ``memory``, ``crashed``, ``not_onnx``,
-            ``external_data``, ``failed``.
-        reason: In words.
-    """
-
-    code: str
-    reason: str
 
 
 def compile_model(
@@ -97,28 +43,44 @@ def compile_model(
         memory_mb: Address space that the child has; None: 2 GB and eight times the file, within a function's memory.
     """
     memory = confined.memory_mb(len(artifact), least=2048, factor=8) if memory_mb is None else memory_mb
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        _write_sample(folder, sample or [])
-        answer = _run_child(artifact, folder, deadline_s, memory)
-        if isinstance(answer, CompilationRefused):
-            return answer
-        if "refused" in answer:
-            return CompilationRefused(answer.get("code", "failed"), answer["refused"])
-        forms = tuple(_form(folder, described) for described in answer["forms"])
-    strange = next((form for form in forms if not _keeps_to_itself(form)), None)
-    if strange is not None:
+    try:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            _write_sample(folder, sample or [])
+            answer = _run_child(artifact, folder, deadline_s, memory)
+            if isinstance(answer, CompilationRefused):
+                return answer
+            forms = tuple(_form(folder, number, described) for number, described in enumerate(answer.forms))
+    except OSError as failed:
+        return CompilationRefused("failed", f"no room, or no process, to compile in: {failed}")
+    if not all(_keeps_to_itself(form) for form in forms):
         return CompilationRefused("failed", "a compiled form asks for a file that is not its own")
     if not forms:
         return CompilationRefused("kept_as_it_is", _nothing_helps(answer))
-    return CompiledModel(answer["onnxruntime"], forms, answer["checked"])
+    return CompiledModel(answer.onnxruntime, forms, answer.checked)
 
 
-def _nothing_helps(answer: dict[str, Any]) -> str:
-    if answer["slower"]:
-        times = answer["slower"][0]
-        return f"a run took {times['compiled_run_ms']} ms instead of {times['raw_run_ms']}"
-    tried = [f"{step['name']}: {step['note']}" for step in answer["steps"]]
+class _Described(msgspec.Struct):
+    architecture: str
+    weights: bool
+    steps: tuple[Step, ...]
+    measured: dict[str, float]
+
+
+class _Answer(msgspec.Struct, tag_field="outcome", tag="compiled"):
+    """What the child says; a hostile model may have had its hands in it."""
+
+    onnxruntime: str
+    forms: list[_Described]
+    checked: dict[str, Any]
+    steps: list[Step]
+    slower: list[dict[str, float]]
+
+
+def _nothing_helps(answer: _Answer) -> str:
+    if answer.slower:
+        return f"a run took longer than the raw file's: {answer.slower[0]}"
+    tried = [f"{step.name}: {step.note}" for step in answer.steps]
     return "; ".join(tried) or "it is small and loads quickly as it is"
 
 
@@ -137,7 +99,7 @@ def _write_sample(folder: Path, sample: list[dict[str, Any]]) -> None:
         (folder / "sample" / f"{number:04}.npz").write_bytes(content.getvalue())
 
 
-def _run_child(artifact: bytes, folder: Path, deadline_s: float, memory_mb: int) -> dict[str, Any] | CompilationRefused:
+def _run_child(artifact: bytes, folder: Path, deadline_s: float, memory_mb: int) -> _Answer | CompilationRefused:
     # Twice the wall time: the limit on CPU is for a child whose parent is gone.
     limits = [memory_mb << 20, int(2 * deadline_s) + 1, deadline_s, 2 * len(artifact) + _LARGEST_GROWTH]
     try:
@@ -148,27 +110,31 @@ def _run_child(artifact: bytes, folder: Path, deadline_s: float, memory_mb: int)
             folder=folder,
             deadline_s=deadline_s,
         )
-    except OSError as failed:
-        return CompilationRefused("failed", f"the process that compiles does not start: {failed}")
     except subprocess.TimeoutExpired:
         return CompilationRefused("timeout", f"it took more than {deadline_s:g} s")
-    try:
-        answer: dict[str, Any] = json.loads(said)
-    except ValueError:
+    if not said:
         ended = signal.Signals(-status).name if status < 0 else f"status {status}"
         return CompilationRefused("crashed", f"the process that compiles ended with {ended}")
-    return answer
+    try:
+        return msgspec.json.decode(said, type=_Answer | CompilationRefused)
+    except msgspec.DecodeError as wrong:
+        return CompilationRefused("crashed", f"the process that compiles did not finish its answer: {wrong}")
 
 
-def _form(folder: Path, described: dict[str, Any]) -> CompiledForm:
-    weights = described["weights"]
+def _form(folder: Path, number: int, described: _Described) -> CompiledForm:
     return CompiledForm(
-        described["architecture"],
-        (folder / described["model"]).read_bytes(),
-        None if weights is None else (folder / weights).read_bytes(),
-        tuple(Step(**step) for step in described["steps"]),
-        described["measured"],
+        described.architecture,
+        _content(folder / f"{number}.onnx"),
+        _content(folder / f"{number}.{WEIGHTS}") if described.weights else None,
+        described.steps,
+        described.measured,
     )
+
+
+def _content(path: Path) -> bytes:
+    if path.is_symlink():
+        raise OSError(f"{path.name} is a link")
+    return path.read_bytes()
 
 
 def _keeps_to_itself(form: CompiledForm) -> bool:

@@ -10,8 +10,8 @@ The price is an operation or two more: 1 us of a run of one row, where a forest 
 runs as fast as before, or a third faster.
 
 What onnxruntime 1.31 does with it decides what is converted: it unrolls the trees when it loads them, so only real
-trees go in; it takes a root whose branches are the same leaf for a tree of one leaf and then reads another one; on
-several threads it adds up one target in another order than two, so the number of targets stays what it was.
+trees go in; and on several threads it adds up one target in another order than two, so the number of targets stays what
+it was. A tree of one leaf becomes a branch with that leaf on both sides.
 """
 
 from typing import Any
@@ -124,43 +124,38 @@ def _labels(file: OnnxFile, labels: Any, scores: str, output: str) -> list[bytes
 
 
 def _attributes(trees: Trees, needed: Any) -> dict[str, Any]:
-    is_leaf = trees.modes == LEAF
+    is_leaf: Any = trees.modes == LEAF
+    roots = np.flatnonzero(np.concatenate((np.array([True]), trees.tree[1:] != trees.tree[:-1])))
     branches, leaves = np.flatnonzero(~is_leaf), np.flatnonzero(is_leaf)
-    true = trees.find(trees.tree[branches], trees.true[branches])
-    false = trees.find(trees.tree[branches], trees.false[branches])
-    roots = np.flatnonzero(np.concatenate(([True], trees.tree[1:] != trees.tree[:-1])))
+    true, false = np.arange(len(trees.tree)), np.arange(len(trees.tree))  # of a root that is a leaf: itself
+    true[branches] = trees.find(trees.tree[branches], trees.true[branches])
+    false[branches] = trees.find(trees.tree[branches], trees.false[branches])
     _check_shape(trees, is_leaf, branches, true, false, roots)
     to, weight = _one_weight(trees, needed, leaves)
     # Equal leaves are one, found by class and by the bits of the number.
     bits = weight.view(np.uint32).astype(np.int64)
     _, first, which = np.unique(to << 32 | bits, return_index=True, return_inverse=True)
-    to, weight = to[first], weight[first]
-    number = np.empty(len(trees.tree), np.int64)
-    number[branches], number[leaves] = np.arange(len(branches)), which
-    true_numbers, false_numbers = number[true], number[false]
-    is_root = np.isin(branches, roots)
-    alike = np.flatnonzero(is_root & is_leaf[true] & is_leaf[false] & (true_numbers == false_numbers))
-    if len(alike):  # a second entry for the same leaf, see above
-        twins = true_numbers[alike]
-        false_numbers[alike] = len(to) + np.arange(len(alike))
-        to, weight = np.concatenate((to, to[twins])), np.concatenate((weight, weight[twins]))
+    entries = np.union1d(branches, roots)
+    as_leaf, as_entry = np.zeros(len(trees.tree), np.int64), np.zeros(len(trees.tree), np.int64)
+    as_leaf[leaves], as_entry[entries] = which, np.arange(len(entries))
+    true, false = true[entries], false[entries]
     values = {
         "n_targets": trees.outputs,
         "aggregate_function": _AGGREGATES[trees.aggregate],
         "post_transform": 0,
-        "tree_roots": number[roots],
-        "nodes_featureids": trees.feature[branches],
-        "nodes_splits": (trees.value[branches],),
-        "nodes_modes": (trees.modes[branches],),
-        "nodes_truenodeids": true_numbers,
-        "nodes_falsenodeids": false_numbers,
+        "tree_roots": as_entry[roots],
+        "nodes_featureids": trees.feature[entries],
+        "nodes_splits": (trees.value[entries],),
+        "nodes_modes": (np.where(is_leaf[entries], 0, trees.modes[entries]).astype(np.uint8),),
+        "nodes_truenodeids": np.where(is_leaf[true], as_leaf[true], as_entry[true]),
+        "nodes_falsenodeids": np.where(is_leaf[false], as_leaf[false], as_entry[false]),
         "nodes_trueleafs": is_leaf[true].astype(np.int64),
         "nodes_falseleafs": is_leaf[false].astype(np.int64),
-        "leaf_targetids": to,
-        "leaf_weights": (weight,),
+        "leaf_targetids": to[first],
+        "leaf_weights": (weight[first],),
     }
     if trees.missing is not None:
-        values["nodes_missing_value_tracks_true"] = trees.missing[branches]
+        values["nodes_missing_value_tracks_true"] = trees.missing[entries]
     return values
 
 
@@ -181,19 +176,15 @@ def _check_shape(trees: Trees, is_leaf: Any, branches: Any, true: Any, false: An
     """Raise unless every node hangs on one branch of its tree and can be reached from the root."""
     if len(np.unique(trees.tree[roots])) != len(roots):
         raise UnusualForestError("a tree in two pieces")
-    if is_leaf[roots].any():
-        raise UnusualForestError("a tree of one leaf")
-    parents = np.bincount(np.concatenate((true, false)), minlength=len(trees.tree))
+    parents = np.bincount(np.concatenate((true[branches], false[branches])), minlength=len(trees.tree))
     expected = np.ones(len(trees.tree), np.int64)
     expected[roots] = 0
     if (parents != expected).any():
         raise UnusualForestError("a node that hangs on two branches, or on none")
-    place = np.empty(len(trees.tree), np.int64)
-    place[branches] = np.arange(len(branches))
     level, reached = roots, 0
     while len(level):
         reached += len(level)
-        inner = place[level[~is_leaf[level]]]
+        inner = level[~is_leaf[level]]
         level = np.concatenate((true[inner], false[inner]))
     if reached != len(trees.tree):
         raise UnusualForestError("a node that no root leads to")

@@ -79,6 +79,9 @@ class Model(ModelLine):
 
     versions: int = Field(description="How many there are; the newest has this number.", examples=[2])
     deployment: Deployment | None = Field(description="Null when nothing is live.")
+    live: "Version | None" = Field(
+        description="The version that answers: signature, contract, metrics, lineage. Null when nothing is live."
+    )
 
 
 class Tensor(Answer):
@@ -165,6 +168,10 @@ class Version(VersionLine):
     contract: dict[str, Any] | None = Field(description="What its training data looked like.", examples=[None])
     evaluation: str | None = Field(description="Key of the evaluation report.", examples=[None])
     lineage: Lineage
+    compilation: dict[str, Any] | None = Field(
+        description="What the compiler made of it: forms that load faster, by architecture, or why there are none.",
+        examples=[None],
+    )
 
     @classmethod
     def of(cls, version: versions.Version) -> "Version":

@@ -4,6 +4,7 @@
     frame     around every route     queries  what is asked for   cards    a model card
     problems  errors as answers      answers  what is given       change   routes that change
     page      /docs                  uploads  file ─► version
+    protocol  Open Inference Protocol: the server; models without an endpoint
 
 It runs under Mangum on Lambda (``functions/api.py``). FastAPI is right here and wrong in the endpoint: comfort counts
 and a start of half a second does not.
@@ -16,7 +17,7 @@ from fastapi import FastAPI, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from modelyard.admission import admit as admit_bytes
-from modelyard.control import cards, change, look
+from modelyard.control import cards, change, look, protocol
 from modelyard.control.frame import Frame, Journal
 from modelyard.control.openapi import ANY_PROBLEM, openapi_document
 from modelyard.control.page import PAGE_HEADERS, docs_page
@@ -55,7 +56,7 @@ def create_app(
     """
     app = ControlPlane(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.services = Services(registry_for, uploads, admit, require_reason)
-    for router in (look.router, cards.router, change.router):
+    for router in (look.router, cards.router, change.router, protocol.router):
         app.include_router(router, responses=ANY_PROBLEM)
 
     @app.get("/openapi.json", include_in_schema=False)
@@ -66,6 +67,7 @@ def create_app(
     async def docs() -> Response:
         return HTMLResponse(docs_page(app.openapi()), headers=PAGE_HEADERS)
 
+    app.include_router(protocol.unknown)
     answer_errors(app)
     app.add_middleware(Frame, journal=journal)
     return app

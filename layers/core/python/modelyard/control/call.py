@@ -24,6 +24,7 @@ class Call:
         request_id: API Gateway's, or Lambda's; it is in the log, in every problem and in the access log.
         code: How it ended, ``ok`` or the problem's code; written by whoever answers.
         failure: The cause of a 5xx, for the journal.
+        is_v2: Whether the caller speaks the Open Inference Protocol, whose clients look for ``error`` in a problem.
     """
 
     caller: str | None
@@ -31,6 +32,7 @@ class Call:
     request_id: str
     code: str = "ok"
     failure: Exception | None = None
+    is_v2: bool = False
 
     @classmethod
     def of(cls, scope: Scope) -> "Call":
@@ -38,7 +40,12 @@ class Call:
         gateway = _context(scope)
         iam = _part(_part(gateway, "authorizer"), "iam")
         request_id = gateway.get("requestId") or getattr(scope.get("aws.context"), "aws_request_id", None)
-        return cls(_text(iam.get("userArn")), _text(iam.get("accountId")), str(request_id or uuid.uuid4()))
+        return cls(
+            _text(iam.get("userArn")),
+            _text(iam.get("accountId")),
+            str(request_id or uuid.uuid4()),
+            is_v2=path_of(scope).startswith("/v2"),
+        )
 
     def attach(self, scope: Scope) -> None:
         """Make this the call of ``scope``, for the routes."""

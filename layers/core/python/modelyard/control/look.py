@@ -49,10 +49,11 @@ def list_models(registry: AsCaller, query: Annotated[queries.SearchQuery, Query(
     responses=problems({404: UNKNOWN_MODEL}),
 )
 def show_model(registry: AsCaller, name: ModelName) -> answers.Model:
-    """A model and what is live of it."""
+    """A model, what is live of it, and what that version takes, gives and allows."""
     record, deployment = registry.model(name), registry.deployment(name)
-    live = None if deployment is None else msgspec.to_builtins(deployment)
-    return answers.Model.model_validate({**msgspec.to_builtins(record), "deployment": live})
+    live = None if deployment is None else answers.Version.of(registry.version(name, deployment.champion))
+    shown = None if deployment is None else msgspec.to_builtins(deployment)
+    return answers.Model.model_validate({**msgspec.to_builtins(record), "deployment": shown, "live": live})
 
 
 @router.get(

@@ -13,8 +13,8 @@ from modelyard.serving.problem import CONTENT_TYPE
 
 TITLE = "Modelyard control plane"
 DESCRIPTION = """\
-Find and look at models, register versions, put them live and take them back. Predictions have a route of their own
-beside these: `POST /models/{name}/predict`.
+Find and look at models, register versions, put them live and take them back. A model's own routes are beside these and
+in a document of its own: `GET /models/{name}/openapi.json`.
 
 Every request is signed with AWS credentials (SigV4, service `execute-api`), and each route is a resource of its own in
 IAM. The caller's IAM ARN goes into the ledger. Times are UTC. Every error is a problem document with a stable `code`.
@@ -24,6 +24,7 @@ TAGS = [
     {"name": "Describe", "description": "The owner's words beside what the registry knows."},
     {"name": "Register", "description": "A file becomes a version: get a URL, upload, register."},
     {"name": "Go live", "description": "A version becomes what endpoints answer with."},
+    {"name": "Open Inference Protocol", "description": "The server; each model has routes of its own."},
 ]
 _SECURITY = {
     "sigv4": {

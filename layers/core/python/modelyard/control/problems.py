@@ -23,7 +23,7 @@ LONGEST_SHOWN = 60
 def problem(call: Call, error: ModelyardError) -> Response:
     """The answer that tells a caller about ``error``."""
     call.code = error.code
-    document = problem_response(error, request_id=call.request_id)
+    document = problem_response(error, request_id=call.request_id, as_v2=call.is_v2)
     return Response(document["body"], status_code=document["statusCode"], headers=document["headers"])
 
 

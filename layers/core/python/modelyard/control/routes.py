@@ -1,7 +1,7 @@
-"""The control plane's routes, named once for the stack that opens them and the app that answers them.
+"""Every route, named once for the stacks that open them and the functions that answer them.
 
 Each route is its own resource in IAM, so a caller can be allowed to register a version and not to put it live. A test
-holds the app's routes against this list.
+holds the control plane's app against `ROUTES`, another the endpoint against `MODEL_ROUTES`.
 """
 
 ROUTES: tuple[tuple[str, str], ...] = (
@@ -22,5 +22,27 @@ ROUTES: tuple[tuple[str, str], ...] = (
     ("POST", "/models/{name}/rollback"),
     ("GET", "/docs"),
     ("GET", "/openapi.json"),
+    ("GET", "/v2"),
+    ("GET", "/v2/health/live"),
+    ("GET", "/v2/health/ready"),
 )
+"""The control plane's."""
+
+SERVER_ROUTES = tuple((method, path) for method, path in ROUTES if path.startswith("/v2"))
+"""Those of the Open Inference Protocol that belong to no model; every API has them, for its clients know one URL."""
+
 PREDICT_ROUTE = "/models/{name}/predict"
+MODEL_ROUTES: tuple[tuple[str, str], ...] = (
+    ("POST", PREDICT_ROUTE),
+    ("GET", "/models/{name}/openapi.json"),
+    ("GET", "/v2/models/{name}"),
+    ("GET", "/v2/models/{name}/{proxy+}"),
+    ("POST", "/v2/models/{name}/{proxy+}"),
+)
+"""Of each model; its endpoint answers them. With a name that has no endpoint they are the control plane's, which says so:
+API Gateway prefers a route that has the name to one with a place for it."""
+
+
+def route_of(path: str, model: str) -> str:
+    """A path of `MODEL_ROUTES` for one model, or for all with ``*``."""
+    return path.replace("{name}", model)

@@ -23,6 +23,9 @@ from modelyard.version import Lineage, Signature
 LARGEST_UPLOAD = 256 * 1024 * 1024
 """Bytes of one file. The function holds it twice (once in the process that tries it) and has 30 s for everything."""
 
+COMPILE_DEADLINE_S = 10.0
+"""What is left of those 30 s after admission; a model that takes longer is served as it was uploaded."""
+
 UPLOAD_EXPIRES_S = 15 * 60
 ONNX_CONTENT_TYPE = "application/octet-stream"
 
@@ -97,6 +100,8 @@ def register_upload(registry: Registry, model: str, asked: RegisterBody, *, admi
     Raises:
         ModelyardError: As ``take_upload``, ``admit`` and ``Registry.register`` do.
     """
+    from modelyard.compiling.compiler import compile_model  # numpy, which few requests need
+
     artifact = take_upload(registry.artifacts, model, asked.sha256)
     signature = admit(artifact)
     return registry.register(
@@ -106,6 +111,7 @@ def register_upload(registry: Registry, model: str, asked: RegisterBody, *, admi
         signature=signature,
         contract=None if asked.sample is None else _contract(asked.sample, signature),
         accept_breaking=asked.accept_breaking,
+        compiled=compile_model(artifact, deadline_s=COMPILE_DEADLINE_S),
         lineage=Lineage(code_digest=asked.code_digest),
         note=asked.note,
         description=asked.description,

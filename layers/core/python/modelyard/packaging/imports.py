@@ -43,6 +43,9 @@ for name in sys.argv[split + 1:]:
         with open(name, encoding="utf-8") as file:
             body = ast.parse(file.read()).body
         wanted = [node for node in body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    elif ":" in name:
+        find = "from modelyard.serving.asgi.finding import find_app; find_app"
+        wanted = ast.parse(f"import {name.partition(':')[0]}; {find}({name!r})").body
     else:
         wanted = ast.parse("import " + name).body
     try:

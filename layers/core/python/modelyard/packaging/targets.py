@@ -15,12 +15,13 @@ from modelyard.environments import Environment
 from modelyard.spec import Engine, Model
 
 Architecture = Literal["arm64", "x86_64"]
-FunctionKind = Literal["predict", "train", "api", "workflow"]
+EndpointKind = Literal["predict", "app"]
+FunctionKind = Literal[EndpointKind, "train", "api", "workflow"]
 
 SHARED_ARCHITECTURE: Architecture = "arm64"
-"""Of every cloud function but ``predict``: Graviton is a fifth cheaper and nothing of theirs needs x86."""
+"""Of every cloud function but endpoints: Graviton is a fifth cheaper and nothing of theirs needs x86."""
 
-KINDS: dict[str, FunctionKind] = {"predict": "predict", "retraining_train": "train", "api": "api"}
+KINDS: dict[str, FunctionKind] = {"predict": "predict", "app": "app", "retraining_train": "train", "api": "api"}
 """The kind of each file in ``functions/``; ``workflow`` of every other."""
 
 LAYERS: dict[FunctionKind, tuple[str, ...]] = {
@@ -28,12 +29,17 @@ LAYERS: dict[FunctionKind, tuple[str, ...]] = {
     "api": ("core", "api", "serving"),
     "workflow": ("core", "serving"),
 }
-"""What each kind of function carries, but for ``predict``."""
+"""What each kind of function carries, but for endpoints."""
 
 PREDICT_LAYERS: dict[Engine, tuple[str, ...]] = {"lean": ("core", "lean"), "standard": ("core", "serving")}
 """What an endpoint carries for each engine; besides, the model's own layer where it has code."""
 
-SETS: tuple[tuple[str, ...], ...] = tuple(dict.fromkeys((*LAYERS.values(), *PREDICT_LAYERS.values())))
+APP_LAYERS: dict[Engine, tuple[str, ...]] = {"lean": ("core", "api", "lean"), "standard": ("core", "api", "serving")}
+"""The same for an endpoint with an app of the model's own, which needs what the control plane needs."""
+
+SETS: tuple[tuple[str, ...], ...] = tuple(
+    dict.fromkeys((*LAYERS.values(), *PREDICT_LAYERS.values(), *APP_LAYERS.values()))
+)
 """Every combination of layers that some function carries, a model's own apart."""
 
 _WHEEL_PLATFORMS: dict[Architecture, str] = {
@@ -86,19 +92,24 @@ def function_asset(file: str) -> str:
     return f"function-{file}"
 
 
+def endpoint_of(model: Model) -> EndpointKind:
+    """Which function a model's endpoint is; also the name of its file in ``functions/``."""
+    return "predict" if model.spec.model.app is None else "app"
+
+
 def layers_of(function: FunctionKind, model: Model | None = None) -> tuple[str, ...]:
     """Names of the layers of a function. Their order means nothing: CDK sorts them, and no two hold the same module."""
-    if function != "predict":
+    if function != "predict" and function != "app":
         return LAYERS[function]
     if model is None:
         raise ValueError("what an endpoint carries depends on its model")
     own = (model_layer(model.name),) if model.code_folder is not None else ()
-    return PREDICT_LAYERS[model.spec.engine] + own
+    return (PREDICT_LAYERS if function == "predict" else APP_LAYERS)[model.spec.engine] + own
 
 
 def architecture_of(function: FunctionKind, model: Model | None = None) -> Architecture:
-    """Where a function runs in the cloud: ``predict`` as its model says, every other on one architecture."""
-    if function == "predict" and model is not None:
+    """Where a function runs in the cloud: an endpoint as its model says, every other on one architecture."""
+    if function in ("predict", "app") and model is not None:
         return model.spec.endpoint.architecture
     return SHARED_ARCHITECTURE
 
@@ -113,7 +124,7 @@ class FunctionSet:
     files: tuple[str, ...] = ()
     """Names of the functions, without ``.py``."""
     modules: tuple[str, ...] = ()
-    """What they import late, by their settings: the engine, and a model's own package."""
+    """What they import late, by their settings: the engine, a model's own package, its app (``module:attribute``)."""
 
 
 def function_sets(environment: Environment, models: Iterable[Model], files: Iterable[str] = ()) -> list[FunctionSet]:
@@ -127,7 +138,7 @@ def function_sets(environment: Environment, models: Iterable[Model], files: Iter
     files = sorted(files)
     kinds: list[tuple[FunctionKind, Model | None]] = [("api", None), ("workflow", None)]
     for model in models:
-        kinds.append(("predict", model))
+        kinds.append((endpoint_of(model), model))
         if model.spec.training is not None and ("train", None) not in kinds:
             kinds.append(("train", None))
     return [
@@ -144,8 +155,12 @@ def function_sets(environment: Environment, models: Iterable[Model], files: Iter
 
 def late_imports(model: Model) -> tuple[str, ...]:
     """What an endpoint imports once it knows its settings."""
-    code = model.spec.model.code
-    return (f"modelyard.predictor.{model.spec.engine}", *(() if code is None else ("modelyard.predictor.code", code)))
+    code, app = model.spec.model.code, model.spec.model.app
+    return (
+        f"modelyard.predictor.{model.spec.engine}",
+        *(() if code is None else ("modelyard.predictor.code", code)),
+        *(() if app is None else ("modelyard.serving.asgi.endpoint", app)),
+    )
 
 
 def plan(sets: Iterable[FunctionSet]) -> dict[BuildTarget, tuple[str, ...]]:

@@ -31,6 +31,9 @@ def decode(outputs: tuple[Tensor, ...], arrays: list[Any], rows: int) -> list[An
     if len(columns) == 1:
         return columns[0]
     names = [tensor.name for tensor in outputs]
+    if len(columns) == 2:  # label and probabilities; a dict display is twice as fast as zip
+        first, second = names
+        return [{first: a, second: b} for a, b in zip(*columns)]  # noqa: B905 - lengths are checked
     return [dict(zip(names, row)) for row in zip(*columns)]  # noqa: B905 - equal lengths, and this is per row
 
 
@@ -54,7 +57,7 @@ def _values(tensor: Tensor, array: Any, rows: int) -> list[Any]:
     elements = finite_elements(tensor.name, array)
     if tensor.classes is not None and shape[1:] == (len(tensor.classes),):
         classes, width = tensor.classes, len(tensor.classes)
-        if width == 2:  # the commonest case by far, and a dict display is twice as fast as zip
+        if width == 2:
             no, yes = classes
             pairs = iter(elements)
             return [{no: a, yes: b} for a, b in zip(pairs, pairs)]  # noqa: B905

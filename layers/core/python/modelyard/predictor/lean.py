@@ -23,6 +23,13 @@ from modelyard.predictor.signature import CLASSES_KEY, signature_of
 _TENSOR, _SEQUENCE, _MAP = 1, 2, 3
 _STRING = 8
 
+MOST_AXES = 32
+"""More than any operator gives a tensor in practice; a tensor with more is an error."""
+
+_MARK = -(2**63)  # -1 is a size that may vary
+_MARKS = struct.pack(f"={MOST_AXES + 1}q", *[_MARK] * (MOST_AXES + 1))
+_Sizes = c_int64 * (MOST_AXES + 1)
+
 # ONNX's numbers of element types, by the names that the ``onnxruntime`` package uses in a type.
 _ELEMENT_TYPES = {
     1: "float", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 8: "string", 9: "bool",
@@ -74,8 +81,8 @@ class LeanEngine:
         self._outputs = (c_char_p * len(outputs))(*outputs)
         # Types made once: ctypes forgets an array type that nobody holds, and making one again costs 20 us.
         self._values, self._found = c_void_p * len(inputs), c_void_p * len(outputs)
-        # Whether the outputs may be read as tensors without asking for each value what it is.
-        self._wanted = [self._kind(place) == _TENSOR for place in range(len(outputs))]
+        # The outputs' dtypes, so that no value is asked what it is; None is the sequence of a ZipMap.
+        self._wanted = [self._output_dtype(place) for place in range(len(outputs))]
 
     def __del__(self) -> None:
         # Whoever still runs the model holds this object, so the session is not in use.
@@ -89,7 +96,10 @@ class LeanEngine:
         Raises:
             AdmissionError: As `modelyard.predictor.signature.signature_of` does.
         """
-        return signature_of(self)
+        try:
+            return signature_of(self)
+        except OrtError as error:
+            raise AdmissionError(f"the model's ends cannot be read: {error}", code="unsupported_signature") from error
 
     def run(self, arrays: list[Array]) -> list[Any]:
         """Run the model once.
@@ -115,8 +125,8 @@ class LeanEngine:
             if status:
                 raise api.error(status)
             return [
-                self._array(value) if is_tensor else self._rows(value)
-                for value, is_tensor in zip(found, self._wanted, strict=True)
+                self._rows(value) if dtype is None else self._array(value, dtype)
+                for value, dtype in zip(found, self._wanted, strict=True)
             ]
         except OrtError as error:
             raise ModelError("the model raised while it predicted", next_step=_NEXT_STEP) from error
@@ -171,14 +181,14 @@ class LeanEngine:
 
     # -- values out ---------------------------------------------------------------------------------------------------
 
-    def _array(self, value: int) -> Array:
+    def _array(self, value: int, dtype: str | None = None) -> Array:
         api = self._api
         about = c_void_p()
         api.check(api.GetTensorTypeAndShape(value, byref(about)))
-        try:
-            dtype, shape = self._dtype_and_shape(about)
-        finally:
-            api.ReleaseTensorTypeAndShapeInfo(about)
+        if dtype is None:
+            dtype = _DTYPES.get(api.number(api.GetTensorElementType, about), "unknown")
+        shape = self._shape(about)
+        api.ReleaseTensorTypeAndShapeInfo(about)
         count = prod(shape)
         if dtype == "string":
             return Array(dtype, shape, self._strings(value, count))
@@ -186,6 +196,15 @@ class LeanEngine:
         api.check(api.GetTensorMutableData(value, byref(place)))
         size = count * ITEM_BYTES[dtype]
         return Array(dtype, shape, string_at(place, size) if size else b"")
+
+    def _shape(self, about: Any) -> tuple[int, ...]:
+        """The sizes that onnxruntime writes over a row of marks, which end where the axes end: one call, not two."""
+        sizes = _Sizes.from_buffer_copy(_MARKS)
+        self._api.check(self._api.GetDimensions(about, sizes, MOST_AXES + 1))
+        found = sizes[:]
+        if found[MOST_AXES] != _MARK:
+            raise OrtError(f"a tensor has more than {MOST_AXES} axes")
+        return tuple(found[: found.index(_MARK)])
 
     def _strings(self, value: int, count: int) -> list[str]:
         api = self._api
@@ -253,11 +272,14 @@ class LeanEngine:
         self._api.check(self._api.AllocatorFree(self._runtime.allocator, text))
         return found
 
-    def _kind(self, output: int) -> int:
+    def _output_dtype(self, output: int) -> str | None:
         api = self._api
         about = api.pointer(api.SessionGetOutputTypeInfo, self._session, output)
         try:
-            return api.number(api.GetOnnxTypeFromTypeInfo, about)
+            if api.number(api.GetOnnxTypeFromTypeInfo, about) != _TENSOR:
+                return None
+            tensor = api.pointer(api.CastTypeInfoToTensorInfo, about)
+            return _DTYPES.get(api.number(api.GetTensorElementType, tensor), "unknown")
         finally:
             api.ReleaseTypeInfo(about)
 
@@ -275,8 +297,8 @@ class LeanEngine:
         kind = api.number(api.GetOnnxTypeFromTypeInfo, about)
         if kind == _TENSOR:
             tensor = api.pointer(api.CastTypeInfoToTensorInfo, about)  # belongs to `about`, as do the others below
-            element, shape = self._element_and_shape(tensor)
-            return f"tensor({_ELEMENT_TYPES.get(element, 'unknown')})", [size if size >= 0 else None for size in shape]
+            element = _ELEMENT_TYPES.get(api.number(api.GetTensorElementType, tensor), "unknown")
+            return f"tensor({element})", [size if size >= 0 else None for size in self._shape(tensor)]
         if kind == _SEQUENCE:
             inner = api.pointer(api.GetSequenceElementType, api.pointer(api.CastTypeInfoToSequenceTypeInfo, about))
             try:
@@ -292,17 +314,6 @@ class LeanEngine:
             finally:
                 api.ReleaseTypeInfo(inner)
         return f"a type with ONNX's number {kind}", []
-
-    def _dtype_and_shape(self, about: c_void_p) -> tuple[str, tuple[int, ...]]:
-        element, shape = self._element_and_shape(about)
-        return _DTYPES.get(element, "unknown"), tuple(shape)
-
-    def _element_and_shape(self, about: Any) -> tuple[int, list[int]]:
-        api = self._api
-        rank = api.size(api.GetDimensionsCount, about)
-        sizes = _sizes_type(rank)()
-        api.check(api.GetDimensions(about, sizes, rank))
-        return api.number(api.GetTensorElementType, about), list(sizes)
 
 
 class Metadata:
@@ -323,16 +334,6 @@ class Node:
         self.name = name.decode()
         self.type = onnx_type
         self.shape = shape
-
-
-_SIZES_TYPES: dict[int, Any] = {}
-
-
-def _sizes_type(rank: int) -> Any:
-    found = _SIZES_TYPES.get(rank)
-    if found is None:
-        found = _SIZES_TYPES[rank] = c_int64 * rank
-    return found
 
 
 class _PyBuffer(ctypes.Structure):

@@ -13,9 +13,13 @@ from modelyard.predictor.signature import Signature
 
 if TYPE_CHECKING:  # it imports numpy, and only models with code of their own need it
     from modelyard.predictor.code import ModelCode
+    from modelyard.predictor.screen import Screen
 
 MAX_INSTANCES = 10_000
 """Most instances of one request: bounds the memory and the time that a caller can ask for."""
+
+LARGE = 1024
+"""Elements of a batch from which on the engine looks at them, see `modelyard.predictor.screen`."""
 
 EngineName = Literal["lean", "standard"]
 
@@ -40,7 +44,7 @@ class Predictor:
         max_instances: Most instances of one call.
     """
 
-    __slots__ = ("_batch", "_code", "_engine", "_preprocess", "max_instances", "reader", "signature")
+    __slots__ = ("_batch", "_code", "_engine", "_preprocess", "_screen", "max_instances", "reader", "signature")
 
     def __init__(
         self,
@@ -54,6 +58,7 @@ class Predictor:
         self._engine = engine
         self._code = code
         self._preprocess = code is not None and code.preprocess is not None
+        self._screen: Screen | None = None
         self.signature = signature
         self.reader = Reader(signature, contract)
         self.max_instances = max_instances
@@ -123,10 +128,45 @@ class Predictor:
             RequestError: Naming the field and row at fault.
             ModelError: When the model or its own code raises, or answers with NaN or Infinity.
         """
+        batch = self.read(body)
+        return self.decoded(self.run(batch), batch.rows), batch.warnings
+
+    def read(self, body: str | bytes) -> Batch:
+        """What the text of a request asks the model for.
+
+        Raises:
+            RequestError: Naming the field and row at fault.
+            ModelError: When the model's own ``preprocess`` raises.
+        """
         if self._preprocess:
-            return self.predict(read_instances(body)), []
-        batch = self.reader.read(body)
-        return self._decoded(self.run(batch), batch.rows), batch.warnings
+            return self._preprocessed(read_instances(body))
+        return self.reader.read(body)
+
+    def admit(self, arrays: list[Array]) -> Batch:
+        """The batch of arrays that did not come from JSON, one for each input, in its shape and dtype.
+
+        They are held to what JSON is held to: NaN stands for ``null``, infinity is no value, and the contract is
+        enforced.
+
+        Raises:
+            RequestError: Naming the field and row at fault.
+        """
+        from modelyard.predictor.values import check_finite
+
+        rows = arrays[0].shape[0]
+        self.check_rows(rows)
+        clean: frozenset[int] = frozenset()
+        if sum(prod(array.shape) for array in arrays) >= LARGE:
+            if self._screen is None:
+                from modelyard.predictor.screen import Screen
+
+                self._screen = Screen(type(self._engine), self.signature.inputs, self.reader.checks)
+            clean = self._screen.clean(arrays)
+        nulls = self.reader.nulls
+        for place, (tensor, array) in enumerate(zip(self.signature.inputs, arrays, strict=True)):
+            if place not in clean:
+                check_finite(tensor, array, nullable=tensor.name in nulls)
+        return self.reader.checked(rows, arrays, clean=clean)
 
     def predict(self, instances: list[Any]) -> list[Any]:
         """Answer each instance with one plain JSON value, in the same order.
@@ -139,13 +179,16 @@ class Predictor:
             RequestError: Naming the field and row at fault.
             ModelError: When the model or its own code raises, or answers with NaN or Infinity.
         """
+        self.check_rows(len(instances))
+        batch = self._preprocessed(instances) if self._preprocess else self.reader.batch(instances)
+        return self.decoded(self.run(batch), batch.rows)
+
+    def _preprocessed(self, instances: list[Any]) -> Batch:
         rows = len(instances)
-        self._check_rows(rows)
-        if self._preprocess and self._code is not None:
-            batch = Batch(rows, self._code.arrays(self.signature.inputs, instances), [])
-        else:
-            batch = self.reader.batch(instances)
-        return self._decoded(self.run(batch), rows)
+        self.check_rows(rows)
+        if self._code is None:  # pragma: no cover - where there is none, nothing comes here
+            return self.reader.batch(instances)
+        return Batch(rows, self._code.arrays(self.signature.inputs, instances), [])
 
     def prime(self) -> None:
         """Run the model once on zeros, for what only a first run allocates; whatever comes of it."""
@@ -164,16 +207,36 @@ class Predictor:
             RequestError: For a number of rows that the model does not take.
             ModelError: When the model raises.
         """
-        self._check_rows(batch.rows)
+        self.check_rows(batch.rows)
         return self._engine.run(batch.arrays)
 
-    def _decoded(self, outputs: list[Any], rows: int) -> list[Any]:
+    def decoded(self, outputs: list[Any], rows: int) -> list[Any]:
+        """What the model gave as one plain JSON value for each row, by its own ``postprocess`` if it has one.
+
+        Raises:
+            ModelError: When that raises, or for NaN and Infinity.
+        """
         code = self._code
         if code is None or code.postprocess is None:
             return decode(self.signature.outputs, outputs, rows)
         return code.answers(self.signature.outputs, outputs, rows)
 
-    def _check_rows(self, rows: int) -> None:
+    @property
+    def has_preprocess(self) -> bool:
+        """Whether the model's own code makes its inputs, so that instances are no tensors of the signature."""
+        return self._preprocess
+
+    @property
+    def has_postprocess(self) -> bool:
+        """Whether the model's own code makes the answers, so that they are no tensors of the signature."""
+        return self._code is not None and self._code.postprocess is not None
+
+    def check_rows(self, rows: int) -> None:
+        """Refuse a number of rows that the model does not take, or that is too much for one request.
+
+        Raises:
+            RequestError: With code ``empty_batch``, ``batch_too_large`` or ``wrong_batch``.
+        """
         if rows == 0:
             raise RequestError("'instances' is empty; send at least 1", code="empty_batch", field="instances")
         if rows > self.max_instances:

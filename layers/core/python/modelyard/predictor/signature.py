@@ -127,14 +127,14 @@ def _with_classes(output: dict[str, Any], classes: list[str] | None) -> dict[str
 
 
 def _classes_in(metadata: dict[str, str]) -> list[str] | None:
-    import json
-
     text = metadata.get(CLASSES_KEY)
     if text is None:
         return None
+    import msgspec
+
     try:
-        names = json.loads(text)
-    except ValueError as error:
+        names = msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
         raise _invalid(f"metadata {CLASSES_KEY!r} is not JSON: {error}") from error
     if not isinstance(names, list) or not names or len(set(map(str, names))) != len(names):
         raise _invalid(f"metadata {CLASSES_KEY!r} is {text[:80]!r}; it must be a JSON list of different names")

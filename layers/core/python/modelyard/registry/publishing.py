@@ -28,10 +28,11 @@ from modelyard.errors import AWSError, ConflictError, UsageError
 from modelyard.names import LONGEST_NOTE, check_id, check_name, check_tags, check_text
 from modelyard.ports import ConditionFailedError, ObjectFacts, Put, no_progress, parts_sha256
 from modelyard.registry import keys
+from modelyard.registry.forms import Compiled, Contents, described
 from modelyard.registry.promises import accepted, check_contract, refusal
 from modelyard.registry.reading import HIGHEST_VERSION, Reader, check_number
 from modelyard.registry.records import CatalogueLine, Mark, ModelRecord, Registered
-from modelyard.version import Lineage, Manifest, Signature, Task, Version, artifact_key
+from modelyard.version import Lineage, Manifest, Signature, StoredFile, Task, Version, artifact_key
 
 LARGEST_MANIFEST = 256 * 1024
 """A database item holds 400 KB, and a manifest counts somewhat more there than as JSON."""
@@ -51,6 +52,7 @@ class Publisher(Reader):
         metrics: dict[str, float] | None = None,
         evaluation: str | None = None,
         lineage: Lineage | None = None,
+        compiled: Compiled | None = None,
         note: str = "",
         accept_breaking: str | None = None,
         description: str | None = None,
@@ -70,6 +72,7 @@ class Publisher(Reader):
             metrics: Finite numbers by name.
             evaluation: Key of the evaluation report in the artifact bucket.
             lineage: Where it comes from; default: brought by a person.
+            compiled: What `modelyard.compiling.compiler.compile_model` made of the artifact.
             note: One sentence for people.
             accept_breaking: Why it may break the callers of the live version; it goes to the ledger. None: it may not.
             description: The model's description; None keeps the one there is.
@@ -84,10 +87,12 @@ class Publisher(Reader):
                 kept winning until the deadline, when the evaluation report was swept away, or with code
                 ``breaking_contract`` and every break when callers of the live version would stumble over it.
         """
+        compilation, files = described(compiled)
         manifest = _manifest(
             model, artifact, task=task, signature=signature, contract=contract, metrics=metrics or {},
-            evaluation=evaluation, lineage=lineage or Lineage(), note=note,
+            evaluation=evaluation, lineage=lineage or Lineage(), compilation=compilation, note=note,
         )  # fmt: skip
+        files[manifest.key] = (StoredFile(manifest.key, manifest.digest, manifest.size), artifact)
         if description is not None:
             check_text(description, field="description")
         if owner is not None:
@@ -105,7 +110,7 @@ class Publisher(Reader):
         told = {"description": description, "owner": owner, "tags": tags}
         return self._record(
             manifest,
-            artifact,
+            files,
             {key: value for key, value in told.items() if value is not None},
             accept_breaking=accept_breaking,
             expected=number,
@@ -115,7 +120,7 @@ class Publisher(Reader):
     def _record(
         self,
         manifest: Manifest,
-        artifact: bytes,
+        files: Contents,
         told: dict[str, Any],
         *,
         accept_breaking: str | None,
@@ -125,13 +130,16 @@ class Publisher(Reader):
         pk = keys.partition(manifest.model)
         identity_sk = keys.IDENTITY + manifest.identity
         operation = check_id(self._new_id(), field="operation")
-        is_stored = False
+        stored: set[str] = set()
         compared: dict[int, tuple[Break, ...]] = {}
         for _ in self._attempts():
-            mark = self._mark(manifest.key)
-            if not is_stored or (mark is not None and mark.state == "condemned"):
-                self._store(manifest, artifact, mark, progress)
-                is_stored = True
+            marks = {key: self._mark(key) for key in files}
+            for key, (file, content) in files.items():
+                mark = marks[key]
+                if key not in stored or (mark is not None and mark.state == "condemned"):
+                    told_to = progress if key == manifest.key else no_progress
+                    self._store(manifest.model, file, content, mark, told_to)
+                    stored.add(key)
             # The counter first: every version that it counts has an identity that the second read sees.
             before = self._read(pk, keys.MODEL, ModelRecord)
             identity = self.records.get(pk, identity_sk)
@@ -147,7 +155,7 @@ class Publisher(Reader):
                 raise refusal(manifest.model, live, broken)
             details = accepted(accept_breaking, live, broken)
             version = Version(number=number, manifest=manifest, author=self.actor, created_at=self._now())
-            puts = [*_puts(version, before, operation, told, details), *self._marks(version, mark)]
+            puts = [*_puts(version, before, operation, told, details), *self._marks(version, marks)]
             try:
                 self.records.transact(puts)
             except ConditionFailedError:
@@ -170,46 +178,47 @@ class Publisher(Reader):
             compared[live] = breaking(self.version(manifest.model, live).manifest, manifest)
         return live, compared[live]
 
-    def _store(self, manifest: Manifest, artifact: bytes, mark: Mark | None, progress: Callable[[int], None]) -> None:
+    def _store(
+        self, model: str, file: StoredFile, content: bytes, mark: Mark | None, progress: Callable[[int], None]
+    ) -> None:
         """Make sure that the bytes are there, whoever put them; the proof is the store's own checksum."""
-        written = {"sha256": manifest.digest, "content_type": "application/octet-stream"}
+        written = {"sha256": file.digest, "content_type": "application/octet-stream"}
         condemned = mark.version_id if mark is not None and mark.state == "condemned" else None
         for _ in self._attempts():
-            facts = self.artifacts.head(manifest.key)
+            facts = self.artifacts.head(file.key)
             if facts is None:
-                stored = self.artifacts.put_if_absent(manifest.key, artifact, progress=progress, **written)
+                stored = self.artifacts.put_if_absent(file.key, content, progress=progress, **written)
             elif facts.version_id == condemned:
                 # It may be deleted at any moment; the same bytes as a new object version stay.
-                stored = self.artifacts.put_if_match(manifest.key, artifact, etag=facts.etag, **written)
-            elif facts.size == manifest.size and self._holds(manifest, artifact, facts):
+                stored = self.artifacts.put_if_match(file.key, content, etag=facts.etag, **written)
+            elif facts.size == file.size and self._holds(file, content, facts):
                 return
             else:
                 raise AWSError(
-                    f"artifact {manifest.key} holds other bytes ({facts.size} of them); expected {manifest.size} bytes "
+                    f"artifact {file.key} holds other bytes ({facts.size} of them); expected {file.size} bytes "
                     "with that SHA-256",
                     code="artifact_damaged",
                     next_step="Restore the object from an earlier S3 version, then register again.",
                 )
             if stored:
                 return  # the store checked them while it took them
-        raise _contended(manifest.model, self._deadline_s)
+        raise _contended(model, self._deadline_s)
 
-    def _holds(self, manifest: Manifest, artifact: bytes, facts: ObjectFacts) -> bool:
-        """Whether the stored object is the artifact, by the checksum with which the store took it."""
+    def _holds(self, file: StoredFile, content: bytes, facts: ObjectFacts) -> bool:
+        """Whether the stored object is the file, by the checksum with which the store took it."""
         if facts.sha256 is not None:
-            return facts.sha256 == manifest.digest
-        if facts.parts_sha256 == parts_sha256(artifact, self.artifacts.part_bytes):
+            return facts.sha256 == file.digest
+        if facts.parts_sha256 == parts_sha256(content, self.artifacts.part_bytes):
             return True
-        found = self.artifacts.get(manifest.key)  # put there without a checksum, or in other parts: read the bytes back
-        return found is not None and hashlib.sha256(found.body).hexdigest() == manifest.digest
+        found = self.artifacts.get(file.key)  # put there without a checksum, or in other parts: read the bytes back
+        return found is not None and hashlib.sha256(found.body).hexdigest() == file.digest
 
     def _mark(self, key: str) -> Mark | None:
         return self._read(keys.object_partition(key), keys.OBJECT, Mark)
 
-    def _marks(self, version: Version, artifact_mark: Mark | None) -> list[Put]:
+    def _marks(self, version: Version, marks: dict[str, Mark | None]) -> list[Put]:
         """What keeps the objects of ``version`` from every sweep."""
-        manifest = version.manifest
-        marks = {manifest.key: artifact_mark}
+        manifest, marks = version.manifest, dict(marks)
         if manifest.evaluation is not None:
             marks[manifest.evaluation] = report_mark = self._mark(manifest.evaluation)
             if report_mark is not None and report_mark.state == "condemned":

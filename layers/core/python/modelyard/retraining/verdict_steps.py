@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from modelyard.admission import admit
+from modelyard.compiling.compiler import compile_model
 from modelyard.contract.breaking import breaking
 from modelyard.errors import AdmissionError, ConflictError, ModelError, NotFoundError, UsageError
 from modelyard.evaluation import EvaluationSet, Predict, Report, evaluate
@@ -183,6 +184,7 @@ def register_challenger(workbench: Workbench, event: dict[str, Any]) -> dict[str
         signature=admit(model),
         contract=record.get("contract"),
         accept_breaking=_accepted(plan, evaluation["champion"]),
+        compiled=compile_model(model),
         metrics=evaluation["metrics"],
         evaluation=evaluation["report_key"],
         lineage=Lineage(

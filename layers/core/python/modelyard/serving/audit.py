@@ -38,7 +38,7 @@ def write_audit(exchange: "Exchange", *, model: str, status: int, code: str, lat
         code: ``ok``, or the problem's code.
         latency_ms: From event to response.
     """
-    caller, account = _identity(exchange.event)
+    caller, account = identity(exchange.event)
     live = exchange.live
     now = time.time_ns()
     _write(
@@ -76,7 +76,7 @@ def utc(nanoseconds: int) -> str:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest // 1000:06d}Z"
 
 
-def _identity(event: Any) -> tuple[str | None, str | None]:
+def identity(event: Any) -> tuple[str | None, str | None]:
     """ARN and account of the caller, as API Gateway's IAM authorizer established them."""
     found = event
     for key in ("requestContext", "authorizer", "iam"):

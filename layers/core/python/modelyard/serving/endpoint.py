@@ -1,29 +1,41 @@
 """`Endpoint`: one Lambda event in, one HTTP API response out.
 
+::
+
+    POST /models/<model>/predict        here, and forms/ for NPY and Arrow
+    GET  /models/<model>/openapi.json   openapi/
+    /v2/models/<model> and below it     oip/
+    anything else                       routing.py says why not
+
 The rule: whatever comes in, what goes out is valid JSON with the right status, and one audit line was written. Nothing
 here may raise, because on Lambda that costs the caller a bare 500 and the function its process.
 """
 
 import os
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from modelyard.errors import ModelError, ModelyardError
 from modelyard.serving.afterwards import Afterwards
 from modelyard.serving.audit import write_audit, write_event
-from modelyard.serving.capture import Capture
 from modelyard.serving.exchange import Exchange
-from modelyard.serving.follow import PointerFollower
+from modelyard.serving.follow import Live, PointerFollower
 from modelyard.serving.problem import problem_response
-from modelyard.serving.request import read_body
+from modelyard.serving.request import JSON, read_body
 from modelyard.serving.response import json_response
+
+if TYPE_CHECKING:  # only where something is captured
+    from modelyard.serving.capture import Capture
 
 START_PATIENCE_S = 8.0
 """Lambda gives INIT 10 s; a model that takes longer is waited for by the first request."""
 
 UNAVAILABLE = 503
+TYPES = (JSON, "application/x-npy", "application/vnd.apache.arrow.stream")
+"""What ``/predict`` takes and gives; `modelyard.serving.forms` is imported for all but the first."""
 
 
 class _Asked(msgspec.Struct):
@@ -45,7 +57,7 @@ class Endpoint:
         capture: Keeps a share of the requests.
     """
 
-    __slots__ = ("_afterwards", "_capture", "_follower", "_model")
+    __slots__ = ("_afterwards", "_capture", "_follower", "_model", "_routes")
 
     def __init__(
         self,
@@ -53,12 +65,19 @@ class Endpoint:
         *,
         model: str,
         afterwards: Afterwards | None = None,
-        capture: Capture | None = None,
+        capture: "Capture | None" = None,
     ) -> None:
         self._follower = follower
         self._model = model
         self._afterwards = afterwards
         self._capture = capture
+        self._routes: dict[str, Callable[[Exchange], dict[str, Any]]] = {
+            f"POST /models/{model}/predict": self._predict,
+            f"GET /models/{model}/openapi.json": self._openapi,
+            f"GET /v2/models/{model}": self._oip,
+            f"GET /v2/models/{model}/{{proxy+}}": self._oip,
+            f"POST /v2/models/{model}/{{proxy+}}": self._oip,
+        }
 
     def start(self) -> None:
         """Load the live version. Without a deployment it returns all the same, and requests get a 503."""
@@ -89,12 +108,12 @@ class Endpoint:
         exchange = Exchange(event, _request_id(event, context), self._follower.live)
         code = "ok"
         try:
-            response = self._predict(exchange)
+            response = self._answer(exchange)
         except ModelyardError as error:
             exchange.prediction_id, code = None, error.code
             if error.status >= 500 and error.status != UNAVAILABLE:  # the follower has reported that already
                 _report(error, exchange.request_id)
-            response = problem_response(error, request_id=exchange.request_id)
+            response = self._problem(error, exchange)
         except Exception as error:  # noqa: BLE001 - the last line of defence: a caller gets a problem, never a traceback
             exchange.prediction_id, code = None, "internal"
             _report(error, exchange.request_id)
@@ -103,14 +122,14 @@ class Endpoint:
                 code=code,
                 next_step="Look for the request id in the function's log; it holds the cause.",
             )
-            response = problem_response(unexpected, request_id=exchange.request_id)
+            response = self._problem(unexpected, exchange)
         latency_ms = (time.perf_counter() - began) * 1000
         write_audit(exchange, model=self._model, status=response["statusCode"], code=code, latency_ms=latency_ms)
         if self._capture is not None and exchange.answered is not None:
             self._keep(self._capture, exchange, latency_ms)
         return response
 
-    def _keep(self, capture: Capture, exchange: Exchange, latency_ms: float) -> None:
+    def _keep(self, capture: "Capture", exchange: Exchange, latency_ms: float) -> None:
         live, prediction_id = exchange.live, exchange.prediction_id
         if live is not None and prediction_id is not None and capture.takes(prediction_id):
             capture.keep(
@@ -122,10 +141,32 @@ class Endpoint:
                 latency_ms=latency_ms,
             )
 
+    def _answer(self, exchange: Exchange) -> dict[str, Any]:
+        try:
+            answer = self._routes[exchange.event["routeKey"]]
+        except (KeyError, TypeError):
+            from modelyard.serving.routing import unanswered
+
+            raise unanswered(exchange.event, self._model) from None
+        return answer(exchange)
+
     def _predict(self, exchange: Exchange) -> dict[str, Any]:
-        _, body = read_body(exchange.event)
+        content_type, body = read_body(exchange.event, allowed=TYPES)
+        accept = str(exchange.event["headers"].get("accept", ""))
         exchange.live = live = self._follower.current()
+        if content_type != JSON or "application/x-npy" in accept or "arrow.stream" in accept:
+            from modelyard.serving.forms import table
+
+            return table.predict(exchange, live, content_type, body, accept=accept, json_answer=self._json)
         predictions, warnings = live.predictor.answer(body)
+        response = self._json(exchange, live, predictions, warnings)
+        if self._capture is not None:
+            exchange.asked, exchange.answered = msgspec.json.decode(body, type=_Asked).instances, predictions
+        return response
+
+    def _json(
+        self, exchange: Exchange, live: Live, predictions: list[Any], warnings: list[dict[str, Any]]
+    ) -> dict[str, Any]:
         exchange.rows = len(predictions)
         exchange.prediction_id = os.urandom(16).hex()
         answer = {
@@ -142,10 +183,25 @@ class Endpoint:
             text = _encode(answer)
         except (TypeError, ValueError, OverflowError) as error:  # an integer beyond 64 bits, text that is not UTF-8
             raise ModelError(f"the model's answer is not JSON: {error}", code="wrong_output") from error
-        response = json_response(text, instances=len(predictions))
-        if self._capture is not None:
-            exchange.asked, exchange.answered = msgspec.json.decode(body, type=_Asked).instances, predictions
-        return response
+        return json_response(text, instances=len(predictions))
+
+    def _oip(self, exchange: Exchange) -> dict[str, Any]:
+        exchange.protocol = "v2"
+        from modelyard.serving.oip import server
+
+        return server.answer(exchange, self._follower, self._model)
+
+    def _openapi(self, exchange: Exchange) -> dict[str, Any]:
+        exchange.protocol = "metadata"
+        from modelyard.serving.openapi.document import openapi_document
+
+        exchange.live = live = self._follower.current()
+        return json_response(_encode(openapi_document(live, self._model)))
+
+    def _problem(self, error: ModelyardError, exchange: Exchange) -> dict[str, Any]:
+        response = problem_response(error, request_id=exchange.request_id, as_v2=exchange.protocol == "v2")
+        allow = getattr(error, "allow", None)  # of a `modelyard.serving.routing.MethodError`
+        return response if allow is None else {**response, "headers": {**response["headers"], "allow": allow}}
 
 
 def _report(error: Exception, request_id: str) -> None:

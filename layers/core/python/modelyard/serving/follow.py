@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from modelyard.errors import AWSError, CredentialsError, ModelyardError, NotFoundError
 from modelyard.serving.audit import write_event
-from modelyard.serving.pointer import Deployed, Pointer, pointer_key
+from modelyard.serving.pointer import Deployed, File, Pointer, pointer_key
 from modelyard.sha256 import sha256_hex
 
 PATIENCE_S = 5.0
@@ -45,7 +45,8 @@ class Answering(Protocol):
         ...
 
 
-Load = Callable[[bytes, Deployed], Answering]
+Fetch = Callable[[File], bytes]
+Load = Callable[[Deployed, Fetch], Answering]
 Now = Callable[[], tuple[float, float]]
 
 
@@ -57,13 +58,14 @@ def both_clocks() -> tuple[float, float]:
 class Live:
     """The version that answers."""
 
-    __slots__ = ("digest", "predictor", "revision", "signature", "version")
+    __slots__ = ("contract", "digest", "predictor", "revision", "signature", "version")
 
     def __init__(self, revision: int, deployed: Deployed, predictor: Answering) -> None:
         self.revision = revision
         self.version = deployed.version
         self.digest = deployed.digest
         self.signature = deployed.signature
+        self.contract = deployed.contract
         self.predictor = predictor
 
 
@@ -74,7 +76,7 @@ class PointerFollower:
         objects: The artifact bucket.
         model: Name of the model.
         refresh_s: Longest time that a replaced version may still answer, in seconds.
-        load: Makes a predictor from the bytes of a version.
+        load: Makes a predictor of a version, with the files that it fetches.
         now: Both clocks, in seconds.
         patience_s: Longest wait of a request for a check.
     """
@@ -261,16 +263,24 @@ class PointerFollower:
             )
 
     def _loaded(self, deployed: Deployed) -> Answering:
-        model, _ = self._objects.get(deployed.key)
-        digest = sha256_hex(model)
-        if digest != deployed.digest or len(model) != deployed.size:
+        return self._load(deployed, self._fetch)
+
+    def _fetch(self, file: File) -> bytes:
+        """The bytes of a file, after they were compared with its digest.
+
+        Raises:
+            ModelyardError: When they are others, or S3 does not give them.
+        """
+        content, _ = self._objects.get(file.key)
+        digest = sha256_hex(content, in_haste=self._live is None)
+        if digest != file.digest or len(content) != file.size:
             raise ModelyardError(
-                f"{deployed.key} holds {len(model)} bytes of digest {digest}; version {deployed.version} has "
-                f"{deployed.size} of {deployed.digest}",
+                f"{file.key} holds {len(content)} bytes of digest {digest}; the pointer names {file.size} of "
+                f"{file.digest}",
                 code="wrong_digest",
                 next_step=f"Roll back, then register the model again: modelyard rollback {self._model}.",
             )
-        return self._load(model, deployed)
+        return content
 
     def _unavailable(self) -> ModelyardError:
         failure = self._failure

@@ -4,12 +4,18 @@ What a request never needs is imported here late: the lean engine needs no numpy
 needs that code's machinery.
 """
 
+import os
+import threading
 from typing import TYPE_CHECKING
 
+from modelyard.compiling.loading import ANY, WEIGHTS, WEIGHTS_FOLDER, machine
 from modelyard.contract.document import parse as parse_contract
+from modelyard.errors import ModelyardError
 from modelyard.predictor.predictor import Predictor
 from modelyard.predictor.threads import threads_for
-from modelyard.serving.pointer import Deployed
+from modelyard.serving.audit import write_event
+from modelyard.serving.follow import Fetch
+from modelyard.serving.pointer import Deployed, Form
 from modelyard.serving.settings import EndpointSettings
 
 if TYPE_CHECKING:
@@ -31,12 +37,29 @@ class Loader:
         else:
             from modelyard.predictor import standard  # noqa: F401
 
-    def __call__(self, model: bytes, deployed: Deployed) -> Predictor:
-        """The predictor for a version.
+    def __call__(self, deployed: Deployed, fetch: Fetch) -> Predictor:
+        """The predictor for a version: its best compiled form, or else the artifact of record.
+
+        A form that does not load is reported and left; the version it belongs to is none the worse for it.
 
         Raises:
-            ModelyardError: When the model or its own code does not load.
+            ModelyardError: When the artifact or the model's own code does not load.
         """
+        for form in self._fitting(deployed):
+            try:
+                return self._predictor(deployed, fetch(form.model), _weights_option(form, fetch))
+            except (ModelyardError, OSError) as error:
+                write_event(
+                    "form_not_loaded",
+                    level="warning",
+                    version=deployed.version,
+                    architecture=form.architecture,
+                    digest=form.model.digest,
+                    message=str(error),
+                )
+        return self._predictor(deployed, fetch(deployed.file), None)
+
+    def _predictor(self, deployed: Deployed, model: bytes, options: dict[str, str] | None) -> Predictor:
         settings = self._settings
         return Predictor.load(
             model,
@@ -45,7 +68,26 @@ class Loader:
             code=self._code(),
             engine=settings.engine,
             threads=threads_for(settings.memory_mb),
+            options=options,
         )
+
+    def _fitting(self, deployed: Deployed) -> list[Form]:
+        """The forms that may run here, the machine's own first."""
+        if not deployed.forms or deployed.onnxruntime != self._engine_version():
+            return []
+        here = machine()
+        fitting = [form for form in deployed.forms if form.architecture in (ANY, here)]
+        return sorted(fitting, key=lambda form: form.architecture == ANY)
+
+    def _engine_version(self) -> str:
+        if self._settings.engine == "lean":
+            from modelyard.predictor.c_api import Runtime
+
+            version: str = Runtime.get().api.version
+            return version
+        import onnxruntime
+
+        return str(onnxruntime.__version__)
 
     def _code(self) -> "ModelCode | None":
         if self._settings.code is None:
@@ -53,3 +95,28 @@ class Loader:
         from modelyard.predictor.code import ModelCode
 
         return ModelCode.load(self._settings.code)
+
+
+def _weights_option(form: Form, fetch: Fetch) -> dict[str, str] | None:
+    """The session option with the folder of the form's weights, which are there when this returns.
+
+    onnxruntime maps the file, so it must never change: it gets its name when it is whole. The digest names the folder,
+    so versions that share weights share the file.
+    """
+    if form.weights is None:
+        return None
+    folder = f"{tempfile_folder()}/modelyard-{form.weights.digest}"
+    path = f"{folder}/{WEIGHTS}"
+    if not os.path.exists(path):  # noqa: PTH110 - pathlib is one import more at cold start
+        content = fetch(form.weights)
+        os.makedirs(folder, mode=0o700, exist_ok=True)  # noqa: PTH103
+        part = f"{path}.{os.getpid()}.{threading.get_ident()}"
+        with open(part, "wb") as file:  # noqa: PTH123
+            file.write(content)
+        os.replace(part, path)  # noqa: PTH105
+    return {WEIGHTS_FOLDER: folder}
+
+
+def tempfile_folder() -> str:
+    """Where Lambda lets a function write."""
+    return os.environ.get("TMPDIR") or "/tmp"  # noqa: S108 - a folder of our own in it, named by a digest

@@ -13,26 +13,75 @@ from modelyard.errors import ModelyardError
 FORMAT = 1
 
 
-class Deployed:
-    """One version that the pointer names."""
+class File:
+    """An object of the artifact bucket; its digest is checked by who fetches it."""
 
-    __slots__ = ("contract", "digest", "key", "signature", "size", "version")
+    __slots__ = ("digest", "key", "size")
+
+    def __init__(self, key: str, digest: str, size: int) -> None:
+        self.key = key
+        self.digest = digest
+        self.size = size
+
+
+class Form:
+    """A compiled form of a version."""
+
+    __slots__ = ("architecture", "model", "weights")
+
+    def __init__(self, architecture: str, model: File, weights: File | None) -> None:
+        self.architecture = architecture
+        self.model = model
+        self.weights = weights
+
+
+class Deployed:
+    """One version that the pointer names.
+
+    Attributes:
+        file: The artifact of record; what serves where no form does.
+        onnxruntime: Version for which `forms` are proven.
+    """
+
+    __slots__ = ("contract", "file", "forms", "onnxruntime", "signature", "version")
 
     def __init__(
         self,
         version: int,
-        digest: str,
-        key: str,
-        size: int,
+        file: File,
         signature: dict[str, Any],
         contract: dict[str, Any] | None = None,
+        onnxruntime: str = "",
+        forms: tuple[Form, ...] = (),
     ) -> None:
         self.version = version
-        self.digest = digest
-        self.key = key
-        self.size = size
+        self.file = file
         self.signature = signature
         self.contract = contract
+        self.onnxruntime = onnxruntime
+        self.forms = forms
+
+    @property
+    def digest(self) -> str:
+        """Of the artifact of record."""
+        return self.file.digest
+
+    @classmethod
+    def parse(cls, section: dict[str, Any]) -> "Deployed":
+        """Read one version's part of a pointer.
+
+        Raises:
+            ModelyardError: With code ``invalid_pointer``.
+        """
+        forms = _field(section, "forms", list) if section.get("forms") is not None else []
+        return cls(
+            _field(section, "version", int),
+            _file(section),
+            _field(section, "signature", dict),
+            None if section.get("contract") is None else _field(section, "contract", dict),
+            str(section.get("onnxruntime") or ""),
+            tuple(_form(form) for form in forms),
+        )
 
 
 class Pointer:
@@ -61,24 +110,27 @@ class Pointer:
             raise _invalid(f"has format {document.get('format')!r}; this reader knows {FORMAT}")
         if document.get("model") != model:
             raise _invalid(f"is of model {document.get('model')!r}, not {model!r}")
-        revision = _field(document, "revision", int)
-        champion = _field(document, "champion", dict)
-        return cls(
-            revision,
-            Deployed(
-                _field(champion, "version", int),
-                _field(champion, "digest", str),
-                _field(champion, "key", str),
-                _field(champion, "size", int),
-                _field(champion, "signature", dict),
-                None if champion.get("contract") is None else _field(champion, "contract", dict),
-            ),
-        )
+        return cls(_field(document, "revision", int), Deployed.parse(_field(document, "champion", dict)))
 
 
 def pointer_key(model: str) -> str:
     """Where a model's pointer lies in the artifact bucket."""
     return f"deployments/{model}.json"
+
+
+def _form(section: Any) -> Form:
+    if type(section) is not dict:
+        raise _invalid("has a form that is no object")
+    weights = section.get("weights")
+    return Form(
+        _field(section, "architecture", str),
+        _file(_field(section, "model", dict)),
+        None if weights is None else _file(_field(section, "weights", dict)),
+    )
+
+
+def _file(section: dict[str, Any]) -> File:
+    return File(_field(section, "key", str), _field(section, "digest", str), _field(section, "size", int))
 
 
 def _field(section: dict[str, Any], key: str, kind: type) -> Any:

@@ -16,6 +16,7 @@ _TITLES = {
     403: "Forbidden",
     404: "Not Found",
     405: "Method Not Allowed",
+    406: "Not Acceptable",
     409: "Conflict",
     413: "Content Too Large",
     415: "Unsupported Media Type",
@@ -28,12 +29,13 @@ _TITLES = {
 }
 
 
-def problem_response(error: ModelyardError, *, request_id: str) -> dict[str, Any]:
+def problem_response(error: ModelyardError, *, request_id: str, as_v2: bool = False) -> dict[str, Any]:
     """The response that tells a caller about an error.
 
     Args:
         error: What happened; its cause stays out.
         request_id: With which the caller and the log can be brought together.
+        as_v2: Whether the caller speaks the Open Inference Protocol, whose clients look for ``error``.
     """
     problem: dict[str, Any] = {
         "type": "about:blank",
@@ -47,6 +49,8 @@ def problem_response(error: ModelyardError, *, request_id: str) -> dict[str, Any
         value = getattr(error, key)
         if value is not None:
             problem[key] = value
+    if as_v2:
+        problem["error"] = error.message
     return {
         "statusCode": error.status,
         "headers": {"content-type": CONTENT_TYPE},

@@ -46,7 +46,7 @@ def read_body(event: Any, *, allowed: tuple[str, ...] = (JSON,)) -> tuple[str, s
     content_type = said.partition(";")[0].strip().lower()
     if content_type not in allowed:
         raise RequestError(
-            f"the content type is {said[:80]!r}; it must be {' or '.join(map(repr, allowed))}",
+            f"the content type is {said[:80]!r}; it must be {' or '.join(map(repr, filter(None, allowed)))}",
             code="unsupported_media_type",
             status=415,
             next_step=f"Send the header 'content-type: {allowed[0]}'.",

@@ -32,7 +32,7 @@ def register_hooks(environ: Mapping[str, str], *, before_snapshot: list[Hook], a
     if environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") != SNAP_START:
         return False
     try:
-        from snapshot_restore_py import (  # type: ignore[import-not-found,unused-ignore]  # in Lambda's own runtime
+        from snapshot_restore_py import (  # type: ignore[import-not-found,import-untyped,unused-ignore]  # in Lambda's own runtime
             register_after_restore,
             register_before_snapshot,
         )

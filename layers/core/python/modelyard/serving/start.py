@@ -2,36 +2,46 @@
 
 ::
 
-    main      settings ─► import the S3 client ─► import the rest ─────► wait ─► ready
-    engine        └─► load the library, register its operators ──┐
-    pointer                                       └─► pointer ─► model ─► session
+    main      settings ─► import the S3 client ─► import the rest ──────► wait ─► ready
+    engine        └─► load the library, register its operators ──────┐
+    pointer                                   └─► pointer ─► model ─► session
 
-The two threads spend their time outside Python. So on two cores, or while S3 is waited for, they cost nothing; on one
-they cost what they cost in any order. Each import stands where it does for that reason, and before the engine's thread
-there is none that is slow.
+The other two threads spend their time outside Python. So on two cores, or while S3 is waited for, they cost nothing; on
+one they cost what they cost in any order. Each import stands where it does for that reason, and before the engine's
+thread there is none that is slow.
 """
 
 from __future__ import annotations
 
 import _thread
 import gc
+import os
 
+from modelyard.predictor.threads import threads_for
 from modelyard.serving.settings import EndpointSettings
 
 SNAP_START = "snap-start"
+GARBAGE = 20_000
+"""New objects between two looks for garbage. A batch of 100 makes 300, and none of them is garbage that needs looking
+for; at Python's 700 a look would come every other request."""
+
 FLUSH_S = 5.0
 """Longest wait for work that must not go into a snapshot."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from modelyard.predictor.c_api import Runtime
     from modelyard.serving.endpoint import Endpoint
 
 
-def start(environ: Mapping[str, str]) -> Endpoint:
+def start(environ: Mapping[str, str], *, make: Callable[..., Endpoint] | None = None) -> Endpoint:
     """The endpoint that a function's environment describes, with its live version loaded if there is one.
+
+    Args:
+        environ: The process environment.
+        make: Makes the endpoint of its parts, in place of `Endpoint` itself; what it imports is imported meanwhile.
 
     Raises:
         UsageError: When the environment is incomplete.
@@ -42,28 +52,34 @@ def start(environ: Mapping[str, str]) -> Endpoint:
         from modelyard.predictor import c_api
 
         _thread.start_new_thread(_load_library, (c_api.Runtime,))
-    from modelyard.aws.objects import open_bucket
+    else:
+        # numpy's BLAS starts a thread for each processor that it sees and waits for it, which takes 40 ms where they
+        # are busy; it gets what the function's memory pays for.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", str(threads_for(settings.memory_mb)))
+    from modelyard.aws.objects import FirstGet, open_bucket
 
     objects = open_bucket(settings.artifact_bucket, environ)
+    first = FirstGet(objects, f"deployments/{settings.model}.json")
     from modelyard.serving.follow import PointerFollower
     from modelyard.serving.loading import Loader
 
     loader = Loader(settings)
-    follower = PointerFollower(objects, settings.model, refresh_s=settings.refresh_s, load=loader)
+    follower = PointerFollower(first, settings.model, refresh_s=settings.refresh_s, load=loader)
     follower.start()
     loader.prepare()
     from modelyard.serving.afterwards import Afterwards
-    from modelyard.serving.capture import Capture
     from modelyard.serving.endpoint import START_PATIENCE_S, Endpoint
 
     afterwards = Afterwards.start(environ)
     capture = None
     if settings.capture > 0:
+        from modelyard.serving.capture import Capture
+
         capture = Capture(objects, model=settings.model, share=settings.capture)
         afterwards.attend(capture)
     if afterwards.holds:  # the environment is frozen between requests, so look while it is kept awake
         afterwards.attend(follower)
-    endpoint = Endpoint(follower, model=settings.model, afterwards=afterwards, capture=capture)
+    endpoint = (make or Endpoint)(follower, model=settings.model, afterwards=afterwards, capture=capture)
     if environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == SNAP_START:
         from modelyard.serving.snapstart import register_hooks
 
@@ -74,6 +90,7 @@ def start(environ: Mapping[str, str]) -> Endpoint:
         )
     follower.wait(START_PATIENCE_S)
     gc.freeze()  # and no request pays for looking through it
+    gc.set_threshold(GARBAGE)
     gc.enable()
     return endpoint
 

@@ -5,6 +5,7 @@ for the same reasons with the same codes. NaN stands for ``null``; infinity has 
 """
 
 import struct
+from collections.abc import Sequence
 from math import isfinite, isinf, isnan
 
 from modelyard.errors import RequestError
@@ -97,6 +98,6 @@ def _fits(dtype: str, value: float) -> bool:
     return True
 
 
-def _listed(sizes: list[object]) -> str:
+def _listed(sizes: Sequence[object]) -> str:
     text = f"[{', '.join(map(str, sizes[:8]))}"
     return f"{text}]" if len(sizes) <= 8 else f"{text}, and {len(sizes) - 8} more]"

@@ -1,0 +1,234 @@
+"""What a compiled model costs to load and to run, against the file that was uploaded.
+
+Networks with the graphs that PyTorch exports and random weights, and forests of scikit-learn on its digits and on
+random data (`tests/fakes/realistic_models.py`). Each is compiled once by `modelyard.compiling`, then
+
+- **create**: a new process for each round makes a session with default options, raw and compiled in turn; medians. The
+  bytes are read before the clock starts; onnxruntime is warm, by a session of another model;
+- **memory**: resident memory that the process then has more than before, after one run, with the bytes let go;
+- **run**: one process with all sessions, one thread, runs in turn; minima; 1 row and 10 rows.
+
+    python benchmarks/endpoint/compiled.py [--quick] [--json]
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).parents[2]
+sys.path.insert(0, str(PROJECT))
+
+from modelyard.compiling.compiler import CompilationRefused, compile_model  # noqa: E402 - the path comes first
+from modelyard.compiling.loading import WEIGHTS, WEIGHTS_FOLDER  # noqa: E402
+from tests.fakes import realistic_models  # noqa: E402
+from tests.fakes.hostile_models import harmless  # noqa: E402
+
+ROUNDS, QUICK_ROUNDS = 11, 3
+RUN_ROUNDS = 40
+
+LOAD = """
+import gc, json, sys, time
+import numpy, onnxruntime
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+
+def session(path, weights):
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    if weights:
+        options.add_session_config_entry(sys.argv[1], weights)
+    with open(path, "rb") as file:
+        content = file.read()
+    began = time.perf_counter()
+    made = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return made, time.perf_counter() - began
+
+path, weights, feeds, other = sys.argv[2:]
+session(other, "")
+with numpy.load(feeds) as arrays:
+    feeds = dict(arrays)
+gc.collect()
+before = resident()
+made, took = session(path, weights)
+made.run(None, feeds)
+gc.collect()
+print(json.dumps({"create_ms": took * 1000, "memory_mb": (resident() - before) / 2**20}))
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Compiled models against raw ones.")
+    parser.add_argument("--quick", action="store_true", help="few rounds of the smaller models: does it run")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON, by name")
+    options = parser.parse_args()
+    rounds = QUICK_ROUNDS if options.quick else ROUNDS
+    result: dict[str, Any] = {"python": platform.python_version(), "processors": os.cpu_count(), "rounds": rounds}
+    figures: dict[str, float] = {}
+    for name, make in (QUICK if options.quick else MODELS).items():
+        with tempfile.TemporaryDirectory() as folder:
+            found = _measured(make(), Path(folder), rounds)
+        result[name] = found
+        for form in [key for key in found if key.startswith("compiled")]:
+            for figure in ("create", "memory", "run_1", "run_10", "bytes"):
+                figures[f"{name}.{form}.{figure}_over_raw"] = found[form][f"{figure}_over_raw"]
+        if not options.json:
+            print(_table(name, found), flush=True)
+    if options.json:
+        print(json.dumps({**result, "figures": figures}, indent=2))
+
+
+def _digits(trees: int) -> bytes:
+    from skl2onnx import to_onnx
+    from sklearn.datasets import load_digits
+    from sklearn.ensemble import RandomForestClassifier
+
+    images, numbers = load_digits(return_X_y=True)
+    images = images.astype("float32")
+    forest = RandomForestClassifier(trees, random_state=0).fit(images, numbers)
+    model = to_onnx(forest, images[:1], options={"zipmap": False}, target_opset=17)
+    content: bytes = model.SerializeToString()
+    return content
+
+
+MODELS: dict[str, Callable[[], bytes]] = {
+    "text_encoder_90mb": realistic_models.text_encoder,
+    "image_classifier_14mb": realistic_models.image_classifier,
+    "digits_100_trees": lambda: _digits(100),
+    "digits_1000_trees": lambda: _digits(1000),
+    "three_classes_100_trees": realistic_models.forest,
+    "two_classes_100_trees": lambda: realistic_models.forest(classes=2),
+    "regression_100_trees": lambda: realistic_models.forest("RandomForestRegressor"),
+    "boosting_100_trees": lambda: realistic_models.forest("HistGradientBoostingClassifier", missing=True),
+}
+QUICK = {name: MODELS[name] for name in ("image_classifier_14mb", "digits_100_trees", "regression_100_trees")}
+
+
+def _measured(raw: bytes, folder: Path, rounds: int) -> dict[str, Any]:
+    began = time.perf_counter()
+    compiled = compile_model(raw)
+    seconds = time.perf_counter() - began
+    if isinstance(compiled, CompilationRefused):
+        raise SystemExit(f"not compiled: {compiled.reason}")
+    files = {"raw": (raw, None)}
+    for form in compiled.forms:
+        name = "compiled" if form.architecture == "any" else f"compiled_{form.architecture}"
+        files[name] = (form.model, form.weights)
+    places: dict[str, tuple[str, str]] = {}
+    for name, (model, weights) in files.items():
+        place = folder / name
+        place.mkdir()
+        (place / "model.onnx").write_bytes(model)
+        if weights is not None:
+            (place / WEIGHTS).write_bytes(weights)
+        places[name] = (str(place / "model.onnx"), "" if weights is None else str(place))
+    found = _loaded(places, folder, rounds)
+    for name, times in _ran(places).items():
+        found[name].update(times)
+    for name, (model, weights) in files.items():
+        found[name]["bytes"] = len(model) + len(weights or b"")
+    for name in files:
+        if name != "raw":
+            for figure in ("create", "memory", "run_1", "run_10", "bytes"):
+                key = {"create": "create_ms", "memory": "memory_mb", "bytes": "bytes"}.get(figure, f"{figure}_us")
+                found[name][f"{figure}_over_raw"] = round(found[name][key] / found["raw"][key], 3)
+    return {"compile_seconds": round(seconds, 1), "steps": [step.name for step in compiled.forms[0].steps], **found}
+
+
+def _loaded(places: dict[str, tuple[str, str]], folder: Path, rounds: int) -> dict[str, dict[str, Any]]:
+    import numpy as np
+
+    other = folder / "other.onnx"
+    other.write_bytes(harmless())
+    feeds = folder / "feeds.npz"
+    np.savez(feeds, **_feeds(_session(*places["raw"]), 1))
+    seen: dict[str, list[dict[str, float]]] = {name: [] for name in places}
+    for number in range(rounds + 1):
+        for name, (path, weights) in places.items():
+            command = [sys.executable, "-c", LOAD, WEIGHTS_FOLDER, path, weights, str(feeds), str(other)]
+            answer = subprocess.run(command, check=True, capture_output=True, text=True)
+            if number > 0:  # the first round fills the page cache
+                seen[name].append(json.loads(answer.stdout))
+    return {
+        name: {
+            **{key: round(statistics.median(row[key] for row in rows), 1) for key in ("create_ms", "memory_mb")},
+            "create_min_ms": round(min(row["create_ms"] for row in rows), 1),
+        }
+        for name, rows in seen.items()
+    }
+
+
+def _session(path: str, weights: str) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    if weights:
+        options.add_session_config_entry(WEIGHTS_FOLDER, weights)
+    return onnxruntime.InferenceSession(Path(path).read_bytes(), options, providers=["CPUExecutionProvider"])
+
+
+def _feeds(session: Any, rows: int) -> dict[str, Any]:
+    import numpy as np
+
+    random = np.random.default_rng(0)
+    feeds = {}
+    for node in session.get_inputs():
+        shape = [rows, *(size if isinstance(size, int) else 32 for size in node.shape[1:])]
+        if node.type == "tensor(int64)":
+            feeds[node.name] = random.integers(0, 2, shape)
+        else:
+            feeds[node.name] = random.standard_normal(shape).astype(np.float32)
+    return feeds
+
+
+def _ran(places: dict[str, tuple[str, str]]) -> dict[str, dict[str, float]]:
+    sessions = {name: _session(*place) for name, place in places.items()}
+    outputs = [node.name for node in sessions["raw"].get_outputs()]
+    found: dict[str, dict[str, float]] = {name: {} for name in places}
+    for rows in (1, 10):
+        feeds = _feeds(sessions["raw"], rows)
+        began = time.perf_counter()
+        sessions["raw"].run(outputs, feeds)
+        repeat = max(1, min(100, int(0.005 / (time.perf_counter() - began))))
+        least = dict.fromkeys(places, float("inf"))
+        for _ in range(RUN_ROUNDS):
+            for name, session in sessions.items():
+                began = time.perf_counter()
+                for _ in range(repeat):
+                    session.run(outputs, feeds)
+                least[name] = min(least[name], (time.perf_counter() - began) / repeat)
+        for name, value in least.items():
+            found[name][f"run_{rows}_us"] = round(value * 1e6, 1)
+    return found
+
+
+def _table(name: str, found: dict[str, Any]) -> str:
+    lines = [f"{name}: compiled in {found['compile_seconds']} s ({', '.join(found['steps'])})"]
+    for form, row in found.items():
+        if not isinstance(row, dict):
+            continue
+        lines.append(
+            f"  {form:22} {row['bytes'] / 1e6:7.2f} MB   create {row['create_ms']:7.1f} ms   "
+            f"memory {row['memory_mb']:6.1f} MB   1 row {row['run_1_us']:9.1f} us   10 rows {row['run_10_us']:9.1f} us"
+        )
+        if form != "raw":
+            ratios = (row[f"{figure}_over_raw"] for figure in ("bytes", "create", "memory", "run_1", "run_10"))
+            lines.append(
+                "  {:22} {:7.2f} x    {:14.2f} x    {:13.2f} x    {:13.2f} x    {:15.2f} x".format("", *ratios)
+            )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

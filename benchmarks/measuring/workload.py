@@ -1,0 +1,143 @@
+"""What is asked of everybody: one model, one request, one answer.
+
+Gradient boosting of 100 trees on scikit-learn's breast cancer data: 569 rows of 30 numeric features, 2 classes. Its
+contract is inferred from these rows, as a registration does.
+"""
+
+import copy
+import functools
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from benchmarks.measuring.bucket import Bucket
+from benchmarks.measuring.script import PROJECT
+from modelyard.contract.document import to_json
+from modelyard.contract.inference import infer
+from modelyard.version import TensorSpec
+from tests.fakes.objects import pointer_to
+
+MODEL = "tumours"
+PATH = f"/models/{MODEL}/predict"
+MODEL_KEY = f"models/{MODEL}.onnx"
+"""Where the rivals find the same file; they have no registry."""
+
+_EVENTS = PROJECT / "tests" / "events"
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A model and the rows that it is asked about.
+
+    Attributes:
+        onnx: The file.
+        rows: float32 [569, features].
+        names: Of the inputs, where each feature is one; else there is one input ``x``.
+    """
+
+    onnx: bytes
+    rows: Any
+    names: tuple[str, ...] = ()
+
+    def arrays(self, batch: int) -> dict[str, Any]:
+        """What ``session.run`` takes for a batch."""
+        rows = self.rows[:batch]
+        if not self.names:
+            return {"x": np.ascontiguousarray(rows)}
+        return {name: np.ascontiguousarray(rows[:, at : at + 1]) for at, name in enumerate(self.names)}
+
+    def event(self, batch: int) -> dict[str, Any]:
+        """An API Gateway HTTP API event, payload format 2.0."""
+        rows = self.rows[:batch].astype(float).round(6).tolist()
+        instances = [dict(zip(self.names, row, strict=True)) for row in rows] if self.names else rows
+        event: dict[str, Any] = copy.deepcopy(json.loads((_EVENTS / "http_api_v2_predict.json").read_text()))
+        event["body"] = json.dumps({"instances": instances})
+        event["rawPath"] = event["requestContext"]["http"]["path"] = PATH
+        event["routeKey"] = event["requestContext"]["routeKey"] = f"POST {PATH}"
+        return event
+
+    def serve(self, bucket: Bucket) -> dict[str, str]:
+        """Put the version live, and the variables that a function beside the bucket gets."""
+        pointer = pointer_to(MODEL, self.onnx, version=1, revision=1)
+        champion = pointer["champion"]
+        inputs = tuple(TensorSpec(t["name"], t["dtype"], tuple(t["shape"])) for t in champion["signature"]["inputs"])
+        champion["contract"] = to_json(infer(self.arrays(len(self.rows)), inputs))
+        bucket.put(champion["key"], self.onnx)
+        bucket.put(MODEL_KEY, self.onnx)
+        bucket.put(f"deployments/{MODEL}.json", json.dumps(pointer).encode())
+        return {
+            **bucket.environment,
+            "MODELYARD_MODEL": MODEL,
+            "MODELYARD_ARTIFACT_BUCKET": bucket.name,
+            "MODELYARD_REFRESH_S": "3600",
+            "MODEL": MODEL,
+            "MODEL_BUCKET": bucket.name,
+            "MODEL_KEY": MODEL_KEY,
+            "POWERTOOLS_SERVICE_NAME": MODEL,
+            "POWERTOOLS_METRICS_NAMESPACE": "Rivals",
+            "AWS_LAMBDA_FUNCTION_NAME": f"{MODEL}-predict",
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1769",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+
+
+def as_rest_api_event(event: dict[str, Any]) -> dict[str, Any]:
+    """The same request as a REST API sends it (payload format 1.0), the only one that Chalice's routes know."""
+    http, resource = event["requestContext"]["http"], "/models/{model}/predict"
+    return {
+        "resource": resource,
+        "path": http["path"],
+        "httpMethod": http["method"],
+        "headers": event["headers"],
+        "multiValueHeaders": {name: [value] for name, value in event["headers"].items()},
+        "queryStringParameters": None,
+        "multiValueQueryStringParameters": None,
+        "pathParameters": {"model": MODEL},
+        "stageVariables": None,
+        "requestContext": {
+            "resourcePath": resource,
+            "path": http["path"],
+            "httpMethod": http["method"],
+            "requestId": event["requestContext"]["requestId"],
+            "identity": {"sourceIp": http["sourceIp"], "userArn": "arn:aws:iam::111122223333:user/forecast-app"},
+        },
+        "body": event["body"],
+        "isBase64Encoded": False,
+    }
+
+
+@functools.cache
+def one_input() -> Workload:
+    """All features in one input ``x``, float32 [batch, 30]."""
+    onnx, rows, _ = _boosting()
+    return Workload(onnx, rows)
+
+
+@functools.cache
+def named_inputs() -> Workload:
+    """Each feature an input of its own, float32 [batch, 1], as Modelyard's trainer exports a table."""
+    from onnx import TensorProto, helper, load_from_string
+
+    onnx, rows, names = _boosting()
+    model = load_from_string(onnx)
+    graph = model.graph
+    del graph.input[:]
+    graph.input.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, 1]) for name in names)
+    graph.node.insert(0, helper.make_node("Concat", list(names), ["x"], axis=1))
+    return Workload(model.SerializeToString(), rows, names)
+
+
+@functools.cache
+def _boosting() -> tuple[bytes, Any, tuple[str, ...]]:
+    from skl2onnx import to_onnx
+    from skl2onnx.common.data_types import FloatTensorType
+    from sklearn.datasets import load_breast_cancer
+    from sklearn.ensemble import GradientBoostingClassifier
+
+    found = load_breast_cancer()
+    rows = found.data.astype(np.float32)
+    trees = GradientBoostingClassifier(n_estimators=100, random_state=0).fit(rows, found.target)
+    model = to_onnx(trees, initial_types=[("x", FloatTensorType([None, 30]))], options={"zipmap": False})
+    return model.SerializeToString(), rows, tuple(str(name).replace(" ", "_") for name in found.feature_names)

@@ -1,0 +1,154 @@
+"""The endpoint with compiled forms: which one it takes, what it does without, and that answers are the same."""
+
+import copy
+import json
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from modelyard.compiling import loading
+from modelyard.compiling.compiler import compile_model
+from modelyard.compiling.outcome import CompiledModel
+from modelyard.predictor.predictor import Predictor
+from modelyard.registry.forms import described
+from modelyard.serving.endpoint import Endpoint
+from modelyard.serving.follow import PointerFollower
+from modelyard.serving.loading import Loader
+from modelyard.serving.settings import EndpointSettings
+from tests.fakes import realistic_models
+from tests.fakes.objects import InMemoryObjects, promote
+
+EVENT = json.loads((Path(__file__).parents[1] / "events" / "http_api_v2_predict.json").read_text())
+NAME = "seattle_weather"
+
+
+@cache
+def image_model() -> tuple[bytes, CompiledModel]:
+    """A small convolutional network, with weights beside it and a form of this machine's own."""
+    raw = realistic_models.image_classifier()
+    compiled = compile_model(raw)
+    assert isinstance(compiled, CompiledModel), compiled
+    return raw, compiled
+
+
+class Scene:
+    """A bucket with one version and its forms, and an endpoint over it."""
+
+    def __init__(self, engine: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("TMPDIR", str(folder))
+        self.engine = engine
+        self.objects = InMemoryObjects()
+        self.raw, compiled = image_model()
+        compilation, self.files = described(compiled)
+        self.compilation = json.loads(json.dumps(_plain(compilation)))
+        self.pointer = promote(self.objects, NAME, self.raw, version=1, revision=1)
+        for key, (_, content) in self.files.items():
+            self.objects.put(key, content)
+        self.pointer["champion"] |= {
+            "onnxruntime": self.compilation["onnxruntime"], "forms": self.compilation["forms"]
+        }  # fmt: skip
+
+    def start(self) -> "Scene":
+        self.objects.put(f"deployments/{NAME}.json", json.dumps(self.pointer).encode())
+        environ = {"MODELYARD_MODEL": NAME, "MODELYARD_ARTIFACT_BUCKET": "b", "MODELYARD_ENGINE": self.engine}
+        loader = Loader(EndpointSettings.read(environ))
+        self.endpoint = Endpoint(PointerFollower(self.objects, NAME, refresh_s=60.0, load=loader), model=NAME)
+        self.endpoint.start()
+        return self
+
+    def fetched(self) -> set[str]:
+        return set(self.objects.reads) - {f"deployments/{NAME}.json"}
+
+    def form(self, architecture: str) -> dict:
+        return next(form for form in self.compilation["forms"] if form["architecture"] == architecture)
+
+    def answer(self) -> list:
+        event = copy.deepcopy(EVENT)
+        shape = [size or 1 for size in self.pointer["champion"]["signature"]["inputs"][0]["shape"]]
+        rows = np.linspace(-1, 1, int(np.prod(shape)), dtype=np.float32).reshape(shape)
+        event["body"] = json.dumps({"instances": rows.tolist()})
+        response = self.endpoint.handle(event, None)
+        assert response["statusCode"] == 200, response
+        return json.loads(response["body"])["predictions"]
+
+    def expected(self) -> list:
+        shape = [size or 1 for size in self.pointer["champion"]["signature"]["inputs"][0]["shape"]]
+        rows = np.linspace(-1, 1, int(np.prod(shape)), dtype=np.float32).reshape(shape)
+        return Predictor.load(self.raw).predict(rows.tolist())
+
+
+def _plain(compilation: object) -> object:
+    import msgspec
+
+    return msgspec.to_builtins(compilation)
+
+
+@pytest.fixture(params=["lean", "standard"])
+def scene(request, tmp_path, monkeypatch) -> Scene:
+    return Scene(request.param, tmp_path, monkeypatch)
+
+
+def test_the_form_of_this_machine_is_taken_before_the_portable_one(scene):
+    scene.start()
+    own = scene.form(loading.machine())
+    assert scene.fetched() == {own["model"]["key"], own["weights"]["key"]}
+    assert scene.answer() == scene.expected()
+
+
+def test_on_another_machine_the_portable_form_serves(scene, monkeypatch):
+    monkeypatch.setattr("modelyard.serving.loading.machine", lambda: "x86_64-another")
+    scene.start()
+    portable = scene.form(loading.ANY)
+    assert scene.fetched() == {portable["model"]["key"], portable["weights"]["key"]}
+    assert scene.answer() == scene.expected()
+
+
+def test_a_form_for_another_onnxruntime_is_left_alone(scene):
+    scene.pointer["champion"]["onnxruntime"] = "1.30.0"
+    scene.start()
+    assert scene.fetched() == {scene.pointer["champion"]["key"]}
+    assert scene.answer() == scene.expected()
+
+
+@pytest.mark.parametrize("lost", ["model", "weights"])
+@pytest.mark.parametrize("how", ["missing", "damaged"])
+def test_a_form_that_is_not_whole_is_reported_and_the_next_one_serves(scene, capsys, lost, how):
+    for form in scene.compilation["forms"]:
+        key = form[lost]["key"]
+        if how == "missing":
+            scene.objects.delete(key)
+        else:
+            scene.objects.put(key, b"\0" * form[lost]["size"])
+    scene.start()
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["event"] for line in events] == ["form_not_loaded"] * len(scene.compilation["forms"]) + [
+        "version_live"
+    ]
+    assert scene.answer() == scene.expected()
+
+
+def test_weights_that_are_there_are_not_fetched_again(scene, tmp_path):
+    scene.start()
+    key = scene.form(loading.machine())["weights"]["key"]
+    before = scene.objects.reads.count(key)
+    Scene.start(scene)
+    assert scene.objects.reads.count(key) == before == 1
+    assert scene.answer() == scene.expected()
+    assert not list(tmp_path.rglob("*.bin.*")), "no part of a file stays"
+
+
+def test_a_full_disk_costs_the_form_and_not_the_version(scene, monkeypatch, capsys):
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    scene.start()
+    assert "No space left" in capsys.readouterr().out
+    assert scene.answer() == scene.expected()
+
+
+def test_the_compiler_is_of_the_onnxruntime_that_serves():
+    assert image_model()[1].onnxruntime == onnxruntime.__version__
