@@ -55,7 +55,7 @@ class RetrainingWorkflow(Construct):
             f"MODELYARD_{what}_DIGEST": stack.built_layer(layer, architecture=SHARED_ARCHITECTURE).digest
             for what, layer in (("CODE", "core"), ("LOCK", "training"))
         }
-        self._step("register", memory_mb=1024, timeout_s=120, environment=digests)
+        self._step("register", memory_mb=1769, timeout_s=120, environment=digests)
         self._step("promote")
         self._step("conclude")
         self._grant()
@@ -181,8 +181,10 @@ class RetrainingWorkflow(Construct):
         learnt_before = self._conclude("duplicate", "Record the duplicate").next(
             sfn.Succeed(self, "Learnt before", comment="An earlier run ended with these very bytes")
         )
-        # Somebody changed what is live after the comparison: compare again, with what is live now.
-        promote.add_catch(evaluate, errors=["ConflictError"], result_path="$.conflict")
+        # Somebody changed what is live after the comparison: compare again, with what is live now. That also tells a
+        # challenger that would break the new champion's callers from one that failed.
+        for task in (register, promote):
+            task.add_catch(evaluate, errors=["ConflictError"], result_path="$.conflict")
         for task in (claim, validate, train, evaluate, register, promote):
             task.add_catch(failed, errors=["States.ALL"], result_path="$.error")
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from modelyard.contract.document import Contract, Field
 from modelyard.errors import AdmissionError, ModelError, RequestError
 from modelyard.predictor.arrays import from_numpy, to_numpy
 from modelyard.predictor.code import ModelCode
@@ -391,3 +392,15 @@ def test_a_package_that_cannot_be_imported_or_has_no_hooks_says_so(tmp_path, mon
         with pytest.raises(ModelError) as caught:
             ModelCode.load(package)
         assert caught.value.code == "code_not_loadable"
+
+
+def test_the_contract_holds_for_what_the_models_own_preprocess_makes():
+    column = Field(dtype="float32", shape=(None, 1), mode="reject", nulls=False, maximum=10.0)
+    model = Predictor.load(
+        onnx_models.echo(("x", "float32", [None, 1])),
+        code=ModelCode("doubling", preprocess=lambda rows: {"x": np.array(rows, np.float32).reshape(-1, 1) * 2}),
+        contract=Contract(rows=1, fields={"x": column}),
+    )
+    assert model.predict([5.0]) == [10.0]
+    with pytest.raises(RequestError, match="'x' of instance 1 is 12; the contract allows at most 10"):
+        model.predict([5.0, 6.0])

@@ -39,8 +39,8 @@ class Predictor:
         engine: What runs the model.
         signature: What it takes and gives.
         contract: What its values must be; ``None`` checks types and shapes only.
-        code: The model's own hooks, if it has some. What a ``preprocess`` takes is its own affair, so there the
-            contract is not enforced.
+        code: The model's own hooks, if it has some. What a ``preprocess`` takes is its own affair; the contract is
+            about what it makes of that.
         max_instances: Most instances of one call.
     """
 
@@ -60,9 +60,9 @@ class Predictor:
         self._preprocess = code is not None and code.preprocess is not None
         self._screen: Screen | None = None
         self.signature = signature
-        self.reader = Reader(signature, contract)
         self.max_instances = max_instances
         self._batch = next((tensor.shape[0] for tensor in signature.inputs if tensor.shape[0] is not None), None)
+        self.reader = Reader(signature, contract, check_rows=self.check_rows)
 
     @classmethod
     def load(
@@ -179,7 +179,6 @@ class Predictor:
             RequestError: Naming the field and row at fault.
             ModelError: When the model or its own code raises, or answers with NaN or Infinity.
         """
-        self.check_rows(len(instances))
         batch = self._preprocessed(instances) if self._preprocess else self.reader.batch(instances)
         return self.decoded(self.run(batch), batch.rows)
 
@@ -188,7 +187,7 @@ class Predictor:
         self.check_rows(rows)
         if self._code is None:  # pragma: no cover - where there is none, nothing comes here
             return self.reader.batch(instances)
-        return Batch(rows, self._code.arrays(self.signature.inputs, instances), [])
+        return self.reader.checked(rows, self._code.arrays(self.signature.inputs, instances))
 
     def prime(self) -> None:
         """Run the model once on zeros, for what only a first run allocates; whatever comes of it."""

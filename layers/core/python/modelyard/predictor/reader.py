@@ -13,6 +13,7 @@ than the slow path. What it refuses is read again, and the slow path decides and
 
 import struct
 import typing
+from collections.abc import Callable
 from itertools import starmap
 from operator import attrgetter
 from typing import Any
@@ -53,6 +54,7 @@ class Reader:
     Args:
         signature: What it takes.
         contract: What its values must be, or ``None``.
+        check_rows: Refuses a number of instances; asked before each of them is looked at on the slow path.
 
     Attributes:
         inputs: The signature's.
@@ -60,10 +62,17 @@ class Reader:
         nulls: Names of inputs in which ``null``, or what stands for it, may come.
     """
 
-    __slots__ = ("_columns", "_decoder", "_instance", "_keys", "_late", "checks", "inputs", "nulls")
+    __slots__ = ("_check_rows", "_columns", "_decoder", "_instance", "_keys", "_late", "checks", "inputs", "nulls")
 
-    def __init__(self, signature: Signature, contract: Contract | None = None) -> None:
+    def __init__(
+        self,
+        signature: Signature,
+        contract: Contract | None = None,
+        *,
+        check_rows: Callable[[int], object] | None = None,
+    ) -> None:
         self.inputs = signature.inputs
+        self._check_rows = check_rows
         self.checks = checks_of(signature.inputs, contract)
         self.nulls = frozenset(tensor.name for tensor in signature.inputs if tensor.nullable).union(
             check.tensor.name for check in self.checks if check and check.nulls
@@ -121,6 +130,8 @@ class Reader:
         Raises:
             RequestError: As `read` does.
         """
+        if self._check_rows is not None:
+            self._check_rows(len(instances))
         return self.checked(len(instances), encode(self.inputs, instances, nulls=self.nulls))
 
     def checked(self, rows: int, arrays: list[Array], *, clean: frozenset[int] = frozenset()) -> Batch:
