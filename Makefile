@@ -11,7 +11,7 @@ endif
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help up down clean test unit cloud lint types format setup lock docs build
+.PHONY: help up down clean test unit cloud lint types format setup lock docs build bench
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -51,6 +51,10 @@ docs: setup ## Write the tables of docs/spec.md and docs/environments.md from th
 
 build: setup ## Build the layers of every environment
 	@$(BIN)/modelyard build
+
+bench: setup ## Run the benchmarks of the endpoint, 20 minutes; ARGS=--quick for 3
+	@MODELYARD_ENV=local $(BIN)/modelyard build
+	@$(BIN)/python benchmarks/bench.py $(ARGS)
 
 setup: .venv/.ready .modelyard/ministack/.ready node_modules/.ready ## Install what is missing
 

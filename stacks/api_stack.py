@@ -11,7 +11,7 @@ from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from modelyard import stack_names
-from modelyard.control.routes import MODEL_ROUTES, ROUTES, SERVER_ROUTES
+from modelyard.control.routes import APP_ROUTES, CALLS, MODEL_ROUTES, ROUTES, SERVER_ROUTES
 from modelyard.errors import SpecError
 from modelyard.packaging import layers_of
 from modelyard.spec import Model
@@ -35,8 +35,8 @@ def _control_routes(index: int) -> tuple[tuple[str, str], ...]:
 
 
 def _in_policy(path: str) -> str:
-    """A path as IAM matches it: ``*`` for what it leaves open, which there also stands for what has a slash in it."""
-    return re.sub(r"{\w+\+?}", "*", path)
+    """A path as a policy names it: ``*`` for what it leaves open."""
+    return re.sub(r"{\w+}", "*", path)
 
 
 class ApiStack(ModelyardStack):
@@ -70,7 +70,7 @@ class ApiStack(ModelyardStack):
             "Invoke",
             "Call every Modelyard model, and see what it takes",
             self.apis,
-            [*((method, _in_policy(path)) for method, path in MODEL_ROUTES), *SERVER_ROUTES],
+            list(CALLS),
         )
         self.control_policy = self._policy(
             "UseControlPlane",
@@ -89,8 +89,12 @@ class ApiStack(ModelyardStack):
     def url(self, api: apigateway.HttpApi) -> str:
         """Base URL of an API, without a slash at the end."""
         if self.settings.is_local:
-            return f"http://127.0.0.1:{self.settings.port}/_aws/execute-api/{api.api_id}/{self._stage_name}"
+            return f"http://127.0.0.1:{self.settings.port}{self.base_path(api)}"
         return api.api_endpoint
+
+    def base_path(self, api: apigateway.HttpApi) -> str:
+        """What callers have in front of a route's path and its function does not see."""
+        return f"/_aws/execute-api/{api.api_id}/{self._stage_name}" if self.settings.is_local else ""
 
     @property
     def _stage_name(self) -> str:
@@ -99,8 +103,9 @@ class ApiStack(ModelyardStack):
 
     def _check_capacity(self, models: list[Model]) -> None:
         for index in {model.spec.endpoint.api for model in models}:
-            taken = sum(ROUTES_PER_MODEL for model in models if model.spec.endpoint.api == index)
-            taken += len(_control_routes(index))
+            carried = [model for model in models if model.spec.endpoint.api == index]
+            taken = len(_control_routes(index)) + ROUTES_PER_MODEL * len(carried)
+            taken += len(APP_ROUTES) * sum(model.spec.model.app is not None for model in carried)
             if taken > ROUTES_PER_API:
                 raise SpecError(
                     f"API {index} would carry {taken} routes; an HTTP API holds {ROUTES_PER_API}",

@@ -10,8 +10,8 @@ from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from modelyard import stack_names
-from modelyard.control.routes import MODEL_ROUTES, route_of
-from modelyard.packaging import layers_of
+from modelyard.control.routes import APP_ROUTES, MODEL_ROUTES, route_of
+from modelyard.packaging import endpoint_of, layers_of
 from modelyard.spec import Model
 from stacks.api_stack import ApiStack
 from stacks.base import Deployment, ModelyardStack
@@ -25,6 +25,9 @@ METRICS_NAMESPACE = "Modelyard"
 ROUTE_NAMES = ("PredictRoute", "OpenApiRoute", "TensorsRoute", "TensorsBelowRoute", "InferRoute")
 """Of `MODEL_ROUTES`; a route that gets another name is replaced, and does not answer meanwhile."""
 
+APP_ROUTE_NAMES = ("AppRoute", "AppBelowRoute")
+"""The same of `APP_ROUTES`."""
+
 
 class LambdaEndpoint(Construct):
     """A model on Lambda.
@@ -34,14 +37,17 @@ class LambdaEndpoint(Construct):
         alias: ``live``: code releases move it; model releases happen inside the function.
     """
 
-    def __init__(self, scope: Construct, construct_id: str, *, model: Model, registry: RegistryStack) -> None:
+    def __init__(
+        self, scope: Construct, construct_id: str, *, model: Model, registry: RegistryStack, base_path: str
+    ) -> None:
         super().__init__(scope, construct_id)
         endpoint, code, capture = model.spec.endpoint, model.spec.model.code, model.spec.monitoring.capture
+        app = model.spec.model.app
         self.entry = EntryPoint(
             self,
             "Predict",
-            file="predict",
-            layers=layers_of("predict", model),
+            file=endpoint_of(model),
+            layers=layers_of(endpoint_of(model), model),
             description=f"Modelyard endpoint of {model.name}",
             memory_mb=endpoint.memory_mb,
             timeout_s=endpoint.timeout_s,
@@ -54,6 +60,8 @@ class LambdaEndpoint(Construct):
                 "MODELYARD_REFRESH_S": str(endpoint.refresh_s),
                 "MODELYARD_ENGINE": model.spec.engine,
                 **({} if code is None else {"MODELYARD_CODE": code}),
+                **({} if app is None else {"MODELYARD_APP": app}),
+                **({"MODELYARD_BASE_PATH": base_path} if app is not None and base_path else {}),
                 **({} if capture == 0 else {"MODELYARD_CAPTURE": str(capture)}),
             },
         )
@@ -80,10 +88,14 @@ class EndpointStack(ModelyardStack):
             deployment=deployment,
             description=f"Modelyard: endpoint of {model.name}",
         )
-        self.endpoint = LambdaEndpoint(self, "Endpoint", model=model, registry=registry)
         http_api = api.apis[model.spec.endpoint.api]
+        base_path = api.base_path(http_api)
+        self.endpoint = LambdaEndpoint(self, "Endpoint", model=model, registry=registry, base_path=base_path)
         integration = integrations.HttpLambdaIntegration("Predict", self.endpoint.alias)
-        for name, (method, path) in zip(ROUTE_NAMES, MODEL_ROUTES, strict=True):
+        routes = list(zip(ROUTE_NAMES, MODEL_ROUTES, strict=True))
+        if model.spec.model.app is not None:
+            routes += zip(APP_ROUTE_NAMES, APP_ROUTES, strict=True)
+        for name, (method, path) in routes:
             apigateway.HttpRoute(
                 self,
                 name,

@@ -11,10 +11,7 @@ random data (`tests/fakes/realistic_models.py`). Each is compiled once by `model
     python benchmarks/endpoint/compiled.py [--quick] [--json]
 """
 
-import argparse
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -27,7 +24,9 @@ from typing import Any
 PROJECT = Path(__file__).parents[2]
 sys.path.insert(0, str(PROJECT))
 
-from modelyard.compiling.compiler import CompilationRefused, compile_model  # noqa: E402 - the path comes first
+from benchmarks.measuring.script import Result, run  # noqa: E402 - the project's folder has to be on the path first
+from benchmarks.measuring.table import table  # noqa: E402
+from modelyard.compiling.compiler import CompilationRefused, compile_model  # noqa: E402
 from modelyard.compiling.loading import WEIGHTS, WEIGHTS_FOLDER  # noqa: E402
 from tests.fakes import realistic_models  # noqa: E402
 from tests.fakes.hostile_models import harmless  # noqa: E402
@@ -67,25 +66,20 @@ print(json.dumps({"create_ms": took * 1000, "memory_mb": (resident() - before) /
 """
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Compiled models against raw ones.")
-    parser.add_argument("--quick", action="store_true", help="few rounds of the smaller models: does it run")
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON, by name")
-    options = parser.parse_args()
-    rounds = QUICK_ROUNDS if options.quick else ROUNDS
-    result: dict[str, Any] = {"python": platform.python_version(), "processors": os.cpu_count(), "rounds": rounds}
+def measure(quick: bool) -> Result:
+    rounds = QUICK_ROUNDS if quick else ROUNDS
     figures: dict[str, float] = {}
-    for name, make in (QUICK if options.quick else MODELS).items():
+    parts = []
+    for name, make in (QUICK if quick else MODELS).items():
         with tempfile.TemporaryDirectory() as folder:
             found = _measured(make(), Path(folder), rounds)
-        result[name] = found
-        for form in [key for key in found if key.startswith("compiled")]:
-            for figure in ("create", "memory", "run_1", "run_10", "bytes"):
-                figures[f"{name}.{form}.{figure}_over_raw"] = found[form][f"{figure}_over_raw"]
-        if not options.json:
-            print(_table(name, found), flush=True)
-    if options.json:
-        print(json.dumps({**result, "figures": figures}, indent=2))
+        for form, row in found.items():
+            if isinstance(row, dict):
+                figures |= {f"{name}.{form}.{figure}": value for figure, value in row.items()}
+        parts.append(_table(name, found))
+        print(f"{name} is done", file=sys.stderr)
+    parts.append(f"Creation and memory: medians of {rounds} rounds. Runs: least of {RUN_ROUNDS} rounds.")
+    return Result("\n\n".join(parts), figures)
 
 
 def _digits(trees: int) -> bytes:
@@ -213,22 +207,20 @@ def _ran(places: dict[str, tuple[str, str]]) -> dict[str, dict[str, float]]:
     return found
 
 
+COLUMNS = {"bytes": "MB", "create": "create ms", "memory": "memory MB", "run_1": "1 row, µs", "run_10": "10 rows, µs"}
+
+
 def _table(name: str, found: dict[str, Any]) -> str:
-    lines = [f"{name}: compiled in {found['compile_seconds']} s ({', '.join(found['steps'])})"]
+    rows = []
     for form, row in found.items():
         if not isinstance(row, dict):
             continue
-        lines.append(
-            f"  {form:22} {row['bytes'] / 1e6:7.2f} MB   create {row['create_ms']:7.1f} ms   "
-            f"memory {row['memory_mb']:6.1f} MB   1 row {row['run_1_us']:9.1f} us   10 rows {row['run_10_us']:9.1f} us"
-        )
-        if form != "raw":
-            ratios = (row[f"{figure}_over_raw"] for figure in ("bytes", "create", "memory", "run_1", "run_10"))
-            lines.append(
-                "  {:22} {:7.2f} x    {:14.2f} x    {:13.2f} x    {:13.2f} x    {:15.2f} x".format("", *ratios)
-            )
-    return "\n".join(lines)
+        values = [row["bytes"] / 1e6, row["create_ms"], row["memory_mb"], row["run_1_us"], row["run_10_us"]]
+        ratios = [f" ({row[f'{figure}_over_raw']:.2f} x)" if form != "raw" else "" for figure in COLUMNS]
+        rows.append([form, *(f"{value:,.1f}{ratio}" for value, ratio in zip(values, ratios, strict=True))])
+    note = f"Compiled in {found['compile_seconds']} s: {', '.join(found['steps'])}."
+    return f"{table([name, *COLUMNS.values()], rows)}\n\n{note}"
 
 
 if __name__ == "__main__":
-    main()
+    run("Compiled models against the files that were uploaded.", measure)

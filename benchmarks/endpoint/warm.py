@@ -72,10 +72,9 @@ if kind == "engine":
     from scoring import session_of
     session = session_of(os.environ["MODEL_FILE"])
     names = [node.name for node in session.get_outputs()]
-    events = {
-        rows: {name: numpy.frombuffer(content, numpy.float32).reshape(shape) for name, (content, shape) in arrays.items()}
-        for rows, arrays in events.items()
-    }
+    def array(content, shape):
+        return numpy.frombuffer(content, numpy.float32).reshape(shape)
+    events = {rows: {name: array(*one) for name, one in arrays.items()} for rows, arrays in events.items()}
     call = lambda arrays: session.run(names, arrays)
 else:
     handler = __import__(kind).handler
@@ -108,7 +107,9 @@ class Worker:
         environment: Its other variables.
     """
 
-    def __init__(self, python: Path, kind: str, path: list[Path], events: list[Path], environment: dict[str, str]) -> None:
+    def __init__(
+        self, python: Path, kind: str, path: list[Path], events: list[Path], environment: dict[str, str]
+    ) -> None:
         variables = {**environment, "PYTHONPATH": os.pathsep.join(map(str, path))}
         command = [str(python), "-c", WORKER, kind, *map(str, events)]
         self._process = subprocess.Popen(
@@ -208,10 +209,21 @@ def _result(measured: dict[tuple[str, int], dict[str, list[tuple[float, float]]]
             median = statistics.median(one for one, _ in times)
             least = min(one for _, one in times)
             over = statistics.median(one - engine for (one, _), (engine, _) in zip(times, found["engine"], strict=True))
-            ratio = statistics.median(one / engine for (one, _), (engine, _) in zip(times, found["engine"], strict=True))
+            ratio = statistics.median(
+                one / engine for (one, _), (engine, _) in zip(times, found["engine"], strict=True)
+            )
             name = f"{form}.{rows}.{kind}"
-            figures |= {f"{name}.us": median, f"{name}.least_us": least, f"{name}.over_us": over, f"{name}.ratio": ratio}
-            numbers = [f"{median:,.1f}", f"{least:,.1f}", *((f"{over:,.1f}", f"{ratio:.2f}") if kind != "engine" else ("", ""))]
+            figures |= {
+                f"{name}.us": median,
+                f"{name}.least_us": least,
+                f"{name}.over_us": over,
+                f"{name}.ratio": ratio,
+            }
+            numbers = [
+                f"{median:,.1f}",
+                f"{least:,.1f}",
+                *((f"{over:,.1f}", f"{ratio:.2f}") if kind != "engine" else ("", "")),
+            ]
             lines.append([TITLES[kind], *numbers])
             if kind in ("lean", "standard"):
                 claims.append(

@@ -83,7 +83,9 @@ class _Connection(asyncio.Protocol):
             size = int(headers.get("content-length", 0))
             if headers.pop("expect", None):  # boto3 asks before it sends a body
                 self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-                self._read[:end] = b"\r\n".join(x.encode("latin-1") for x in lines if not x.lower().startswith("expect"))
+                self._read[:end] = b"\r\n".join(
+                    x.encode("latin-1") for x in lines if not x.lower().startswith("expect")
+                )
                 continue
             if len(self._read) < end + 4 + size:
                 return
@@ -100,7 +102,9 @@ class _Connection(asyncio.Protocol):
             return
         if method == "PUT":
             etag = f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"'
-            head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nETag: {etag}\r\nLast-Modified: {LAST_MODIFIED}\r\n"
+            head = (
+                f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nETag: {etag}\r\nLast-Modified: {LAST_MODIFIED}\r\n"
+            )
             self._objects[path] = (etag, f"{head}\r\n".encode(), body)
             self._send("200 OK", b"", f"ETag: {etag}\r\n")
         elif (found := self._objects.get(path)) is None:

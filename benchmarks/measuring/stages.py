@@ -30,7 +30,8 @@ def _stamped_import(name, globals=None, locals=None, fromlist=(), level=0):
     finally:
         ended = _clock()
         if ended - began > 2e-5:
-            _marks.append(("import", _thread.get_ident() == _main, f"{name}.{fromlist[0]}" if fromlist else name, began, ended))
+            whole = f"{name}.{fromlist[0]}" if fromlist else name
+            _marks.append(("import", _thread.get_ident() == _main, whole, began, ended))
 def _stamped_thread(function, arguments, *more):
     def stamped(*given):
         began = _clock()
@@ -62,7 +63,8 @@ def measure(
 ) -> list[Span]:
     """The spans of the start with the median time."""
     program = FUNCTION.replace(
-        'print("\\nanswered"', '_answered = _clock()\nprint("\\nmarks", (_interpreter, _imported, _answered, _marks))\nprint("answered"'
+        'print("\\nanswered"',
+        '_answered = _clock()\nprint("\\nmarks", (_interpreter, _imported, _answered, _marks))\nprint("answered"',
     ).replace("response = handler", "_imported = _clock()\nresponse = handler")
     stamped = Contestant(
         contestant.name, ["-c", _STAMPED + program, *contestant.arguments[2:]], contestant.path, contestant.answers
@@ -162,7 +164,8 @@ def _merged(pieces: list[tuple[float, float]]) -> list[tuple[float, float]]:
 def report(spans: list[Span]) -> str:
     """The stages as a table."""
     rows = [
-        [span.name, span.at, f"{span.pieces[0][0]:.1f}", f"{span.pieces[-1][1]:.1f}", f"{span.ms:.1f}"] for span in spans
+        [span.name, span.at, f"{span.pieces[0][0]:.1f}", f"{span.pieces[-1][1]:.1f}", f"{span.ms:.1f}"]
+        for span in spans
     ]
     return table(["a lean start", "thread", "from ms", "to ms", "ms"], rows)
 

@@ -4,7 +4,6 @@ Gradient boosting of 100 trees on scikit-learn's breast cancer data: 569 rows of
 contract is inferred from these rows, as a registration does.
 """
 
-import copy
 import functools
 import json
 from dataclasses import dataclass
@@ -20,7 +19,6 @@ from modelyard.version import TensorSpec
 from tests.fakes.objects import pointer_to
 
 MODEL = "tumours"
-PATH = f"/models/{MODEL}/predict"
 MODEL_KEY = f"models/{MODEL}.onnx"
 """Where the rivals find the same file; they have no registry."""
 
@@ -52,11 +50,7 @@ class Workload:
         """An API Gateway HTTP API event, payload format 2.0."""
         rows = self.rows[:batch].astype(float).round(6).tolist()
         instances = [dict(zip(self.names, row, strict=True)) for row in rows] if self.names else rows
-        event: dict[str, Any] = copy.deepcopy(json.loads((_EVENTS / "http_api_v2_predict.json").read_text()))
-        event["body"] = json.dumps({"instances": instances})
-        event["rawPath"] = event["requestContext"]["http"]["path"] = PATH
-        event["routeKey"] = event["requestContext"]["routeKey"] = f"POST {PATH}"
-        return event
+        return predict_event(MODEL, instances)
 
     def serve(self, bucket: Bucket) -> dict[str, str]:
         """Put the version live, and the variables that a function beside the bucket gets."""
@@ -81,6 +75,16 @@ class Workload:
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1769",
             "PYTHONDONTWRITEBYTECODE": "1",
         }
+
+
+def predict_event(model: str, instances: list[Any]) -> dict[str, Any]:
+    """An API Gateway HTTP API event, payload format 2.0, that asks a model for predictions."""
+    event: dict[str, Any] = json.loads((_EVENTS / "http_api_v2_predict.json").read_text())
+    path = f"/models/{model}/predict"
+    event["body"] = json.dumps({"instances": instances})
+    event["rawPath"] = event["requestContext"]["http"]["path"] = path
+    event["routeKey"] = event["requestContext"]["routeKey"] = f"POST {path}"
+    return event
 
 
 def as_rest_api_event(event: dict[str, Any]) -> dict[str, Any]:

@@ -207,16 +207,17 @@ def started() -> Iterator[Ours]:
 
 def _register(registry: Registry, model: str, artifact: bytes, number: int) -> Registered:
     """Register as the retraining workflow does: a contract, metrics, and the training file that it was."""
-    columns = {
-        f"column_{place}": {"kind": "number", "null_rate": 0.01, "low": -3.5, "high": 3.5} for place in range(12)
-    }
+    field = {
+        "dtype": "float32", "shape": [None, 12], "mode": "reject", "minimum": [-10.5] * 12, "maximum": [40.0] * 12,
+        "seen": [[0.25] * 12, [29.25] * 12], "nulls": False, "null_rate": 0.0,
+    }  # fmt: skip
     training = TrainingObject("data", f"{model}/2026.csv", f"version-{number:08}", "ab" * 32, 100_000)
     return registry.register(
         model,
         artifact,
         task="multiclass",
         signature=SIGNATURE,
-        contract={"columns": columns},
+        contract={"format": 1, "rows": 1461, "fields": {"features": field}},
         metrics={"accuracy": 0.875, "log_loss": 0.3125},
         lineage=Lineage(source="trained", objects=(training,), code_digest="cd" * 32, lock_digest="ef" * 32),
         note="trained on the file of the day",

@@ -1,4 +1,4 @@
-"""An endpoint of one model without Lambda and S3, asked as API Gateway asks it: the event of a call, the response back."""
+"""An endpoint of one model without Lambda and S3, asked as API Gateway asks: the event of a call, the response back."""
 
 import base64
 import copy

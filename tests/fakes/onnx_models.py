@@ -58,6 +58,24 @@ def row_sum(plus: float = 0.0) -> bytes:
     ).SerializeToString()
 
 
+def highest(dtype: str, *, width: int | None = None) -> bytes:
+    """x [n, width] of a dtype to y float32 [n, 1]: the highest value of each row."""
+    nodes = [
+        helper.make_node("Cast", ["x"], ["f"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMax", ["f"], ["y"], axes=[1], keepdims=1),
+    ]
+    return _model(nodes, [_value("x", dtype, [None, width])], [_value("y", "float32", [None, 1])]).SerializeToString()
+
+
+def is_empty() -> bytes:
+    """text string [n, 1] to empty bool [n, 1]: whether a text is empty."""
+    nodes = [helper.make_node("Equal", ["text", "nothing"], ["empty"])]
+    nothing = helper.make_tensor("nothing", TensorProto.STRING, [1], [b""])
+    values = [_value("text", "string", [None, 1])], [_value("empty", "bool", [None, 1])]
+    model = helper.make_graph(nodes, "g", *values, [nothing])
+    return helper.make_model(model, opset_imports=[helper.make_opsetid("", 19)], ir_version=9).SerializeToString()
+
+
 def classifier(classes: object = ("rain", "sun", "snow"), *, width: int | None = 3) -> bytes:
     """logits float32 [n, 3] to label int64 [n] and probabilities [n, width], classes in the metadata."""
     nodes = [
@@ -69,6 +87,26 @@ def classifier(classes: object = ("rain", "sun", "snow"), *, width: int | None =
     entry = model.metadata_props.add()
     entry.key, entry.value = CLASSES_KEY, classes if isinstance(classes, str) else json.dumps(classes)
     return model.SerializeToString()
+
+
+def zipmap() -> bytes:
+    """x float32 [n, 3] to a sequence of maps, as scikit-learn's converters write it by default."""
+    graph = helper.make_graph(
+        [
+            helper.make_node("Softmax", ["x"], ["p"], axis=1),
+            helper.make_node("ZipMap", ["p"], ["probabilities"], domain="ai.onnx.ml", classlabels_strings=list("abc")),
+        ],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 3])],
+        [helper.make_value_info(
+            "probabilities",
+            helper.make_sequence_type_proto(
+                helper.make_map_type_proto(TensorProto.STRING, helper.make_tensor_type_proto(TensorProto.FLOAT, []))
+            ),
+        )],
+    )  # fmt: skip
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=9).SerializeToString()
 
 
 def logarithm() -> bytes:

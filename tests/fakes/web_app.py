@@ -64,7 +64,10 @@ def twice(row: Row, model: Model, again: Model) -> dict[str, Any]:
     first = model.predict([[row.left, row.right]])
     BETWEEN.wait()
     BETWEEN.wait()
-    return {"predictions": [*first, *again.predict([[row.left, row.right]])], "versions": [model.version, again.version]}
+    return {
+        "predictions": [*first, *again.predict([[row.left, row.right]])],
+        "versions": [model.version, again.version],
+    }
 
 
 @app.get("/")
@@ -181,6 +184,12 @@ async def raises(what: str, model: Model) -> None:
     if what == "wrong":
         model.predict([["no number", 1]])
     raise RuntimeError("secret")
+
+
+@app.get("/refuses")
+async def refuses(model: Model) -> None:
+    model.predict([[1, 2]])
+    raise HTTPException(409, "after a prediction")
 
 
 @app.get("/interrupts")

@@ -5,6 +5,7 @@ import copy
 import gc
 import importlib
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -52,6 +53,7 @@ class Function:
         self.module = module
         self._capfd = capfd
         self.lines: list[dict[str, Any]] = []
+        self._begun = ""
 
     def ask(self, event: object, context: object = CONTEXT) -> tuple[int, Any]:
         """Status and body, as JSON where it is JSON."""
@@ -65,7 +67,8 @@ class Function:
         return response
 
     def read(self) -> list[dict[str, Any]]:
-        self.lines += [json.loads(line) for line in self._capfd.readouterr().out.splitlines()]
+        *whole, self._begun = (self._begun + self._capfd.readouterr().out).split("\n")  # another thread may be writing
+        self.lines += map(json.loads, whole)
         return self.lines
 
     @property
@@ -185,11 +188,14 @@ def test_the_links_that_the_app_makes_work_behind_stage_and_prefix(bucket, start
     event = asking("GET", "/")
     event["requestContext"]["http"]["path"] = event["rawPath"] = stage + PREFIX + "/"
     event["headers"] |= {"host": "api.example.com", "x-forwarded-proto": "https", "x-forwarded-port": "443"}
+    if base:  # the local AWS has no TLS and says nothing
+        del event["headers"]["x-forwarded-proto"], event["headers"]["x-forwarded-port"]
+    scheme = "http" if base else "https"
     mounted = f"{base}{stage}{PREFIX}"
     assert function.ask(event)[1] == {
-        "url": f"https://api.example.com{mounted}/",
+        "url": f"{scheme}://api.example.com{mounted}/",
         "root_path": mounted,
-        "link": f"https://api.example.com{mounted}/who",
+        "link": f"{scheme}://api.example.com{mounted}/who",
     }
     event["requestContext"]["http"]["path"] = stage + PREFIX + "/docs"
     assert f"'{mounted}/openapi.json'" in function.ask(event)[1]
@@ -197,7 +203,10 @@ def test_the_links_that_the_app_makes_work_behind_stage_and_prefix(bucket, start
     assert function.ask(event)[1]["servers"] == [{"url": mounted}]
     event["requestContext"]["http"]["path"] = stage + PREFIX + "/who/"
     redirect = function.raw(event)
-    assert (redirect["statusCode"], redirect["headers"]["location"]) == (307, f"https://api.example.com{mounted}/who")
+    assert (redirect["statusCode"], redirect["headers"]["location"]) == (
+        307,
+        f"{scheme}://api.example.com{mounted}/who",
+    )
 
 
 def test_the_prefix_alone_is_the_apps_root(sums):
@@ -229,10 +238,31 @@ def test_pages_streams_and_bytes_are_answered_whole(sums, path, body, binary):
     assert response["body"] == ("////" if asked else body)
 
 
+def test_an_event_without_headers_is_a_request(sums):
+    assert sums.ask(asking("GET", "/who", headers=None))[0] == 200
+
+
 def test_cookies_and_headers_of_the_answer_are_kept(sums):
     response = sums.raw(asking("GET", "/cookies"))
     assert [cookie.partition(";")[0] for cookie in response["cookies"]] == ["one=1", "two=2"]
     assert response["headers"]["x-place"] == "Zürich"
+
+
+def test_the_example_of_the_documentation_works(bucket, start, tmp_path, monkeypatch):
+    page = (PROJECT / "docs" / "own_app.md").read_text()
+    (example,) = re.findall(r"^```python\n(.*?)^```", page, flags=re.DOTALL | re.MULTILINE)
+    (tmp_path / "documented.py").write_text(example)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.syspath_prepend(PROJECT / "models" / "digits" / "python")
+    digits = PROJECT / "models" / "digits"
+    promote(bucket, "digits", (digits / "digits.onnx").read_bytes(), version=1, revision=1)
+    function = start("documented:app", MODELYARD_MODEL="digits", MODELYARD_CODE="digits_model")
+    (picture, *_) = json.loads((digits / "example.json").read_text())["instances"]
+    event = json.loads(json.dumps(asking("POST", "/read", picture)).replace("/models/sums/", "/models/digits/"))
+    caller = event["requestContext"]["authorizer"]["iam"]["userArn"]
+    assert function.ask(event) == (200, {"digit": 2, "version": 1, "asked_by": caller})
+    (line,) = function.audits
+    assert (line["model"], line["instances"]) == ("digits", 1)
 
 
 # -- one version per request, kept fresh ------------------------------------------------------------------------------
@@ -314,6 +344,12 @@ def test_an_apps_own_handler_for_every_error_makes_the_answer(bucket, start):
     assert function.ask(asking("GET", "/"))[1] == {"sorry": "KeyError"}
     assert "app_failed" in function.events()
     assert [line["status"] for line in function.audits] == [500]
+
+
+def test_in_debug_mode_a_handler_is_not_asked_and_no_traceback_answered(bucket, start):
+    promote(bucket, "sums", onnx_models.row_sum(), version=1, revision=1)
+    status, problem = start("tests.fakes.web_app_that_handles:debugged").ask(asking("GET", "/"))
+    assert (status, problem["code"]) == (500, "app_failed")
 
 
 def test_a_body_that_the_app_refuses_is_fastapis_answer(sums):
@@ -440,6 +476,7 @@ def test_what_the_app_predicts_is_captured(bucket, start):
     function.ask(asking("POST", "/instances", {"instances": [[1, 2], [3, 4]]}))
     function.ask(asking("GET", "/who"))
     function.ask(asking("GET", "/raises/wrong"))
+    assert function.ask(asking("GET", "/refuses"))[0] == 409
     function.flush()
     lines = [json.loads(line) for key in bucket.objects if "captures/" in key for line in bucket.objects[key].split()]
     assert [(line["instances"], line["predictions"]) for line in lines] == [
@@ -457,10 +494,10 @@ def test_what_the_app_predicts_is_captured(bucket, start):
     [
         ("tests.fakes.absent:app", "tests.fakes.absent cannot be imported: ModuleNotFoundError"),
         ("tests.fakes.web_app:application", "tests.fakes.web_app has no 'application'; its apps are 'app'"),
-        ("tests.fakes.web_app:NOTES", "which is a list and no ASGI app"),
+        ("tests.fakes.web_app:NOTES", "which is of type list and no ASGI app"),
         ("tests.fakes.web_app:FastAPI", "which is the class FastAPI and no ASGI app"),
-        ("tests.fakes.web_app:opened", "which is a function and no ASGI app"),
-        ("tests.fakes.web_app:sum_of", "which is a function and no ASGI app"),
+        ("tests.fakes.web_app:opened", "which is of type function and no ASGI app"),
+        ("tests.fakes.web_app:sum_of", "which is of type function and no ASGI app"),
         ("tests.fakes.web_app_that_fails:app", "the startup of the model's app failed: ConnectionError: no database"),
     ],
 )
@@ -483,13 +520,16 @@ def test_an_app_without_lifespan_starts(bucket, start):
     assert (status, problem["code"]) == (500, "app_failed")
 
 
-def test_the_lean_engine_serves_an_app_that_needs_no_numpy(bucket):
+def test_a_new_process_with_the_lean_engine_serves_an_app_that_needs_no_numpy(bucket):
     promote(bucket, "sums", onnx_models.row_sum(), version=1, revision=1)
+    asked = [asking("POST", "/sum", ROW), asking("GET", "/openapi.json")]
     script = f"""
 import json, sys
 import functions.app
-answer = functions.app.handler(json.loads({json.dumps(json.dumps(asking("POST", "/sum", ROW)))}), None)
-print(answer["body"])
+for event in json.loads({json.dumps(json.dumps(asked))}):
+    print(functions.app.handler(event, None)["body"])
+from pydantic import BaseModel
+print(BaseModel.model_config)
 print(sorted({{"numpy", "boto3", "botocore", "onnxruntime"}} & {{*sys.modules}}))
 """
     environment = {
@@ -503,5 +543,7 @@ print(sorted({{"numpy", "boto3", "botocore", "onnxruntime"}} & {{*sys.modules}})
         [sys.executable, "-c", script], env=environment, cwd=PROJECT, capture_output=True, text=True, timeout=60
     )
     assert ended.returncode == 0, ended.stderr
-    body, imported = [line for line in ended.stdout.splitlines() if '"kind"' not in line]
+    body, document, setting, imported = [line for line in ended.stdout.splitlines() if '"kind"' not in line]
     assert (json.loads(body)["sum"], imported) == (3.0, "[]")
+    assert "/sum" in json.loads(document)["paths"]
+    assert setting == "{}", "the app's own models are built when it is imported, so that their mistakes show then"

@@ -8,7 +8,7 @@ import pytest
 
 from modelyard.environments import choose_environment, load_environments
 from modelyard.spec import load_model
-from tests.stacks.conftest import PROJECT
+from tests.stacks.conftest import PROJECT, Synthesized
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,9 @@ def synth(unbuilt_layers: None, tmp_path_factory: pytest.TempPathFactory) -> Any
     from stacks.endpoint_stack import EndpointStack
     from stacks.registry_stack import RegistryStack
 
-    def made(environment: str, *, capture: float = 0.0, snap_start: bool = False) -> tuple[dict[str, Any], list[str]]:
+    def made(
+        environment: str, *, capture: float = 0.0, snap_start: bool = False, app_name: str | None = None
+    ) -> tuple[dict[str, Any], list[str]]:
         folder = tmp_path_factory.mktemp("endpoint")
         context = json.loads((PROJECT / "cdk.json").read_text())["context"]
         app = App(outdir=str(folder), context={**context, "env": environment}, analytics_reporting=False)
@@ -32,6 +34,7 @@ def synth(unbuilt_layers: None, tmp_path_factory: pytest.TempPathFactory) -> Any
         model = load_model(PROJECT / "models" / "digits")
         spec = model.spec.model_copy(
             update={
+                "model": model.spec.model.model_copy(update={"app": app_name}),
                 "endpoint": model.spec.endpoint.model_copy(update={"snap_start": snap_start}),
                 "monitoring": model.spec.monitoring.model_copy(update={"capture": capture}),
             }
@@ -57,6 +60,43 @@ def _statements(path: Path) -> list[str]:
 def _function(resources: dict[str, Any]) -> dict[str, Any]:
     (found,) = [item["Properties"] for item in resources.values() if item["Type"] == "AWS::Lambda::Function"]
     return found
+
+
+def test_an_app_is_another_function_with_routes_of_its_own_for_iam(synth: Any) -> None:
+    resources, _ = synth("dev", app_name="digits_model.web:app")
+    function = _function(resources)
+    assert function["Handler"] == "app.handler"
+    assert function["Environment"]["Variables"]["MODELYARD_APP"] == "digits_model.web:app"
+    assert "MODELYARD_BASE_PATH" not in function["Environment"]["Variables"]
+    assert len(function["Layers"]) == 4
+    routes = [item["Properties"] for item in resources.values() if item["Type"] == "AWS::ApiGatewayV2::Route"]
+    assert {"ANY /models/digits/app", "ANY /models/digits/app/{proxy+}", "POST /models/digits/predict"} <= {
+        route["RouteKey"] for route in routes
+    }
+    assert {route["AuthorizationType"] for route in routes} == {"AWS_IAM"}
+    assert len({json.dumps(route["Target"]) for route in routes}) == 1
+
+
+def test_without_an_app_there_is_no_route_for_one(synth: Any) -> None:
+    resources, _ = synth("dev")
+    assert _function(resources)["Handler"] == "predict.handler"
+    assert "MODELYARD_APP" not in _function(resources)["Environment"]["Variables"]
+    assert "/app" not in json.dumps(resources)
+
+
+def test_the_local_app_is_told_what_its_callers_have_in_front_of_its_routes(synth: Any) -> None:
+    resources, _ = synth("local", app_name="digits_model.web:app")
+    path = json.dumps(_function(resources)["Environment"]["Variables"]["MODELYARD_BASE_PATH"])
+    assert '"/_aws/execute-api/"' in path
+    assert '"/live"' in path
+
+
+def test_who_may_call_models_may_call_their_apps(synthesized: Synthesized) -> None:
+    policies = [item["Properties"] for _, _, item in synthesized.resources("AWS::IAM::ManagedPolicy")]
+    (invoke,) = [policy for policy in policies if "predict" in json.dumps(policy)]
+    allowed = json.dumps(invoke)
+    assert "/*/*/models/*/app" in allowed
+    assert "/*/*/models/*/app/*" in allowed
 
 
 def test_capture_may_write_below_the_models_own_prefix_and_nowhere_else(synth: Any) -> None:

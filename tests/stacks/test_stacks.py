@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from modelyard.control.routes import ROUTES
+from modelyard.control.routes import MODEL_ROUTES, ROUTES
 from tests.stacks.conftest import Synthesized
 
 
@@ -13,9 +13,10 @@ def test_every_route_asks_for_iam_authorization(synthesized: Synthesized) -> Non
     routes = [route["Properties"] for _, _, route in synthesized.resources("AWS::ApiGatewayV2::Route")]
     assert {route["AuthorizationType"] for route in routes} == {"AWS_IAM"}
     keys = {route["RouteKey"] for route in routes}
-    assert keys == {f"{method} {path}" for method, path in ROUTES} | {
-        "POST /models/digits/predict",
-        "POST /models/seattle_weather/predict",
+    assert keys == {f"{method} {path}" for method, path in (*ROUTES, *MODEL_ROUTES)} | {
+        f"{method} {path.replace('{name}', model)}"
+        for method, path in MODEL_ROUTES
+        for model in ("digits", "seattle_weather")
     }
 
 

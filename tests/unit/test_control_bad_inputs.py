@@ -76,7 +76,6 @@ def test_a_name_that_is_none_is_refused_by_every_route(stand: ControlStand, meth
         f"/models/{MODEL}/",
         f"/models/{MODEL}/../../etc/passwd",
         "/models/a%2fb/versions/1/2",
-        f"/models/{MODEL}/predict",
         "/redoc",
         "/docs/",
         "/favicon.ico",

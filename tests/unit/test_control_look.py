@@ -52,10 +52,13 @@ def test_models_are_listed_page_by_page(stand: ControlStand) -> None:
 
 def test_a_model_shows_what_is_live_of_it(stand: ControlStand) -> None:
     stand.with_versions(2)
-    assert stand.get(f"/models/{MODEL}").body["deployment"] is None
+    before = stand.get(f"/models/{MODEL}").body
+    assert (before["deployment"], before["live"]) == (None, None)
     stand.promote(1)
     shown = stand.get(f"/models/{MODEL}").body
     assert (shown["versions"], shown["deployment"]["champion"]) == (2, 1)
+    assert shown["live"] == stand.get(f"/models/{MODEL}/versions/1").body
+    assert {"number", "signature", "contract"} <= set(shown["live"])
 
 
 def test_versions_are_listed_newest_first(stand: ControlStand) -> None:

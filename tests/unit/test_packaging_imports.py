@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
+import modelyard
 from modelyard.errors import BuildError
 from modelyard.packaging.bytecode import Interpreter
 from modelyard.packaging.imports import PASSED, can_run
 from modelyard.packaging.targets import BuildTarget
-from tests.fakes.projects import LOCAL, Project
+from tests.fakes.projects import LOCAL, MODEL, Project
 
 
 @pytest.fixture
@@ -66,6 +67,45 @@ def test_a_models_package_is_imported_as_the_endpoint_does(project: Project) -> 
     error = failure(project)
 
     assert error.message.startswith("brought_model does not import from the layers of predict of brought")
+
+
+APP = "class App:\n    async def __call__(self, scope, receive, send): ...\n\napp = App()\n"
+
+
+@pytest.fixture
+def with_app(project: Project) -> Project:
+    """The project, with an app and what looks at it."""
+    library = Path(modelyard.__file__).parent
+    for file in ("errors.py", "serving/asgi/finding.py"):
+        project.write(f"layers/core/python/modelyard/{file}", (library / file).read_text())
+    project.write("layers/core/python/modelyard/serving/asgi/endpoint.py", "")
+    project.write("functions/app.py", "import modelyard\n")
+    project.write("models/brought/model.toml", f'{MODEL}app = "brought_model.web:app"\n')
+    project.write("models/brought/python/brought_model/web.py", APP)
+    return project
+
+
+def test_an_app_that_is_one_passes(with_app: Project) -> None:
+    assert with_app.build("local")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("import rich\n" + APP, "ModuleNotFoundError: No module named 'rich'"),
+        (APP + "main = app\ndel app\n", "has no 'app'; its apps are 'main'"),
+        ("app = 1\n", "which is of type int and no ASGI app"),
+        ("def app(environ, start_response): ...\n", "which is of type function and no ASGI app"),
+        ("print('said at import')\nraise SystemExit('secret')\n", "web:app does not import from the layers of app of"),
+    ],
+)
+def test_an_app_that_cannot_be_served_fails_the_build_with_its_key(with_app: Project, text: str, said: str) -> None:
+    with_app.write("models/brought/python/brought_model/web.py", text)
+
+    error = failure(with_app)
+
+    assert error.message.startswith("brought_model.web:app does not import from the layers of app of brought")
+    assert said in error.message
 
 
 def test_the_engine_that_an_endpoint_imports_late_is_tried_as_well(project: Project) -> None:

@@ -114,6 +114,31 @@ def test_a_models_own_layer_comes_last_and_only_where_it_has_code() -> None:
     assert layers_of("predict", model(TRAINED)) == ("core", "lean")
 
 
+@pytest.mark.parametrize(("engine", "layer"), [("standard", "serving"), ("lean", "lean")])
+def test_an_endpoint_with_an_app_is_another_function_with_what_the_control_plane_has(engine: str, layer: str) -> None:
+    app = model(
+        BROUGHT.replace('code = "brought_model"', 'app = "brought_model.web:app"').replace(
+            "[endpoint]", f'[endpoint]\nengine = "{engine}"'
+        )
+    )
+    *_, planned = function_sets(CLOUD, [app], ["api", "app", "predict"])
+
+    assert (planned.title, planned.files) == ("app of brought", ("app",))
+    assert planned.layers == layers_of("app", app) == ("core", "api", layer, "model-brought")
+    assert planned.modules == (
+        f"modelyard.predictor.{engine}",
+        "modelyard.serving.asgi.endpoint",
+        "brought_model.web:app",
+    )
+    assert planned.target == BuildTarget("3.13", "x86_64")
+
+
+def test_the_function_for_apps_is_built_only_where_a_model_has_one() -> None:
+    files = {file for each in function_sets(CLOUD, [model(BROUGHT)], ["api", "app", "predict"]) for file in each.files}
+
+    assert files == {"api", "predict"}
+
+
 LEAN = BROUGHT.replace('code = "brought_model"\n', "").replace("[endpoint]", '[endpoint]\nengine = "lean"')
 
 

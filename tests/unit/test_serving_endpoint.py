@@ -217,6 +217,7 @@ def test_an_answered_request_leaves_one_audit_line_without_its_payload(stand, ca
         "digest": answer["digest"],
         "prediction_id": answer["prediction_id"],
         "request_id": "UZQ8ijNXjoEEJ6Q=",
+        "protocol": "instances",
         "caller": "arn:aws:iam::111122223333:user/forecast-app",
         "account": "111122223333",
         "outcome": "answered",

@@ -120,6 +120,40 @@ def test_a_package_that_would_hide_another_is_refused(code):
     assert finding.startswith("model.code: ")
 
 
+@pytest.mark.parametrize(
+    "app",
+    ["", "web", "own_model.web", ":app", "own_model.web:", "own-model:app", "own.web:a:b", "own.web:a.b", "a b:c"],
+)
+def test_what_names_no_app_is_refused_with_an_example(app):
+    (finding,) = findings(BROUGHT + f'app = "{app}"')
+    assert finding.startswith(f"model.app: {app!r} names no app; write 'package.module:attribute'")
+
+
+@pytest.mark.parametrize("app", ["json.web:app", "numpy:app", "modelyard.serving.app:app"])
+def test_an_app_in_a_package_that_would_hide_another_is_refused(app):
+    (finding,) = findings(BROUGHT + f'app = "{app}"')
+    assert "is the name of a package that the endpoint imports itself" in finding
+
+
+def test_an_app_goes_with_code_with_training_and_with_either_engine():
+    app = 'app = "own_model.web:app"\n'
+    assert parse_model(BROUGHT + app, file="m").engine == "standard"
+    assert parse_model(BROUGHT + app + 'code = "own_model"', file="m").engine == "standard"
+    assert parse_model(BROUGHT + app + '[endpoint]\nengine = "lean"', file="m").engine == "lean"
+    assert parse_model(changed(TRAINED, "[model]", f"[model]\n{app}"), file="m").engine == "standard"
+
+
+def test_the_module_of_an_app_lies_below_python(tmp_path):
+    path = folder(tmp_path, "digits", BROUGHT + 'app = "own.web:app"')
+    (path / "digits.onnx").write_bytes(b"")
+    assert folder_findings(path) == [
+        "models/digits/model.toml: model.app: python/own/web.py is missing from the model's folder"
+    ]
+    (path / "python" / "own" / "web").mkdir(parents=True)
+    (path / "python" / "own" / "web" / "__init__.py").touch()
+    assert load_model(path).code_folder == path / "python"
+
+
 def test_every_package_of_the_serving_layer_is_reserved():
     lock = (PROJECT / "layers/serving/requirements.txt").read_text()
     locked = {
@@ -349,7 +383,7 @@ def test_what_the_spec_names_has_to_be_there_and_is_told_with_all_else(tmp_path)
     )
     assert folder_findings(path) == [
         "models/other/model.toml: model.colour: unknown key; known here: name, task, description, owner, tags, "
-        "artifact, code, example",
+        "artifact, code, app, example",
         "models/other/model.toml: model.name: 'digits' differs from the folder's name 'other'; the two are the same",
         "models/other/model.toml: model.artifact: 'digits.onnx' is not a file in the model's folder",
         "models/other/model.toml: model.example: 'e.json' is not a file in the model's folder",

@@ -39,10 +39,24 @@ MODEL_ROUTES: tuple[tuple[str, str], ...] = (
     ("GET", "/v2/models/{name}/{proxy+}"),
     ("POST", "/v2/models/{name}/{proxy+}"),
 )
-"""Of each model; its endpoint answers them. With a name that has no endpoint they are the control plane's, which says so:
-API Gateway prefers a route that has the name to one with a place for it."""
+"""Of each model; its endpoint answers them. With a name that has no endpoint they are the control plane's, which says
+so: API Gateway prefers a route that has the name to one with a place for it."""
+
+APP_ROUTES: tuple[tuple[str, str], ...] = (("ANY", "/models/{name}/app"), ("ANY", "/models/{name}/app/{proxy+}"))
+"""Besides, of each model that has an app of its own."""
+
+CALLS: tuple[tuple[str, str], ...] = (
+    ("POST", "/models/*/predict"),
+    ("GET", "/models/*/openapi.json"),
+    ("POST", "/v2/models/*"),
+    ("GET", "/v2/*"),
+    ("GET", "/v2"),
+    ("*", "/models/*/app"),
+    ("*", "/models/*/app/*"),
+)
+"""`MODEL_ROUTES`, `SERVER_ROUTES` and `APP_ROUTES` as a policy names them, where ``*`` stands for slashes too."""
 
 
 def route_of(path: str, model: str) -> str:
-    """A path of `MODEL_ROUTES` for one model, or for all with ``*``."""
+    """A path of `MODEL_ROUTES` or `APP_ROUTES` for one model."""
     return path.replace("{name}", model)

@@ -1,9 +1,10 @@
 """Does what a function imports lie in its layers? Asked of an interpreter that has nothing else, right after a build.
 
 A developer's environment holds every package, so a missing one shows first in the cloud, as a function that cannot
-start. So the layers of each function are unpacked and its import statements run, by a Python without site-packages.
-Beside them lies only boto3, as in Lambda's runtime. The rest of the function's file, which wants a bucket and a
-table, does not run, and the process gets nothing of the caller's environment: no credentials, no home.
+start. So the layers of each function are unpacked and its import statements run, and a model's own app is looked at, by
+a Python without site-packages. Beside them lies only boto3, as in Lambda's runtime. The rest of the function's file,
+which wants a bucket and a table, does not run, and the process gets nothing of the caller's environment: no
+credentials, no home.
 
 What passed is noted by digest, and a set is tried again only when something in it changed. A target for another
 processor cannot be tried; its layers come from the same locks and pruning table, and every compiled file in them is
@@ -35,7 +36,7 @@ _DEADLINE_S = 120
 _NAMES_OF_MACHINES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
 
 _PROGRAM = """
-import ast, sys
+import ast, contextlib, os, sys
 split = sys.argv.index("--")
 sys.path[:0] = sys.argv[1:split]
 for name in sys.argv[split + 1:]:
@@ -49,7 +50,8 @@ for name in sys.argv[split + 1:]:
     else:
         wanted = ast.parse("import " + name).body
     try:
-        exec(compile(ast.Module(wanted, []), name, "exec"), {})
+        with open(os.devnull, "w") as away, contextlib.redirect_stdout(away), contextlib.redirect_stderr(away):
+            exec(compile(ast.Module(wanted, []), name, "exec"), {})
     except BaseException as error:
         print(name.rpartition("/")[2], f"{type(error).__name__}: {error}", sep="\\n")
         sys.exit(1)

@@ -50,6 +50,7 @@ def write_audit(exchange: "Exchange", *, model: str, status: int, code: str, lat
             "digest": live.digest if live else None,
             "prediction_id": exchange.prediction_id,
             "request_id": exchange.request_id,
+            "protocol": exchange.protocol,
             "caller": caller,
             "account": account,
             "outcome": "answered" if status < 400 else "refused" if status < 500 else "failed",

@@ -86,6 +86,9 @@ class Endpoint:
 
     def prime(self) -> None:
         """Run the live version once, so that a snapshot holds what only a first run allocates."""
+        from modelyard.serving.forms import table  # noqa: F401 - what a later request would import goes in as well
+        from modelyard.serving.oip import server  # noqa: F401
+
         live = self._follower.live
         if live is not None:
             live.predictor.prime()
@@ -145,8 +148,9 @@ class Endpoint:
         try:
             answer = self._routes[exchange.event["routeKey"]]
         except (KeyError, TypeError):
-            from modelyard.serving.routing import unanswered
+            from modelyard.serving.routing import is_v2, unanswered
 
+            exchange.protocol = "v2" if is_v2(exchange.event) else exchange.protocol
             raise unanswered(exchange.event, self._model) from None
         return answer(exchange)
 

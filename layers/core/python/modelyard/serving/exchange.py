@@ -15,7 +15,8 @@ class Exchange:
         rows: How many instances were asked for; 0 while that is not known.
         prediction_id: Of the answer, as the caller gets it.
         warned: How many values the contract warns of.
-        protocol: How the caller speaks: ``instances`` or ``v2``.
+        protocol: How the caller speaks: ``instances``, ``npy``, ``arrow``, ``v2``, or ``metadata`` for what is no
+            prediction.
         asked: The instances, where a capture can show them.
         answered: The predictions, likewise.
     """

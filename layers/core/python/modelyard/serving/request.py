@@ -61,7 +61,9 @@ def read_body(event: Any, *, allowed: tuple[str, ...] = (JSON,)) -> tuple[str, s
         )
     body = event.get("body")
     if not isinstance(body, str) or not body:
-        raise RequestError("the body is empty", code="empty_body", next_step="Send one; /openapi.json has an example.")
+        raise RequestError(
+            "the body is empty", code="empty_body", next_step="Send one; GET /models/<model>/openapi.json has examples."
+        )
     if not event.get("isBase64Encoded"):
         # A character is at most 4 bytes: only a long text has to be encoded to know its size.
         _refuse_large(len(body) if len(body) * 4 <= MAX_BODY_BYTES else len(body.encode("utf-8", "replace")))

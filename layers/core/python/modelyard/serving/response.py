@@ -8,7 +8,7 @@ from modelyard.errors import RequestError
 MAX_RESPONSE_BYTES = 6_291_556
 """Lambda's limit on the response as it encodes it; above it, it would log success and the caller would get a 502."""
 
-_ENVELOPE_BYTES = 128  # status, headers and keys around the body
+_ENVELOPE_BYTES = 128  # status, keys and the header of JSON around the body
 _JSON_HEADERS = {"content-type": "application/json"}
 
 
@@ -35,7 +35,8 @@ def binary_response(body: bytes, headers: dict[str, str], *, instances: int) -> 
     Raises:
         RequestError: When Lambda would not return it (code ``response_too_large``).
     """
-    _refuse_large((len(body) + 2) // 3 * 4, instances)
+    named = sum(len(name) + len(value) + 8 for name, value in headers.items())  # each in quotes, colon, comma, blanks
+    _refuse_large((len(body) + 2) // 3 * 4 + named, instances)
     text = binascii.b2a_base64(body, newline=False).decode()
     return {"statusCode": 200, "headers": headers, "body": text, "isBase64Encoded": True}
 

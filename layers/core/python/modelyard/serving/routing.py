@@ -27,6 +27,11 @@ class MethodError(RequestError):
         self.allow = allow
 
 
+def is_v2(event: Any) -> bool:
+    """Whether an event asks for something below ``/v2``, whose clients look for ``error`` in a problem."""
+    return isinstance(event, dict) and str(event.get("routeKey")).partition(" ")[2].startswith("/v2")
+
+
 def unanswered(event: Any, model: str) -> ModelyardError:
     """The error for an event that none of a model's routes takes.
 

@@ -15,10 +15,12 @@ from mangum.adapter import DEFAULT_TEXT_MIME_TYPES
 from mangum.handlers import HTTPGateway
 from mangum.types import LambdaConfig, Response, Scope
 
+from modelyard.control.routes import APP_ROUTES, route_of
 from modelyard.errors import ModelyardError, RequestError
 from modelyard.serving.afterwards import Afterwards
 from modelyard.serving.app import Current
 from modelyard.serving.asgi.cycle import Cycle, too_large
+from modelyard.serving.asgi.fastapi_import import import_fastapi
 from modelyard.serving.asgi.finding import answers_its_errors, find_app
 from modelyard.serving.asgi.lifespan import Lifespan
 from modelyard.serving.asgi.loop import AppLoop
@@ -34,6 +36,10 @@ if TYPE_CHECKING:
 
 MARGIN_S = 0.25
 """How long before the function's timeout an app that has not answered is given up: Lambda would end the process."""
+
+SETTLE_S = 0.001
+"""How long an answer waits for its app to be done altogether, which it mostly is within a tenth of that: the rest would
+need a thread and an environment that is kept awake."""
 
 BACKGROUND_S = 30.0
 """Longest wait for what an app does after an answer; it goes on, but is no longer waited for."""
@@ -65,7 +71,7 @@ class AppEndpoint(Endpoint):
         ModelError: When the app cannot be imported or its startup fails.
     """
 
-    __slots__ = ("_app", "_background", "_base_path", "_ending", "_lifespan", "_loop", "_own_errors", "_prefix")
+    __slots__ = ("_app", "_base_path", "_ending", "_lifespan", "_loop", "_own_errors", "_prefix")
 
     def __init__(
         self,
@@ -78,9 +84,10 @@ class AppEndpoint(Endpoint):
         base_path: str = "",
     ) -> None:
         super().__init__(follower, model=model, afterwards=afterwards, capture=capture)
-        self._prefix = f"/models/{model}/app"
+        self._prefix = route_of(APP_ROUTES[0][1], model)
         self._base_path = base_path
-        self._routes |= {f"ANY {self._prefix}": self._ask, f"ANY {self._prefix}/{{proxy+}}": self._ask}
+        self._routes |= {f"{method} {route_of(path, model)}": self._ask for method, path in APP_ROUTES}
+        import_fastapi(app.partition(":")[0])
         self._app = find_app(app)
         self._own_errors = answers_its_errors(self._app)
         self._loop = AppLoop()
@@ -121,7 +128,7 @@ class AppEndpoint(Endpoint):
                 next_step="Try again; endpoint.timeout_s in model.toml is how long it may take.",
             ) from None
         finally:
-            if self._afterwards is not None and not cycle.ended.is_set():
+            if self._afterwards is not None and not cycle.ended.wait(SETTLE_S):
                 self._afterwards.add(lambda: cycle.ended.wait(BACKGROUND_S))
         if answer["status"] >= 400:
             exchange.answered = None  # nothing to capture
@@ -146,6 +153,8 @@ class AppEndpoint(Endpoint):
         return {
             **scope,
             "asgi": {"version": "3.0", "spec_version": "2.4"},
+            # API Gateway says so; Mangum takes silence for https, which is wrong for the local AWS.
+            "scheme": scope["scheme"] if any(name == b"x-forwarded-proto" for name, _ in scope["headers"]) else "http",
             "root_path": root,
             "path": root + (path[end:] or "/"),
             "state": self._lifespan.state.copy(),

@@ -3,16 +3,17 @@
 import importlib
 import inspect
 from collections.abc import Mapping
-from typing import Any
-
-from mangum.types import ASGI
+from typing import TYPE_CHECKING, Any
 
 from modelyard.errors import ModelError
+
+if TYPE_CHECKING:
+    from mangum.types import ASGI
 
 _NEXT_STEP = "Correct model.app or the package, and deploy it; 'modelyard build' tries the import."
 
 
-def find_app(named: str) -> ASGI:
+def find_app(named: str) -> "ASGI":
     """Import the app that ``package.module:attribute`` names.
 
     Raises:
@@ -30,7 +31,7 @@ def find_app(named: str) -> ASGI:
         has = f"its apps are {', '.join(map(repr, apps))}" if apps else "it has no app"
         raise _wrong(f"is {named!r}, and {module_name} has no {attribute!r}; {has}") from None
     if not is_asgi(app):
-        kind = f"the class {app.__name__}" if inspect.isclass(app) else f"a {type(app).__name__}"
+        kind = f"the class {app.__name__}" if inspect.isclass(app) else f"of type {type(app).__name__}"
         raise _wrong(
             f"is {named!r}, which is {kind} and no ASGI app: that is an object which is called with scope, receive and "
             "send, like FastAPI()"

@@ -1,7 +1,8 @@
 """JSON Schema of a model's inputs and outputs. Pure.
 
-The rule: what the schema allows, the endpoint answers, and what it forbids is refused. So a limit stands in it only
-where the contract refuses what lies outside; a limit that clips or warns is said in words.
+The rule: what the schema allows, the endpoint answers, and what it forbids is refused; but for a list of one value
+where one is asked for, which is taken too and is nothing to recommend. So a limit stands in it only where the contract
+refuses what lies outside; a limit that clips or warns is said in words.
 """
 
 from typing import Any
@@ -69,6 +70,8 @@ def output_schema(tensor: Tensor) -> Schema:
         schema = {"type": "array", "items": schema}
         if size is not None:
             schema |= {"minItems": size, "maxItems": size}
+    if tensor.dtype == "float32" and tensor.shape == (None, None):  # perhaps a ZipMap's, of classes that nobody knows
+        return {"anyOf": [schema, {"type": "object", "additionalProperties": element}]}
     return schema
 
 
