@@ -17,6 +17,9 @@ This process and the stand-in keep to one processor, so that they disturb less. 
 Lambda, where a function sees two and has time on them by its memory: 1,769 MB is the time of one. So everybody starts
 once more in each round on one processor alone, where nothing goes on beside anything else.
 
+A claim takes the worse of two ratios, of the medians and of the least: numpy's OpenBLAS starts a thread for the second
+processor that spins for 60 ms, so on a busy machine the median of everybody who imports numpy that way grows.
+
     python benchmarks/endpoint/cold_start.py [--quick] [--json]
 """
 
@@ -158,7 +161,11 @@ def _result(
             ]
         )
     claims = [
-        Claim(f"cold start, {name} engine against {other}", round(wall[name] / wall[other], 3), allowed)
+        Claim(
+            f"cold start, {name} engine against {other}",
+            round(max(wall[name] / wall[other], least[name] / least[other]), 3),
+            allowed,
+        )
         for (name, other), allowed in ALLOWED.items()
     ]
     shown = [

@@ -15,7 +15,6 @@ import io
 import json
 import os
 import statistics
-import struct
 import sys
 import time
 from collections.abc import Callable
@@ -27,14 +26,16 @@ import numpy as np
 PROJECT = Path(__file__).parents[2]
 sys.path.insert(0, str(PROJECT))
 
-from benchmarks.measuring.script import Claim, Result, run  # noqa: E402 - the project's folder has to be on the path first
+from benchmarks.measuring.picture import Bar, bars  # noqa: E402 - the project's folder has to be on the path first
+from benchmarks.measuring.script import Claim, Result, run  # noqa: E402
 from benchmarks.measuring.table import table  # noqa: E402
 from benchmarks.measuring.workload import MODEL, Workload, named_inputs, one_input  # noqa: E402
 from modelyard.contract.document import to_json  # noqa: E402
 from modelyard.contract.inference import infer  # noqa: E402
 from modelyard.predictor.array import Array  # noqa: E402
-from modelyard.predictor.arrays import from_numpy  # noqa: E402
-from modelyard.serving.forms import arrow  # noqa: E402
+from modelyard.predictor.arrays import from_numpy, to_numpy  # noqa: E402
+from modelyard.predictor.signature import Tensor  # noqa: E402
+from modelyard.serving.forms import arrow, arrow_writer  # noqa: E402
 from modelyard.version import TensorSpec  # noqa: E402
 from tests.fakes.endpoint import CONTEXT, Answer, EndpointStand, event  # noqa: E402
 from tests.fakes.objects import pointer_to  # noqa: E402
@@ -53,6 +54,7 @@ FORMS = {
     "npy": "NPY in, JSON out",
     "arrow": "Arrow in and out",
 }
+OUTPUTS = (Tensor("label", "int64", (None,)), Tensor("probabilities", "float32", (None, 2)))
 SHOWN = {"array": "one input of 30", "named": "30 named fields"}
 WORKLOADS = {"array": one_input, "named": named_inputs}
 
@@ -92,7 +94,9 @@ def requests(workload: Workload, rows: int) -> dict[str, dict[str, Any]]:
         np.save(file, arrays["x"])
         made["npy"] = event("POST", path, file.getvalue(), headers={"content-type": NPY})
     columns = [(name, _column(array)) for name, array in arrays.items()]
-    made["arrow"] = event("POST", path, arrow.write_table(columns), headers={"content-type": ARROW, "accept": ARROW})
+    made["arrow"] = event(
+        "POST", path, arrow_writer.write_table(columns), headers={"content-type": ARROW, "accept": ARROW}
+    )
     return made
 
 
@@ -117,16 +121,14 @@ def probabilities(form: str, answer: Answer) -> Any:
         length = int(answer.headers["inference-header-content-length"])
         sizes = [output["parameters"]["binary_data_size"] for output in json.loads(answer.content[:length])["outputs"]]
         return np.frombuffer(answer.content[length + sizes[0] :], dtype=np.float32).reshape(-1, 2)
-    at = answer.content.rindex(struct.pack("<Ii", 0xFFFFFFFF, 0))
-    rows = len(answer.content[:at]) and int(answer.headers["x-rows"]) if "x-rows" in answer.headers else None
-    size = 8 * (rows or 0)
-    return np.frombuffer(answer.content[at - size : at], dtype=np.float32).reshape(-1, 2) if rows else None
+    (_, found) = arrow.read_table(answer.content, OUTPUTS, frozenset(), most_rows=ROWS)
+    return to_numpy(found)
 
 
 def measure(quick: bool) -> Result:
     rounds = QUICK_ROUNDS if quick else ROUNDS
     figures: dict[str, float] = {}
-    reports, claims = [], []
+    reports, claims, shown = [], [], []
     for workload_name, make in WORKLOADS.items():
         workload = make()
         for engine in ("lean", "standard"):
@@ -135,7 +137,9 @@ def measure(quick: bool) -> Result:
                 reports.append(_report(workload_name, engine, rows, times, sizes, figures))
                 if rows == ROWS and engine == "lean":
                     claims += _claims(workload_name, times)
-    return Result("\n\n".join(reports), figures, claims)
+                    shown += _bars(workload_name, times)
+    pictures = {"wire.svg": bars(f"{ROWS:,} rows, lean engine: what comes on top of session.run", shown)}
+    return Result("\n\n".join(reports), figures, claims, pictures)
 
 
 def _measured(
@@ -144,11 +148,11 @@ def _measured(
     """Of each form the medians of its rounds in µs, and how large request and answer are."""
     stand = _stand(workload, engine)
     made = requests(workload, rows)
-    predictor: Any = stand.endpoint._follower.current().predictor
+    predictor: Any = stand.endpoint._follower.current().predictor  # noqa: SLF001 - to run its engine alone
     feeds = [
         from_numpy(np.resize(array, (rows, *array.shape[1:]))) for array in workload.arrays(len(workload.rows)).values()
     ]
-    calls: dict[str, Callable[[], Any]] = {"engine": lambda: predictor._engine.run(feeds)}
+    calls: dict[str, Callable[[], Any]] = {"engine": lambda: predictor._engine.run(feeds)}  # noqa: SLF001
     calls |= {form: (lambda asked=asked: stand.endpoint.handle(asked, CONTEXT)) for form, asked in made.items()}
     times: dict[str, list[float]] = {name: [] for name in calls}
     answers: dict[str, Answer] = {}
@@ -162,9 +166,7 @@ def _measured(
                 times[name].append(_median(calls[name], CALLS[rows]))
     expected = probabilities("json", answers["json"])
     for form, answer in answers.items():
-        found = probabilities(form, answer)
-        if found is not None:
-            np.testing.assert_array_equal(found, expected)
+        np.testing.assert_array_equal(probabilities(form, answer), expected, err_msg=form)
     sizes = {form: (_bytes(asked), len(answers[form].content)) for form, asked in made.items()}
     return times, sizes
 
@@ -197,6 +199,23 @@ def _over(times: dict[str, list[float]], form: str) -> float:
         for own, plain, engine in zip(times[form], times["json"], times["engine"], strict=True)
     ]
     return statistics.median(shares)
+
+
+def _bars(workload_name: str, times: dict[str, list[float]]) -> list[Bar]:
+    on_top = {
+        form: statistics.median(own - engine for own, engine in zip(found, times["engine"], strict=True))
+        for form, found in times.items()
+        if form != "engine"
+    }
+    return [
+        Bar(
+            f"{FORMS[form].replace('`', '')}; {SHOWN[workload_name]}",
+            value,
+            f"{value:,.0f} µs",
+            ours="JSON" not in FORMS[form],
+        )
+        for form, value in sorted(on_top.items(), key=lambda pair: pair[1])
+    ]
 
 
 def _claims(workload_name: str, times: dict[str, list[float]]) -> list[Claim]:

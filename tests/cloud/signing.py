@@ -18,10 +18,11 @@ def request(
     *,
     credentials: Mapping[str, str] | None = None,
     content_type: str = "application/json",
+    more: Mapping[str, str] | None = None,
 ) -> tuple[int, Mapping[str, str], Any]:
     """Send it; status, headers, and the body parsed as JSON where it is."""
     content = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
-    headers = {"content-type": content_type}
+    headers = {"content-type": content_type, **(more or {})}
     if credentials is not None:
         keys = Credentials(
             credentials["aws_access_key_id"],
@@ -44,4 +45,4 @@ def _parsed(content: bytes) -> Any:
     try:
         return json.loads(content)
     except ValueError:
-        return content.decode(errors="replace")
+        return content if b"\0" in content else content.decode(errors="replace")

@@ -46,7 +46,7 @@ import pytest
 
 from modelyard.errors import RequestError
 from modelyard.predictor.array import Array
-from modelyard.serving.forms import arrow
+from modelyard.serving.forms import arrow, arrow_writer
 from modelyard.serving.response import MAX_RESPONSE_BYTES, binary_response, json_response
 from tests.fakes import onnx_models
 from tests.fakes.endpoint import CONTEXT, EndpointStand, event
@@ -149,7 +149,7 @@ COLUMNS: dict[str, Array] = {
 
 def columns(*names: str, **changes: Array) -> dict[str, Any]:
     found = {**COLUMNS, **changes}
-    body = arrow.write_table([(name, found[name]) for name in names or found])
+    body = arrow_writer.write_table([(name, found[name]) for name in names or found])
     return event("POST", "/models/weather/predict", body, headers={"content-type": ARROW})
 
 
@@ -500,7 +500,7 @@ def test_one_row_more_than_allowed_is_refused(sums: EndpointStand, rows: int) ->
     tensor = {"name": "x", "datatype": "FP32", "shape": [rows, 2]}
     text = json.dumps({"inputs": [{**tensor, "parameters": {"binary_data_size": ones.nbytes}}]}).encode()
     headers = {"content-type": OCTETS, "inference-header-content-length": str(len(text))}
-    table = arrow.write_table([("x", Array("float32", (rows, 2), ones.tobytes()))])
+    table = arrow_writer.write_table([("x", Array("float32", (rows, 2), ones.tobytes()))])
     asked = [
         as_json(json.dumps({"instances": ones.tolist()})),
         as_json(json.dumps({"inputs": [{**tensor, "data": ones.ravel().tolist()}]}), INFER),
@@ -611,7 +611,7 @@ def _one_value(value: float) -> Iterator[dict[str, Any]]:
     tensor = {"name": "x", "datatype": "FP32", "shape": [1, 1]}
     text = json.dumps({"inputs": [{**tensor, "parameters": {"binary_data_size": 4}}],
                        "parameters": {"binary_data_output": True}}).encode()  # fmt: skip
-    table = arrow.write_table([("x", Array("float32", (1,), data))])
+    table = arrow_writer.write_table([("x", Array("float32", (1,), data))])
     predict = "/models/weather/predict"
     yield as_json(json.dumps({"instances": [value]}))
     yield as_json(json.dumps({"inputs": [{**tensor, "data": [value]}]}), INFER)

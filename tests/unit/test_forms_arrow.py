@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from modelyard.errors import RequestError
 from modelyard.predictor.array import Array
 from modelyard.predictor.signature import Tensor
-from modelyard.serving.forms import arrow
+from modelyard.serving.forms import arrow, arrow_writer
 from modelyard.serving.forms.flatbuffer import MalformedError, Table, write
 from tests.fakes import onnx_models
 
@@ -114,7 +114,7 @@ def test_reading_stops_at_the_most_rows() -> None:
 
 
 def test_many_empty_batches_are_too_many() -> None:
-    whole = arrow.write_table([("x", Array("float32", (0,), b""))])
+    whole = arrow_writer.write_table([("x", Array("float32", (0,), b""))])
     at = whole.index(struct.pack("<I", 0xFFFFFFFF), 8)
     batch = whole[at:-8]
     assert read(whole[:at] + batch * 1000)[0].shape == (0,)
@@ -124,7 +124,7 @@ def test_many_empty_batches_are_too_many() -> None:
 
 
 def test_numbers_are_read_where_they_lie_and_copied_only_out_of_place() -> None:
-    body = arrow.write_table([("x", Array.pack("float32", (3,), [1, 2, 3]))])
+    body = arrow_writer.write_table([("x", Array.pack("float32", (3,), [1, 2, 3]))])
     (array,) = read(body)
     assert isinstance(array.buffer, memoryview)
     assert array.buffer.obj is body
@@ -132,7 +132,7 @@ def test_numbers_are_read_where_they_lie_and_copied_only_out_of_place() -> None:
 
 @pytest.mark.parametrize(("array", "read_by_pyarrow"), OURS, ids=lambda value: getattr(value, "dtype", ""))
 def test_what_is_written_is_what_pyarrow_has_read_and_is_read_again(array: Array, read_by_pyarrow: bytes) -> None:
-    body = arrow.write_table([("x", array)])
+    body = arrow_writer.write_table([("x", array)])
     assert body == read_by_pyarrow
     (found,) = read(body, (Tensor("x", array.dtype, (None, 1)),))
     assert (found.dtype, found.elements()) == (array.dtype, array.elements())
@@ -141,12 +141,72 @@ def test_what_is_written_is_what_pyarrow_has_read_and_is_read_again(array: Array
 
 # -- hostile bytes ----------------------------------------------------------------------------------------------------
 
+Parts = list[tuple[int, int]]
+
+
+def crafted(tensor: Tensor, rows: int, nodes: Parts, buffers: Parts, body: bytes, width: int = 0) -> bytes:
+    """A stream whose only batch says what it likes; with a width, of lists with offsets."""
+    honest = Array.pack(tensor.dtype, (1,), ["" if tensor.dtype == "string" else 0])
+    field = arrow_writer._field("x", honest)
+    if width:
+        field = {0: "x", 1: ("B", 1), 2: ("B", 12), 3: {}, 5: [{**field, 0: "item"}]}
+    schema = arrow_writer._framed({0: ("h", 4), 1: ("B", 1), 2: {1: [field]}, 3: ("q", 0)})
+    batch = {0: ("q", rows), 1: nodes, 2: buffers}
+    return schema + arrow_writer._framed({0: ("h", 4), 1: ("B", 3), 2: batch, 3: ("q", len(body))}) + body
+
+
+FLOATS, BOOLS = (Tensor("x", "float64", (None, 1)),), (Tensor("x", "bool", (None, 1)),)
+CRAFTED: dict[str, tuple[tuple[Tensor, ...], int, Parts, Parts, bytes, int]] = {
+    "honest": (FLOATS, 2, [(2, 0)], [(0, 0), (0, 16)], bytes(16), 0),
+    "fewer bytes than values": (FLOATS, 3, [(3, 0)], [(0, 0), (0, 16)], bytes(16), 0),
+    "a buffer before its batch": (FLOATS, 1, [(1, 0)], [(0, 0), (-16, 8)], bytes(16), 0),
+    "a buffer beyond its batch": (FLOATS, 1, [(1, 0)], [(0, 0), (16, 8)], bytes(16), 0),
+    "a buffer of less than nothing": (FLOATS, 1, [(1, 0)], [(0, 0), (8, -8)], bytes(16), 0),
+    "rows of less than nothing": (FLOATS, -1, [(-1, 0)], [(0, 0), (0, 0)], b"", 0),
+    "a column of other rows": (FLOATS, 2, [(1, 0)], [(0, 0), (0, 16)], bytes(16), 0),
+    "a column of more rows": (FLOATS, 1, [(2, 0)], [(0, 0), (0, 16)], bytes(16), 0),
+    "more missing than there are": (FLOATS, 1, [(1, 2)], [(0, 8), (8, 8)], bytes(16), 0),
+    "missing values without bits": (FLOATS, 1, [(1, 1)], [(0, 0), (0, 8)], bytes(16), 0),
+    "no node": (FLOATS, 1, [], [(0, 0), (0, 8)], bytes(8), 0),
+    "no buffer": (FLOATS, 1, [(1, 0)], [(0, 0)], bytes(8), 0),
+    "a buffer too many": (FLOATS, 1, [(1, 0)], [(0, 0), (0, 8), (0, 8)], bytes(8), 0),
+    "fewer bits than booleans": (BOOLS, 9, [(9, 0)], [(0, 0), (0, 1)], bytes(8), 0),
+    "fewer offsets than texts": (TEXT, 2, [(2, 0)], [(0, 0), (0, 8), (8, 8)], bytes(16), 0),
+    "offsets that go back": (TEXT, 2, [(2, 0)], [(0, 0), (0, 12), (16, 8)], struct.pack("<6i", 0, 4, 2, 0, 0, 0), 0),
+    "offsets beyond the text": (TEXT, 1, [(1, 0)], [(0, 0), (0, 8), (8, 8)], struct.pack("<2i", 0, 9) + bytes(8), 0),
+    "offsets before the text": (TEXT, 1, [(1, 0)], [(0, 0), (0, 8), (8, 8)], struct.pack("<2i", -4, 4) + bytes(8), 0),
+    "lists before their values": (FLOATS, 1, [(1, 0), (1, 0)], [(0, 0), (0, 8), (0, 0), (8, 16)],
+                                  struct.pack("<2i", -1, 0) + bytes(16), 1),
+    "lists beyond their values": (FLOATS, 1, [(1, 0), (1, 0)], [(0, 0), (0, 8), (0, 0), (8, 16)],
+                                  struct.pack("<2i", 0, 2) + bytes(16), 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CRAFTED)
+def test_a_length_or_an_offset_that_is_not_true_is_refused(case: str) -> None:
+    tensors, rows, nodes, buffers, body, width = CRAFTED[case]
+    made = crafted(tensors[0], rows, nodes, buffers, body, width)
+    if case == "honest":
+        assert read(made, tensors, ("x",))[0].elements() == [0.0, 0.0]
+        return
+    with pytest.raises(RequestError) as refused:
+        read(made, tensors, ("x",))
+    assert refused.value.code == "invalid_arrow"
+
+
+def test_numbers_out_of_place_are_copied_to_where_they_may_lie() -> None:
+    body = bytes(4) + struct.pack("<d", 1.5) + bytes(4)
+    (array,) = read(crafted(FLOATS[0], 1, [(1, 0)], [(0, 0), (4, 8)], body), FLOATS)
+    assert isinstance(array.buffer, bytes)
+    assert array.elements() == [1.5]
+
+
 HONEST = [
     (stream("every dtype"), EVERY),
     (stream("two batches"), EVERY),
     (stream("lists of one length"), ONE),
     (stream("missing texts"), TEXT),
-    (arrow.write_table([("x", OURS[2][0])]), (Tensor("x", "float64", (None, 3)),)),
+    (arrow_writer.write_table([("x", OURS[2][0])]), (Tensor("x", "float64", (None, 3)),)),
 ]
 EDGES = [0, 1, 2, 4, 7, 8, 2**31 - 1, -1, -(2**31), 2**30, 255]
 

@@ -161,6 +161,19 @@ def test_null_in_json_is_nan_in_bytes(value: Any) -> None:
     assert outputs(answer)["missing"][2] == [False, True]
 
 
+def test_a_byte_that_is_no_boolean_is_refused() -> None:
+    stand = endpoint(onnx_models.echo(("x", "bool", [None, 2])), "lean")
+    sent = {"name": "x", "datatype": "BOOL", "shape": [1, 2], "parameters": {"binary_data_size": 2}}
+    assert stand.infer_bytes({"inputs": [sent]}, b"\x01\x00").status == 200
+    assert stand.infer_bytes({"inputs": [sent]}, b"\x01\x02").code == "wrong_type"
+
+
+def test_nested_data_of_another_shape_than_is_said_beside_it_is_refused(sums: EndpointStand) -> None:
+    refused = sums.infer(x([[1, 2]], [2, 2]))
+    assert (refused.code, refused.json["field"]) == ("wrong_shape", "x")
+    assert sums.infer(x([[1, 2], [3, 4], [5, 6]], [2, 2])).code == "wrong_shape"
+
+
 def test_no_content_type_is_one_that_triton_sends(sums: EndpointStand) -> None:
     text = json.dumps({"inputs": [x([1, 2], [1, 2])]})
     assert sums.send(event("POST", INFER, text)).status == 200

@@ -144,6 +144,15 @@ def test_the_examples_come_from_what_the_training_data_looked_like() -> None:
     assert [instance["pair"] for instance in shown] == [[0.5, 0.0], [0.1, -0.5], [0.9, 0.5]]
 
 
+def test_an_example_keeps_to_a_limit_that_is_tighter_than_the_data() -> None:
+    rules = field("float32", [None, 2], minimum=[0.5, 0], maximum=[2, 3], seen=[[0, 1], [9, 2]])
+    stand = EndpointStand(onnx_models.row_sum(), contract={"format": 1, "rows": 9, "fields": {"x": rules}})
+    content = document_of(stand)["paths"]["/models/weather/predict"]["post"]["requestBody"]["content"]
+    shown = content["application/json"]["examples"]["several"]["value"]["instances"]
+    assert shown == [{"x": [1.25, 1.5]}, {"x": [0.5, 1.0]}, {"x": [2.0, 2.0]}]
+    assert stand.predict(*shown).status == 200
+
+
 def test_the_schema_has_the_contracts_limits_where_they_refuse() -> None:
     instance = schema(DOCUMENTS["contract"], "Instance")["properties"]
     assert (instance["temp"]["minimum"], instance["temp"]["maximum"]) == (-10.5, 40)

@@ -156,7 +156,7 @@ class Endpoint:
 
     def _predict(self, exchange: Exchange) -> dict[str, Any]:
         content_type, body = read_body(exchange.event, allowed=TYPES)
-        accept = str(exchange.event["headers"].get("accept", ""))
+        accept = str(exchange.event["headers"].get("accept", "")).lower()
         exchange.live = live = self._follower.current()
         if content_type != JSON or "application/x-npy" in accept or "arrow.stream" in accept:
             from modelyard.serving.forms import table

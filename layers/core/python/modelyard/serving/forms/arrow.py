@@ -1,4 +1,4 @@
-"""Arrow's IPC stream: a table with a column for each input, or each output, read and written without pyarrow.
+"""Arrow's IPC stream, read without pyarrow: a table with a column for each input. What goes out: `arrow_writer`.
 
 ::
 
@@ -11,29 +11,28 @@ https://arrow.apache.org/docs/format/Columnar.html
 """
 
 import struct
-from collections.abc import Callable
-from itertools import accumulate, pairwise
-from math import nan, prod
+from itertools import pairwise
+from math import nan
 from typing import Any
 
 from modelyard.errors import RequestError
 from modelyard.predictor.array import CODES, ITEM_BYTES, Array
 from modelyard.predictor.encode import listed
 from modelyard.predictor.signature import FLOATS, Tensor
-from modelyard.serving.forms.flatbuffer import MalformedError, Table, read, write
+from modelyard.serving.forms.flatbuffer import MalformedError, Table, read
 
 CONTENT_TYPE = "application/vnd.apache.arrow.stream"
 MOST_BATCHES = 1000
-_CONTINUES = 0xFFFFFFFF
-_SCHEMA, _RECORD_BATCH = 1, 3
-_V4, _V5 = 3, 4
-_INT, _FLOAT, _UTF8, _BOOL, _LIST, _FIXED_LIST, _LARGE_UTF8 = 2, 3, 5, 6, 12, 16, 20
+CONTINUES = 0xFFFFFFFF
+SCHEMA, RECORD_BATCH = 1, 3
+_V4, V5 = 3, 4
+INT, FLOAT, UTF8, BOOL, _LIST, FIXED_LIST, _LARGE_UTF8 = 2, 3, 5, 6, 12, 16, 20
 _NAMES = {
     1: "null", 4: "binary", 7: "decimal", 8: "date", 9: "time", 10: "timestamp", 11: "interval", 13: "struct",
     14: "union", 15: "fixed-size binary", 17: "map", 18: "duration", 19: "large binary", 21: "large list",
     22: "run-end encoded", 23: "binary view", 24: "string view", 25: "list view", 26: "large list view",
 }  # fmt: skip
-_FLOAT_TYPES = {0: "float16", 1: "float32", 2: "float64"}
+FLOAT_TYPES = {0: "float16", 1: "float32", 2: "float64"}
 
 
 class Column:
@@ -54,8 +53,8 @@ class Column:
         self.kind = field.number(2, "B")
         self.width = 0
         self.inner = field
-        if self.kind in (_LIST, _FIXED_LIST):
-            self.width = field.table(3).number(0, "i") if self.kind == _FIXED_LIST else -1
+        if self.kind in (_LIST, FIXED_LIST):
+            self.width = field.table(3).number(0, "i") if self.kind == FIXED_LIST else -1
             children = field.tables(5, 2)
             if len(children) != 1 or self.width == 0 or self.width < -1:
                 raise MalformedError(f"column {self.name[:80]!r} is a list without elements")
@@ -96,9 +95,9 @@ def _read_table(body: bytes, tensors: tuple[Tensor, ...], nulls: frozenset[str],
             break
         place = begins + length
         kind, header = message.number(1, "B"), message.table(2)
-        if kind == _SCHEMA and columns is None:
+        if kind == SCHEMA and columns is None:
             columns = _columns(header, tensors)
-        elif kind == _RECORD_BATCH and columns is not None:
+        elif kind == RECORD_BATCH and columns is not None:
             rows += header.number(0, "q")
             if rows > most_rows or len(parts) >= MOST_BATCHES:
                 raise RequestError(
@@ -120,7 +119,7 @@ def _read_table(body: bytes, tensors: tuple[Tensor, ...], nulls: frozenset[str],
 
 def _message(body: bytes, place: int) -> tuple[Table | None, int, int]:
     """The message that begins there, where its body begins, and how long that is; no message at the stream's end."""
-    if read(body, "I", place) != _CONTINUES:
+    if read(body, "I", place) != CONTINUES:
         raise MalformedError("a message does not begin with FFFFFFFF")
     length = read(body, "i", place + 4)
     if length == 0:
@@ -129,7 +128,7 @@ def _message(body: bytes, place: int) -> tuple[Table | None, int, int]:
     if length < 0 or begins > len(body):
         raise MalformedError(f"a message's metadata has {length:,} bytes")
     message = Table.root(body[place + 8 : begins])
-    if message.number(0, "h") not in (_V4, _V5):
+    if message.number(0, "h") not in (_V4, V5):
         raise MalformedError("it is of an older version than 0.15")
     size = message.number(3, "q")
     if not 0 <= size <= len(body) - begins:
@@ -163,15 +162,15 @@ def _dtype(name: str, field: Table) -> str:
     kind = field.number(2, "B")
     if field.has(4):
         raise _unread(name, "a dictionary (a category of pandas)", "Cast it: column.cast(pyarrow.string()).")
-    if kind in (_UTF8, _LARGE_UTF8):
+    if kind in (UTF8, _LARGE_UTF8):
         return "string"
-    if kind == _BOOL:
+    if kind == BOOL:
         return "bool"
     about = field.table(3)
-    if kind == _FLOAT and about.number(0, "h") in _FLOAT_TYPES:
-        return _FLOAT_TYPES[about.number(0, "h")]
+    if kind == FLOAT and about.number(0, "h") in FLOAT_TYPES:
+        return FLOAT_TYPES[about.number(0, "h")]
     dtype = f"{'' if about.number(1, 'B') else 'u'}int{about.number(0, 'i')}"
-    if kind == _INT and dtype in CODES:
+    if kind == INT and dtype in CODES:
         return dtype
     raise _unread(name, _NAMES.get(kind, f"of Arrow's type {kind}"), "Cast the column to numbers, booleans or text.")
 
@@ -345,83 +344,3 @@ def _unread(name: str, problem: str, next_step: str) -> RequestError:
         f"the column {name[:80]!r} is {problem}, which is not read", code="wrong_type", field=name[:80],
         next_step=next_step,
     )  # fmt: skip
-
-
-# -- writing ----------------------------------------------------------------------------------------------------------
-
-
-def write_table(columns: list[tuple[str, Array]]) -> bytes:
-    """A stream with one record batch.
-
-    Args:
-        columns: Names and arrays, each ``[rows]`` or ``[rows, ...]``; what a row has of the latter becomes a list.
-    """
-    rows = columns[0][1].shape[0]
-    nodes: list[tuple[int, int]] = []
-    buffers: list[tuple[int, int]] = []
-    body = bytearray()
-
-    def add(content: Any) -> None:
-        buffers.append((len(body), len(content)))
-        body.extend(content)
-        body.extend(bytes(-len(body) % 8))
-
-    for _, array in columns:
-        nodes.append((rows, 0))
-        add(b"")  # no value is missing
-        if len(array.shape) > 1:
-            nodes.append((prod(array.shape), 0))
-            add(b"")
-        _add_values(array, add)
-    batch: dict[int, Any] = {0: ("q", rows), 1: nodes, 2: buffers}
-    fields = [_field(name, array) for name, array in columns]
-    schema = _framed({0: ("h", _V5), 1: ("B", _SCHEMA), 2: {1: fields}, 3: ("q", 0)})
-    return b"".join(
-        (
-            schema,
-            _framed({0: ("h", _V5), 1: ("B", _RECORD_BATCH), 2: batch, 3: ("q", len(body))}),
-            body,
-            struct.pack("<Ii", _CONTINUES, 0),
-        )
-    )
-
-
-def _add_values(array: Array, add: Callable[[Any], None]) -> None:
-    if array.dtype == "string":
-        encoded = [text.encode() for text in array.buffer]
-        add(struct.pack(f"<{len(encoded) + 1}i", *accumulate(map(len, encoded), initial=0)))
-        add(b"".join(encoded))
-    elif array.dtype == "bool":
-        packed = int("".join("1" if value else "0" for value in reversed(array.elements())) or "0", 2)
-        add(packed.to_bytes((prod(array.shape) + 7) // 8, "little"))
-    else:
-        add(array.buffer)
-
-
-def _field(name: str, array: Array) -> dict[int, Any]:
-    value = _value_field(name if len(array.shape) == 1 else "item", array.dtype)
-    if len(array.shape) == 1:
-        return value
-    width = prod(array.shape[1:])
-    return {0: name, 1: ("B", 0), 2: ("B", _FIXED_LIST), 3: {0: ("i", width)}, 5: [value]}
-
-
-def _value_field(name: str, dtype: str) -> dict[int, Any]:
-    kind, about = _written_type(dtype)
-    return {0: name, 1: ("B", 0), 2: ("B", kind), 3: about, 5: []}
-
-
-def _written_type(dtype: str) -> tuple[int, dict[int, Any]]:
-    if dtype == "string":
-        return _UTF8, {}
-    if dtype == "bool":
-        return _BOOL, {}
-    if dtype in FLOATS:
-        return _FLOAT, {0: ("h", next(code for code, name in _FLOAT_TYPES.items() if name == dtype))}
-    return _INT, {0: ("i", 8 * ITEM_BYTES[dtype]), 1: ("B", int(not dtype.startswith("u")))}
-
-
-def _framed(message: dict[int, Any]) -> bytes:
-    metadata = write(message)
-    metadata += bytes(-len(metadata) % 8)
-    return struct.pack("<Ii", _CONTINUES, len(metadata)) + metadata

@@ -18,7 +18,7 @@ from modelyard.predictor.signature import Tensor
 from modelyard.predictor.values import check_finite, check_shape, converted
 from modelyard.serving.exchange import Exchange
 from modelyard.serving.follow import Live
-from modelyard.serving.forms import arrow, npy
+from modelyard.serving.forms import arrow, arrow_writer, npy
 from modelyard.serving.oip.outputs import as_array
 from modelyard.serving.request import JSON
 from modelyard.serving.response import binary_response
@@ -38,14 +38,14 @@ def predict(
         live: The version that answers.
         content_type: What came.
         body: The request's.
-        accept: The header of that name.
+        accept: The header of that name, in lower case.
         json_answer: Makes the response where JSON is to go out.
 
     Raises:
         ModelyardError: Whatever is wrong with the request or the model.
     """
     predictor = cast("Predictor", live.predictor)
-    answer_type = next((form for form in FORMS if form in accept.lower()), JSON)
+    answer_type = next((form for form in FORMS if form in accept), JSON)
     exchange.protocol = FORMS.get(content_type) or FORMS[answer_type]
     if answer_type != JSON:
         _check_acceptable(predictor, answer_type)
@@ -57,7 +57,7 @@ def predict(
         (tensor.name, _column(tensor, output, batch.rows))
         for tensor, output in zip(predictor.signature.outputs, outputs, strict=True)
     ]
-    content = npy.write(columns[0][1]) if answer_type == npy.CONTENT_TYPE else arrow.write_table(columns)
+    content = npy.write(columns[0][1]) if answer_type == npy.CONTENT_TYPE else arrow_writer.write_table(columns)
     exchange.rows, exchange.warned = batch.rows, len(batch.warnings)
     exchange.prediction_id = os.urandom(16).hex()
     headers = {
