@@ -17,6 +17,7 @@ from modelyard.registry.forms import described
 from modelyard.serving.endpoint import Endpoint
 from modelyard.serving.follow import PointerFollower
 from modelyard.serving.loading import Loader
+from modelyard.serving.pointer import Deployed
 from modelyard.serving.settings import EndpointSettings
 from tests.fakes import realistic_models
 from tests.fakes.objects import InMemoryObjects, promote
@@ -152,3 +153,23 @@ def test_a_full_disk_costs_the_form_and_not_the_version(scene, monkeypatch, caps
 
 def test_the_compiler_is_of_the_onnxruntime_that_serves():
     assert image_model()[1].onnxruntime == onnxruntime.__version__
+
+
+def test_weights_of_a_replaced_version_leave_the_disk_and_what_maps_them_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    raw, compiled = image_model()
+    compilation, files = described(compiled)
+    environ = {"MODELYARD_MODEL": NAME, "MODELYARD_ARTIFACT_BUCKET": "b", "MODELYARD_ENGINE": "lean"}
+    loader = Loader(EndpointSettings.read(environ))
+    contents = {key: content for key, (_, content) in files.items()}
+    objects = InMemoryObjects()
+    pointer = promote(objects, NAME, raw, version=1, revision=1)
+    contents[pointer["champion"]["key"]] = raw
+    plain = json.loads(json.dumps(_plain(compilation)))
+    with_form = {**pointer["champion"], "onnxruntime": plain["onnxruntime"], "forms": plain["forms"]}
+    first = loader(Deployed.parse(with_form), lambda file: contents[file.key])
+    assert len(list(tmp_path.rglob("weights.bin"))) == 1
+    loader(Deployed.parse(pointer["champion"]), lambda file: contents[file.key])
+    assert not list(tmp_path.iterdir())
+    rows = np.zeros([size or 1 for size in pointer["champion"]["signature"]["inputs"][0]["shape"]], np.float32).tolist()
+    assert first.predict(rows) == Predictor.load(raw).predict(rows)

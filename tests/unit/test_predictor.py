@@ -1,6 +1,7 @@
 """Instances in, predictions out: every dtype and shape, and every refusal with its field and row."""
 
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -404,3 +405,12 @@ def test_the_contract_holds_for_what_the_models_own_preprocess_makes():
     assert model.predict([5.0]) == [10.0]
     with pytest.raises(RequestError, match="'x' of instance 1 is 12; the contract allows at most 10"):
         model.predict([5.0, 6.0])
+
+
+@pytest.mark.parametrize("engine", ["lean", "standard"])
+def test_a_predictor_that_nobody_holds_frees_its_session_at_once(engine):
+    model = Predictor.load(onnx_models.row_sum(), engine=engine)
+    model.predict([[1, 2]])
+    held = model._engine
+    del model
+    assert sys.getrefcount(held) == 2, "this name and the call's argument"

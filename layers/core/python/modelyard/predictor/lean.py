@@ -45,7 +45,7 @@ class LeanEngine:
     """One loaded model. Safe to run from several threads at once.
 
     Args:
-        model: The bytes of an ONNX file.
+        model: The bytes of an ONNX file, or a buffer of them.
         threads: For one run.
         options: Session options by onnxruntime's names, like the folder of external weights.
 
@@ -66,7 +66,8 @@ class LeanEngine:
             api.check(api.SetSessionLogSeverityLevel(settings, ERRORS_ONLY))
             for key, value in (options or {}).items():
                 api.check(api.AddSessionConfigEntry(settings, key.encode(), value.encode()))
-            self._session = api.pointer(api.CreateSessionFromArray, runtime.environment, model, len(model), settings)
+            place, size = (model, len(model)) if type(model) is bytes else _address(model)
+            self._session = api.pointer(api.CreateSessionFromArray, runtime.environment, place, size, settings)
         except OrtError as error:
             raise AdmissionError(
                 f"onnxruntime {api.version} does not load the model: {str(error)[:300]}",

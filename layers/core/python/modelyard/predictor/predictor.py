@@ -44,7 +44,7 @@ class Predictor:
         max_instances: Most instances of one call.
     """
 
-    __slots__ = ("_batch", "_code", "_engine", "_preprocess", "_screen", "max_instances", "reader", "signature")
+    __slots__ = ("_code", "_engine", "_preprocess", "_screen", "check_rows", "max_instances", "reader", "signature")
 
     def __init__(
         self,
@@ -61,7 +61,8 @@ class Predictor:
         self._screen: Screen | None = None
         self.signature = signature
         self.max_instances = max_instances
-        self._batch = next((tensor.shape[0] for tensor in signature.inputs if tensor.shape[0] is not None), None)
+        exactly = next((tensor.shape[0] for tensor in signature.inputs if tensor.shape[0] is not None), None)
+        self.check_rows = RowLimit(max_instances, exactly)
         self.reader = Reader(signature, contract, check_rows=self.check_rows)
 
     @classmethod
@@ -230,7 +231,23 @@ class Predictor:
         """Whether the model's own code makes the answers, so that they are no tensors of the signature."""
         return self._code is not None and self._code.postprocess is not None
 
-    def check_rows(self, rows: int) -> None:
+
+class RowLimit:
+    """How many rows a model takes in one request. An object of its own: whoever reads requests holds it and not the
+    predictor, so that a replaced predictor is freed, with its session, as soon as the last request has left it.
+
+    Args:
+        most: Most instances of one call.
+        exactly: The only number that the model takes, or ``None``.
+    """
+
+    __slots__ = ("exactly", "most")
+
+    def __init__(self, most: int, exactly: int | None) -> None:
+        self.most = most
+        self.exactly = exactly
+
+    def __call__(self, rows: int) -> None:
         """Refuse a number of rows that the model does not take, or that is too much for one request.
 
         Raises:
@@ -238,17 +255,17 @@ class Predictor:
         """
         if rows == 0:
             raise RequestError("'instances' is empty; send at least 1", code="empty_batch", field="instances")
-        if rows > self.max_instances:
+        if rows > self.most:
             raise RequestError(
-                f"'instances' holds {rows:,}; at most {self.max_instances:,} are allowed in one request",
+                f"'instances' holds {rows:,}; at most {self.most:,} are allowed in one request",
                 code="batch_too_large",
                 status=413,
                 field="instances",
                 next_step="Split the instances over several requests.",
             )
-        if self._batch not in (None, rows):
+        if self.exactly not in (None, rows):
             raise RequestError(
-                f"'instances' holds {rows}; the model was exported for exactly {self._batch}",
+                f"'instances' holds {rows}; the model was exported for exactly {self.exactly}",
                 code="wrong_batch",
                 field="instances",
                 next_step="Export the model with a batch axis that may vary.",

@@ -41,7 +41,7 @@ class StandardEngine:
         try:
             # Without enable_fallback=0 onnxruntime prints "EP Error" to stdout and tries the same provider again.
             self.session = onnxruntime.InferenceSession(
-                model, settings, providers=["CPUExecutionProvider"], enable_fallback=0
+                bytes(model), settings, providers=["CPUExecutionProvider"], enable_fallback=0
             )
         except Exception as error:
             raise AdmissionError(

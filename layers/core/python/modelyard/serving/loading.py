@@ -6,6 +6,7 @@ needs that code's machinery.
 
 import os
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from modelyard.compiling.loading import ANY, WEIGHTS, WEIGHTS_FOLDER, machine
@@ -15,7 +16,7 @@ from modelyard.predictor.predictor import Predictor
 from modelyard.predictor.threads import threads_for
 from modelyard.serving.audit import write_event
 from modelyard.serving.follow import Fetch
-from modelyard.serving.pointer import Deployed, Form
+from modelyard.serving.pointer import Deployed, File, Form
 from modelyard.serving.settings import EndpointSettings
 
 if TYPE_CHECKING:
@@ -25,10 +26,11 @@ if TYPE_CHECKING:
 class Loader:
     """Makes predictors for one function's settings."""
 
-    __slots__ = ("_settings",)
+    __slots__ = ("_settings", "_written")
 
     def __init__(self, settings: EndpointSettings) -> None:
         self._settings = settings
+        self._written: list[str] = []  # files of weights, of the versions that were loaded
 
     def prepare(self) -> None:
         """Import what loading needs, so that it is there when the bytes arrive."""
@@ -47,7 +49,9 @@ class Loader:
         """
         for form in self._fitting(deployed):
             try:
-                return self._predictor(deployed, fetch(form.model), _weights_option(form, fetch))
+                predictor = self._predictor(deployed, fetch(form.model), self._weights_option(form, fetch))
+                self._forget_weights_but_of(form.weights)
+                return predictor
             except (ModelyardError, OSError) as error:
                 write_event(
                     "form_not_loaded",
@@ -57,7 +61,9 @@ class Loader:
                     digest=form.model.digest,
                     message=str(error),
                 )
-        return self._predictor(deployed, fetch(deployed.file), None)
+        predictor = self._predictor(deployed, fetch(deployed.file), None)
+        self._forget_weights_but_of(None)
+        return predictor
 
     def _predictor(self, deployed: Deployed, model: bytes, options: dict[str, str] | None) -> Predictor:
         settings = self._settings
@@ -89,6 +95,43 @@ class Loader:
 
         return str(onnxruntime.__version__)
 
+    def _weights_option(self, form: Form, fetch: Fetch) -> dict[str, str] | None:
+        """The session option with the folder of the form's weights, which are there when this returns.
+
+        onnxruntime maps the file, so it must never change: it gets its name when it is whole. The digest names the
+        folder, so versions that share weights share the file.
+        """
+        if form.weights is None:
+            return None
+        folder = _folder_of(form.weights)
+        path = f"{folder}/{WEIGHTS}"
+        if not os.path.exists(path):  # noqa: PTH110 - pathlib is one import more at cold start
+            content = fetch(form.weights)
+            os.makedirs(folder, mode=0o700, exist_ok=True)  # noqa: PTH103
+            part = f"{path}.{os.getpid()}.{threading.get_ident()}"
+            try:
+                with open(part, "wb") as file:  # noqa: PTH123
+                    file.write(content)
+                os.replace(part, path)  # noqa: PTH105
+            except OSError:
+                with suppress(OSError):
+                    os.unlink(part)  # noqa: PTH108
+                raise
+            self._written.append(folder)
+        return {WEIGHTS_FOLDER: folder}
+
+    def _forget_weights_but_of(self, weights: File | None) -> None:
+        """Remove the weights of earlier versions, as far as this process wrote them: /tmp holds 512 MB.
+
+        A session that still answers has its file mapped, which outlives the name.
+        """
+        kept = None if weights is None else _folder_of(weights)
+        for folder in [folder for folder in self._written if folder != kept]:
+            self._written.remove(folder)
+            with suppress(OSError):
+                os.unlink(f"{folder}/{WEIGHTS}")  # noqa: PTH108
+                os.rmdir(folder)  # noqa: PTH106
+
     def _code(self) -> "ModelCode | None":
         if self._settings.code is None:
             return None
@@ -97,26 +140,6 @@ class Loader:
         return ModelCode.load(self._settings.code)
 
 
-def _weights_option(form: Form, fetch: Fetch) -> dict[str, str] | None:
-    """The session option with the folder of the form's weights, which are there when this returns.
-
-    onnxruntime maps the file, so it must never change: it gets its name when it is whole. The digest names the folder,
-    so versions that share weights share the file.
-    """
-    if form.weights is None:
-        return None
-    folder = f"{tempfile_folder()}/modelyard-{form.weights.digest}"
-    path = f"{folder}/{WEIGHTS}"
-    if not os.path.exists(path):  # noqa: PTH110 - pathlib is one import more at cold start
-        content = fetch(form.weights)
-        os.makedirs(folder, mode=0o700, exist_ok=True)  # noqa: PTH103
-        part = f"{path}.{os.getpid()}.{threading.get_ident()}"
-        with open(part, "wb") as file:  # noqa: PTH123
-            file.write(content)
-        os.replace(part, path)  # noqa: PTH105
-    return {WEIGHTS_FOLDER: folder}
-
-
-def tempfile_folder() -> str:
-    """Where Lambda lets a function write."""
-    return os.environ.get("TMPDIR") or "/tmp"  # noqa: S108 - a folder of our own in it, named by a digest
+def _folder_of(weights: File) -> str:
+    """Where Lambda lets a function write, a folder of our own in it."""
+    return f"{os.environ.get('TMPDIR') or '/tmp'}/modelyard-{weights.digest}"  # noqa: S108 - the digest is checked
