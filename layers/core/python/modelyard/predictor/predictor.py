@@ -233,8 +233,10 @@ class Predictor:
 
 
 class RowLimit:
-    """How many rows a model takes in one request. An object of its own: whoever reads requests holds it and not the
-    predictor, so that a replaced predictor is freed, with its session, as soon as the last request has left it.
+    """How many rows a model takes in one request.
+
+    An object of its own: whoever reads requests holds it and not the predictor, so that a replaced predictor is freed,
+    with its session, as soon as the last request has left it.
 
     Args:
         most: Most instances of one call.
