@@ -11,6 +11,7 @@ from modelyard.contract.document import Contract, Field
 from modelyard.errors import RequestError
 from modelyard.predictor import reader as reader_module
 from modelyard.predictor.array import Array
+from modelyard.predictor.encode import limits
 from modelyard.predictor.reader import Reader, read_instances
 from modelyard.predictor.signature import FLOATS, INTEGERS, Signature, Tensor
 
@@ -121,6 +122,10 @@ LEAVES = st.one_of(
 LIMITS = st.one_of(st.none(), st.sampled_from([-1, 0, 1, 5.5, 100]))
 
 
+def whole_limits(dtype: str) -> st.SearchStrategy:
+    return st.one_of(st.none(), st.integers(0, 100), st.just(int(limits(dtype)[1])))
+
+
 @st.composite
 def readers_and_bodies(draw) -> tuple[Reader, str]:
     names = draw(st.lists(NAMES.filter(bool), min_size=1, max_size=3, unique=True))
@@ -159,10 +164,10 @@ def fields_of(tensor: Tensor) -> st.SearchStrategy:
         rules["categories"] = st.one_of(st.none(), st.just({"rain": 0.5, "sun": 0.5}))
     elif tensor.dtype != "bool":
         rules["mode"] = st.sampled_from(["reject", "clip", "warn"])
-        limit = LIMITS if tensor.dtype in FLOATS else st.one_of(st.none(), st.integers(0, 100))
+        limit = LIMITS if tensor.dtype in FLOATS else whole_limits(tensor.dtype)
         row = tensor.shape[1:]
-        limits = st.one_of(limit, st.just((0.0, 1.0, 2.0))) if row == (3,) and tensor.dtype in FLOATS else limit
-        rules |= {"minimum": limits, "maximum": limit}
+        lowest = st.one_of(limit, st.just((0.0, 1.0, 2.0))) if row == (3,) and tensor.dtype in FLOATS else limit
+        rules |= {"minimum": lowest, "maximum": limit}
     return st.fixed_dictionaries(rules).map(lambda drawn: field(tensor, **drawn))
 
 
@@ -187,6 +192,22 @@ def outcome(read, text: str) -> tuple:
 
 @pytest.mark.parametrize("read", [Reader.read, slowly], ids=["one pass", "slow path"])
 class TestContract:
+    @pytest.mark.parametrize(
+        ("dtype", "minimum", "maximum", "least", "most"),
+        [
+            ("uint64", 2, 2**64 - 1, 2, 2**64 - 1),
+            ("int64", -(2**63), 2**63 - 1, -(2**63), 2**63 - 1),
+        ],
+    )
+    def test_limits_that_no_decoder_holds_are_kept_all_the_same(self, read, dtype, minimum, maximum, least, most):
+        tensor = Tensor("x", dtype, (None, 1))
+        reader = reading(tensor, x=field(tensor, minimum=minimum, maximum=maximum))
+        assert read(reader, body(least, most)).rows == 2
+        if minimum > 0:
+            with pytest.raises(RequestError) as caught:
+                read(reader, body(least, 0))
+            assert (caught.value.code, caught.value.row) == ("outside_range", 1)
+
     def test_a_value_outside_its_range_is_refused_with_row_value_and_range(self, read):
         reader = reading(TEMPERATURE, **{"temp max": field(TEMPERATURE, minimum=-28.5, maximum=57.1)})
         assert read(reader, body(-28.5, 57.1)).rows == 2

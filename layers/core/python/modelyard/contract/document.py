@@ -5,12 +5,14 @@ a document comes from a database or from a file in a bucket, and what the endpoi
 requests are answered.
 """
 
+import struct
 from math import isfinite
 from typing import Any, Literal
 
 import msgspec
 
 from modelyard.errors import UsageError
+from modelyard.predictor.array import CODES
 from modelyard.predictor.signature import DTYPES, FLOATS, INTEGERS
 
 FORMAT = 1
@@ -136,7 +138,18 @@ def _limit_problem(field: Field, limit: Limit) -> str | None:
         wanted = "one number" if field.elements is None else f"one number or a list of {field.elements}"
         return f"with {len(limit)} values; it must be {wanted}"
     values = limit if isinstance(limit, tuple) else (limit,)
-    return None if all(map(isfinite, values)) else "that is not a finite number"
+    if not all(isinstance(value, int) or isfinite(value) for value in values):
+        return "that is not a finite number"
+    beyond = next((value for value in values if not _holds(field.dtype, value)), None)
+    return None if beyond is None else f"of {_shown(beyond)}, which {field.dtype} cannot hold"
+
+
+def _holds(dtype: str, value: float) -> bool:
+    try:
+        struct.pack(f"={CODES[dtype]}", value if dtype in FLOATS else round(value))
+    except (OverflowError, struct.error):
+        return False
+    return True
 
 
 def pairs(low: Limit | None, high: Limit | None) -> list[tuple[int | float, int | float]]:

@@ -5,7 +5,7 @@ inputs whose mode is ``clip`` or ``warn``, for arrays that did not come from JSO
 """
 
 import struct
-from itertools import chain, cycle
+from itertools import cycle
 from math import ceil, floor, inf, isfinite
 from typing import Any
 
@@ -165,10 +165,7 @@ def _rounded(dtype: str, limit: Limit | None, *, up: bool) -> Limit | None:
 def _nearest(dtype: str, value: float, *, up: bool) -> float:
     if dtype in INTEGERS:
         return ceil(value) if up else floor(value)
-    try:
-        found: float = struct.unpack(f"={CODES[dtype]}", struct.pack(f"={CODES[dtype]}", value))[0]
-    except OverflowError:
-        return inf if value > 0 else -inf
+    found: float = struct.unpack(f"={CODES[dtype]}", struct.pack(f"={CODES[dtype]}", float(value)))[0]
     return found
 
 
@@ -180,8 +177,3 @@ def _range(low: float, high: float) -> str:
 
 def _each(limit: Limit, width: int) -> tuple[float, ...]:
     return limit if isinstance(limit, tuple) else (limit,) * width
-
-
-def flat(rows: list[list[Any]]) -> list[Any]:
-    """Lists of equal length one after the other."""
-    return list(chain.from_iterable(rows))

@@ -14,7 +14,8 @@ than the slow path. What it refuses is read again, and the slow path decides and
 import struct
 import typing
 from collections.abc import Callable
-from itertools import starmap
+from itertools import chain, starmap
+from math import inf
 from operator import attrgetter
 from typing import Any
 
@@ -24,10 +25,11 @@ from modelyard.contract.document import MOST_ELEMENTS, Contract
 from modelyard.errors import RequestError
 from modelyard.predictor.array import CODES, Array
 from modelyard.predictor.encode import absent, encode
-from modelyard.predictor.enforcement import FieldCheck, checks_of, flat
+from modelyard.predictor.enforcement import FieldCheck, checks_of
 from modelyard.predictor.signature import FLOATS, INTEGERS, Signature, Tensor
 
 _EXAMPLE = 'Send {"instances": [...]}.'
+_INT64 = range(-(2**63), 2**63)
 _UNWRITABLE = frozenset('"\\').union(map(chr, range(32)))  # names that a struct cannot have
 
 
@@ -208,23 +210,24 @@ class _Column:
             shape: Any = (rows, *self._shape)
             return Array(self.tensor.dtype, shape, b"".join(starmap(self._pack_row, values)))
         for _ in range(self._depth):
-            values = flat(values)
+            values = list(chain.from_iterable(values))
         if self._nullable and None in values:
             values = absent(self.tensor.dtype, values)
         return Array.pack(self.tensor.dtype, (rows, *self._shape), values)  # type: ignore[arg-type]  # no None in it
 
     def _typed(self, check: FieldCheck | None) -> Any:
+        """The type for the decoder; None where it has none for what the contract says."""
         dtype = self.tensor.dtype
         element: Any = float if dtype in FLOATS else int if dtype in INTEGERS else bool if dtype == "bool" else str
-        strict = check is not None and check.refuses_at_once
-        if strict and check is not None and check.categories is not None and not check.takes_null:
-            element = typing.Literal[check.categories]
-        elif strict and check is not None and check.categories is not None:
-            element = typing.Literal[(*check.categories, "")]
-        least, most = (check.minimum, check.maximum) if strict and check is not None else (None, None)
-        if isinstance(least, tuple) or isinstance(most, tuple):
-            return self._row_of(element, least, most)
-        element = _bounded(element, least, most)
+        if check is not None and check.refuses_at_once:
+            if check.categories is not None:
+                element = typing.Literal[(*check.categories, "") if check.takes_null else check.categories]
+            if isinstance(check.minimum, tuple) or isinstance(check.maximum, tuple):
+                return self._row_of(element, check)
+            ((least,), (most,)) = check.bounds(1)
+            element = _bounded(element, least, most)
+            if element is None:
+                return None
         if self._nullable:
             element = element | None
         if self._pack_row is not None and self._shape[0] <= MOST_ELEMENTS:  # type: ignore[operator]  # not None then
@@ -233,22 +236,26 @@ class _Column:
             element = typing.Annotated[list[element], msgspec.Meta(min_length=size, max_length=size)]
         return element
 
-    def _row_of(self, element: Any, least: Any, most: Any) -> Any:
+    def _row_of(self, element: Any, check: FieldCheck) -> Any:
         """A row of a matrix with bounds of its own for each column."""
-        if len(self._shape) != 1 or self._depth != 1:
+        if self._depth != 1:
             return None
-        width: int = self._shape[0]  # type: ignore[assignment]  # not None, see above
-        least = least if isinstance(least, tuple) else (least,) * width
-        most = most if isinstance(most, tuple) else (most,) * width
+        width: int = self._shape[0]  # type: ignore[assignment]  # not None, as the caller knows
+        least, most = check.bounds(width)
         if len(least) != width or len(most) != width:
             return None
-        return tuple[tuple(_bounded(element, low, high) for low, high in zip(least, most, strict=True))]  # type: ignore[misc]
+        row = tuple(_bounded(element, low, high) for low, high in zip(least, most, strict=True))
+        return None if None in row else tuple[row]  # type: ignore[valid-type]
 
 
-def _bounded(element: Any, least: Any, most: Any) -> Any:
-    if least is None and most is None:
+def _bounded(element: Any, least: float, most: float) -> Any:
+    """The type of a number within bounds; None for bounds that msgspec cannot hold."""
+    low, high = None if least == -inf else least, None if most == inf else most
+    if element is int and any(limit is not None and limit not in _INT64 for limit in (low, high)):
+        return None
+    if low is None and high is None:
         return element
-    return typing.Annotated[element, msgspec.Meta(ge=least, le=most)]
+    return typing.Annotated[element, msgspec.Meta(ge=low, le=high)]
 
 
 def read_instances(body: str | bytes) -> list[Any]:
