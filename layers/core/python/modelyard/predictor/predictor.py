@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from modelyard.contract.document import Contract
 from modelyard.errors import AdmissionError, ModelError, RequestError
 from modelyard.predictor.array import Array
-from modelyard.predictor.decode import decode
+from modelyard.predictor.decode import decode, row_type
 from modelyard.predictor.reader import Batch, Reader, read_instances
 from modelyard.predictor.signature import Signature
 
@@ -44,7 +44,17 @@ class Predictor:
         max_instances: Most instances of one call.
     """
 
-    __slots__ = ("_code", "_engine", "_preprocess", "_screen", "check_rows", "max_instances", "reader", "signature")
+    __slots__ = (
+        "_code",
+        "_engine",
+        "_preprocess",
+        "_row",
+        "_screen",
+        "check_rows",
+        "max_instances",
+        "reader",
+        "signature",
+    )
 
     def __init__(
         self,
@@ -64,6 +74,7 @@ class Predictor:
         exactly = next((tensor.shape[0] for tensor in signature.inputs if tensor.shape[0] is not None), None)
         self.check_rows = RowLimit(max_instances, exactly)
         self.reader = Reader(signature, contract, check_rows=self.check_rows)
+        self._row = row_type(signature.outputs)
 
     @classmethod
     def load(
@@ -123,14 +134,15 @@ class Predictor:
             body: JSON, ``{"instances": [...]}``.
 
         Returns:
-            One plain JSON value per instance, in the same order; and what the contract warns of.
+            One value per instance, in the same order, for msgspec to write as JSON: a struct where there are several
+            outputs. And what the contract warns of.
 
         Raises:
             RequestError: Naming the field and row at fault.
             ModelError: When the model or its own code raises, or answers with NaN or Infinity.
         """
         batch = self.read(body)
-        return self.decoded(self.run(batch), batch.rows), batch.warnings
+        return self.decoded(self.run(batch), batch.rows, row=self._row), batch.warnings
 
     def read(self, body: str | bytes) -> Batch:
         """What the text of a request asks the model for.
@@ -210,15 +222,20 @@ class Predictor:
         self.check_rows(batch.rows)
         return self._engine.run(batch.arrays)
 
-    def decoded(self, outputs: list[Any], rows: int) -> list[Any]:
+    def decoded(self, outputs: list[Any], rows: int, *, row: Any = None) -> list[Any]:
         """What the model gave as one plain JSON value for each row, by its own ``postprocess`` if it has one.
+
+        Args:
+            outputs: What `run` gave.
+            rows: How many it was asked for.
+            row: See `modelyard.predictor.decode.decode`.
 
         Raises:
             ModelError: When that raises, or for NaN and Infinity.
         """
         code = self._code
         if code is None or code.postprocess is None:
-            return decode(self.signature.outputs, outputs, rows)
+            return decode(self.signature.outputs, outputs, rows, row=row)
         return code.answers(self.signature.outputs, outputs, rows)
 
     @property

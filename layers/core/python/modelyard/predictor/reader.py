@@ -2,7 +2,7 @@
 
 ::
 
-    '{"instances": [...]}' ─► decoder made for this model ─► columns ─► struct.pack ─► Array
+    '{"instances": [...]}' ─► decoder made for this model ─► rows ─► struct.pack ─► Array, see columns.py
                                     │ refuses
                                     └─► any JSON ─► encode.py, enforcement.py ─► which row, which field, why
 
@@ -12,25 +12,22 @@ than the slow path. What it refuses is read again, and the slow path decides and
 """
 
 import struct
-import typing
 from collections.abc import Callable
-from itertools import chain, starmap
-from math import inf
 from operator import attrgetter
 from typing import Any
 
 import msgspec
 
-from modelyard.contract.document import MOST_ELEMENTS, Contract
+from modelyard.contract.document import Contract
 from modelyard.errors import RequestError
-from modelyard.predictor.array import CODES, Array
-from modelyard.predictor.encode import absent, encode
-from modelyard.predictor.enforcement import FieldCheck, checks_of
-from modelyard.predictor.signature import FLOATS, INTEGERS, Signature, Tensor
+from modelyard.predictor.array import Array
+from modelyard.predictor.columns import Column, Columns
+from modelyard.predictor.encode import encode
+from modelyard.predictor.enforcement import checks_of
+from modelyard.predictor.signature import Signature
+from modelyard.predictor.structs import struct_of
 
 _EXAMPLE = 'Send {"instances": [...]}.'
-_INT64 = range(-(2**63), 2**63)
-_UNWRITABLE = frozenset('"\\').union(map(chr, range(32)))  # names that a struct cannot have
 
 
 class Batch:
@@ -64,7 +61,9 @@ class Reader:
         nulls: Names of inputs in which ``null``, or what stands for it, may come.
     """
 
-    __slots__ = ("_check_rows", "_columns", "_decoder", "_instance", "_keys", "_late", "checks", "inputs", "nulls")
+    __slots__ = (
+        "_check_rows", "_columns", "_decoder", "_instance", "_late", "_only", "_value", "checks", "inputs", "nulls",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -82,26 +81,22 @@ class Reader:
         # Rules that the decoder does not enforce: what may be clipped or let through.
         self._late = [(place, check) for place, check in enumerate(self.checks) if check and not check.refuses_at_once]
         self._decoder: Any = None
+        self._only: Column | None = None
         self._compile()
 
     def _compile(self) -> None:
-        columns = [_Column(tensor, check) for tensor, check in zip(self.inputs, self.checks, strict=True)]
-        names = [tensor.name for tensor in self.inputs]
-        if any(column.type is None for column in columns) or any(not _UNWRITABLE.isdisjoint(name) for name in names):
+        columns = [Column(tensor, check) for tensor, check in zip(self.inputs, self.checks, strict=True)]
+        types = [column.type for column in columns]
+        instance = None if None in types else struct_of("Instance", [tensor.name for tensor in self.inputs], types)
+        if instance is None:
             return
-        fields = [f"f{place}" for place in range(len(names))]
-        # gc=False: instances hold no reference to each other, and need not be tracked.
-        self._instance = msgspec.defstruct(
-            "Instance",
-            [(field, column.type) for field, column in zip(fields, columns, strict=True)],
-            rename=dict(zip(fields, names, strict=True)),
-            forbid_unknown_fields=True,
-            gc=False,
-        )
-        row: Any = self._instance if len(names) > 1 else self._instance | columns[0].type
+        row: Any = instance if len(columns) > 1 else instance | types[0]
         body = msgspec.defstruct("Body", [("instances", list[row])], forbid_unknown_fields=True, gc=False)
-        self._columns = columns
-        self._keys = attrgetter(*fields)
+        self._instance = instance
+        if len(columns) == 1:
+            self._only, self._value = columns[0], attrgetter(instance.__struct_fields__[0])
+        else:
+            self._columns = Columns(columns)
         self._decoder = msgspec.json.Decoder(body)
 
     def read(self, body: str | bytes) -> Batch:
@@ -158,104 +153,24 @@ class Reader:
         )
 
     def _arrays(self, body: str | bytes, instances: list[Any]) -> list[Array]:
-        columns, rows = self._columns, len(instances)
-        values: list[Any]
-        if len(columns) > 1:
-            keys = 1 + rows * len(columns)
-            values = list(zip(*map(self._keys, instances)))  # noqa: B905 - each has as many as there are fields
-        else:
-            kinds = set(map(type, instances))
-            if self._instance not in kinds:
-                keys, values = 1, [instances]
-            elif len(kinds) == 1:
-                keys, values = 1 + rows, [list(map(self._keys, instances))]
-            else:
-                raise _UndecidedError  # some bare and some objects
+        rows = len(instances)
         if not rows:
             raise _UndecidedError
-        # Each key brings one colon. More of them means a key twice in one object, of which the decoder keeps the last,
-        # or text with colons in it; the slow path tells which.
-        if keys == 1:
-            colon: Any = ":" if isinstance(body, str) else b":"
-            if body.find(colon) != body.rfind(colon):  # several times as fast as counting
-                refuse_duplicate_keys(body)
-        elif keys != (body.count(":") if isinstance(body, str) else body.count(b":")):
-            refuse_duplicate_keys(body)
-        return [column.array(found, rows) for column, found in zip(columns, values, strict=True)]
+        if self._only is None:
+            refuse_surplus_keys(body, 1 + rows * len(self.inputs))
+            return self._columns.arrays(list(map(msgspec.structs.astuple, instances)))
+        kinds = set(map(type, instances))
+        if self._instance not in kinds:
+            refuse_surplus_keys(body, 1)
+            return [self._only.array(instances, rows)]
+        if len(kinds) > 1:
+            raise _UndecidedError  # some bare and some objects
+        refuse_surplus_keys(body, 1 + rows)
+        return [self._only.array(list(map(self._value, instances)), rows)]
 
 
 class _UndecidedError(Exception):
     """The fast path leaves this request to the slow one."""
-
-
-class _Column:
-    """One input: its type for the decoder, and how what that gives becomes an array."""
-
-    __slots__ = ("_depth", "_nullable", "_pack_row", "_shape", "tensor", "type")
-
-    def __init__(self, tensor: Tensor, check: FieldCheck | None) -> None:
-        self.tensor = tensor
-        self._nullable = check.takes_null if check else tensor.nullable
-        self._shape = tensor.shape[1:]
-        self._depth = 0 if tensor.scalar else len(self._shape)
-        self.type: Any = None
-        self._pack_row: Any = None
-        if self._depth == 1 and tensor.dtype != "string" and self._shape[0] is not None:
-            self._pack_row = struct.Struct(f"={self._shape[0]}{CODES[tensor.dtype]}").pack
-        if tensor.scalar or None not in self._shape:
-            self.type = self._typed(check)
-
-    def array(self, values: Any, rows: int) -> Array:
-        if self._pack_row is not None:  # rows of numbers: by far the largest requests
-            shape: Any = (rows, *self._shape)
-            return Array(self.tensor.dtype, shape, b"".join(starmap(self._pack_row, values)))
-        for _ in range(self._depth):
-            values = list(chain.from_iterable(values))
-        if self._nullable and None in values:
-            values = absent(self.tensor.dtype, values)
-        return Array.pack(self.tensor.dtype, (rows, *self._shape), values)  # type: ignore[arg-type]  # no None in it
-
-    def _typed(self, check: FieldCheck | None) -> Any:
-        """The type for the decoder; None where it has none for what the contract says."""
-        dtype = self.tensor.dtype
-        element: Any = float if dtype in FLOATS else int if dtype in INTEGERS else bool if dtype == "bool" else str
-        if check is not None and check.refuses_at_once:
-            if check.categories is not None:
-                element = typing.Literal[(*check.categories, "") if check.takes_null else check.categories]
-            if isinstance(check.minimum, tuple) or isinstance(check.maximum, tuple):
-                return self._row_of(element, check)
-            ((least,), (most,)) = check.bounds(1)
-            element = _bounded(element, least, most)
-            if element is None:
-                return None
-        if self._nullable:
-            element = element | None
-        if self._pack_row is not None and self._shape[0] <= MOST_ELEMENTS:  # type: ignore[operator]  # not None then
-            return tuple[(element,) * self._shape[0]]  # type: ignore[operator,misc]  # a tenth faster than a list
-        for size in reversed(self._shape if self._depth else ()):
-            element = typing.Annotated[list[element], msgspec.Meta(min_length=size, max_length=size)]
-        return element
-
-    def _row_of(self, element: Any, check: FieldCheck) -> Any:
-        """A row of a matrix with bounds of its own for each column."""
-        if self._depth != 1:
-            return None
-        width: int = self._shape[0]  # type: ignore[assignment]  # not None, as the caller knows
-        least, most = check.bounds(width)
-        if len(least) != width or len(most) != width:
-            return None
-        row = tuple(_bounded(element, low, high) for low, high in zip(least, most, strict=True))
-        return None if None in row else tuple[row]  # type: ignore[valid-type]
-
-
-def _bounded(element: Any, least: float, most: float) -> Any:
-    """The type of a number within bounds; None for bounds that msgspec cannot hold."""
-    low, high = None if least == -inf else least, None if most == inf else most
-    if element is int and any(limit is not None and limit not in _INT64 for limit in (low, high)):
-        return None
-    if low is None and high is None:
-        return element
-    return typing.Annotated[element, msgspec.Meta(ge=low, le=high)]
 
 
 def read_instances(body: str | bytes) -> list[Any]:
@@ -282,10 +197,28 @@ def read_instances(body: str | bytes) -> list[Any]:
         raise RequestError(
             f"the body has {unknown!r}; only 'instances' is allowed", code="unknown_field", field=unknown
         )
-    colons = body.count(":") if isinstance(body, str) else body.count(b":")
-    if colons != 1 + sum(len(instance) for instance in instances if type(instance) is dict):
-        refuse_duplicate_keys(body)
+    refuse_surplus_keys(body, 1 + sum(len(instance) for instance in instances if type(instance) is dict))
     return instances
+
+
+def refuse_surplus_keys(body: str | bytes, keys: int) -> None:
+    """Refuse an object that has a key twice, of which a decoder keeps the last.
+
+    Each key brings one colon. More of them means a key twice, or text with colons in it, which a second look tells.
+
+    Args:
+        body: JSON that was decoded.
+        keys: How many keys came of it.
+
+    Raises:
+        RequestError: As `refuse_duplicate_keys` does.
+    """
+    colon: Any = ":" if isinstance(body, str) else b":"
+    if keys == 1:
+        if body.find(colon) != body.rfind(colon):  # several times as fast as counting
+            refuse_duplicate_keys(body)
+    elif keys != body.count(colon):
+        refuse_duplicate_keys(body)
 
 
 def refuse_duplicate_keys(body: str | bytes) -> None:
