@@ -139,6 +139,21 @@ def total() -> bytes:
     ).SerializeToString()
 
 
+def places() -> bytes:
+    """y = where x is not zero: how many values it has depends on the values of x [batch]."""
+    node = helper.make_node("NonZero", ["x"], ["y"])
+    return _model([node], [_value("x", "float32", [None])], [_value("y", "int64", [1, None])]).SerializeToString()
+
+
+def passes_on() -> bytes:
+    """Outputs that no node makes: the input itself, and a constant."""
+    constant = helper.make_tensor("always", TensorProto.FLOAT, [5, 2], [1.5] * 10)
+    ends = [_value("x", "float32", [None, 2])]
+    outputs = [*ends, _value("always", "float32", [5, 2]), _value("y", "float32", [None, 2])]
+    node = helper.make_node("Neg", ["x"], ["y"])
+    return _model([node], ends, outputs, [constant]).SerializeToString()
+
+
 def sequence_output() -> bytes:
     """x to a sequence of tensors, which is no plain tensor."""
     graph = helper.make_graph(

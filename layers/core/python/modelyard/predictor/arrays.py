@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelyard.predictor import encode as plain
-from modelyard.predictor.array import Array
+from modelyard.predictor.array import CODES, Array
 from modelyard.predictor.signature import Tensor
+
+_NAMES = {np.dtype(name): name for name in CODES}  # a dtype's own ``name`` takes 2 us
 
 
 def encode(inputs: tuple[Tensor, ...], instances: list[Any]) -> dict[str, NDArray[Any]]:
@@ -31,12 +33,12 @@ def to_numpy(array: Array) -> NDArray[Any]:
     """The array as numpy sees it, over the same memory, which may be read-only."""
     if array.dtype == "string":
         return np.array(array.buffer, dtype=object).reshape(array.shape)
-    return np.frombuffer(array.buffer, dtype=array.dtype).reshape(array.shape)
+    return np.ndarray(array.shape, array.dtype, array.buffer)
 
 
 def from_numpy(found: NDArray[Any]) -> Array:
     """A numpy array as an `Array`, over the same memory where it is contiguous."""
-    if found.dtype.kind in "OUS":
+    dtype = _NAMES.get(found.dtype)
+    if dtype is None:
         return Array("string", found.shape, [str(text) for text in found.ravel().tolist()])
-    contiguous = np.ascontiguousarray(found)
-    return Array(found.dtype.name, found.shape, contiguous.reshape(-1).view(np.uint8).data)
+    return Array(dtype, found.shape, np.ascontiguousarray(found).reshape(-1).view(np.uint8).data)

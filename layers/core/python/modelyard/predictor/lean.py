@@ -4,7 +4,7 @@ Half of what ``import onnxruntime`` costs is numpy, and most of the rest is the 
 loads in 2 ms. So a model without Python code of its own answers its first request in less time than that import takes.
 The standard engine is the fallback and the measure: a table of tests runs both and compares bit for bit.
 
-The rule: a large input goes to onnxruntime where it lies; for small ones see feeds.py. An output is copied once, out of
+The rule: a large input goes to onnxruntime where it lies; for small ones see slot.py. An output is copied once, out of
 memory that belongs to onnxruntime and is released before `run` returns: a view that outlived it would read freed
 memory.
 """
@@ -16,17 +16,18 @@ from itertools import accumulate
 from math import prod
 from typing import Any
 
-from modelyard.errors import AdmissionError, ModelError
+from modelyard.errors import AdmissionError
 from modelyard.predictor.array import ITEM_BYTES, Array
 from modelyard.predictor.c_api import ERRORS_ONLY, OrtError, Runtime
-from modelyard.predictor.feeds import Feeds
+from modelyard.predictor.failures import not_loadable, raised
 from modelyard.predictor.signature import CLASSES_KEY, signature_of
+from modelyard.predictor.slot import Make, Slot, fits
 
 _TENSOR, _SEQUENCE, _MAP = 1, 2, 3
 _STRING = 8
 
-MOST_KEPT = 8
-"""Shapes of small batches whose `Feeds` are used again."""
+MOST_SLOTS = 8
+"""Shapes of small batches whose `Slot` is used again."""
 
 MOST_AXES = 32
 """More than any operator gives a tensor in practice; a tensor with more is an error."""
@@ -56,11 +57,15 @@ class LeanEngine:
         AdmissionError: When onnxruntime does not load the model (code ``not_loadable``).
     """
 
-    __slots__ = ("_api", "_found", "_kept", "_outputs", "_runtime", "_session", "_takes", "_values", "_wanted")
+    __slots__ = (
+        "_api", "_fixed", "_found", "_outputs", "_runtime", "_session", "_slots", "_takes", "_tensor", "_values",
+        "_wanted",
+    )  # fmt: skip
 
     def __init__(self, model: bytes, *, threads: int = 1, options: dict[str, str] | None = None) -> None:
         self._session: int = 0
         self._runtime = runtime = Runtime.get()
+        self._tensor = _tensor_maker(runtime)
         self._api = api = runtime.api
         settings = api.pointer(api.CreateSessionOptions)
         try:
@@ -72,11 +77,7 @@ class LeanEngine:
             place, size = (model, len(model)) if type(model) is bytes else _address(model)
             self._session = api.pointer(api.CreateSessionFromArray, runtime.environment, place, size, settings)
         except OrtError as error:
-            raise AdmissionError(
-                f"onnxruntime {api.version} does not load the model: {str(error)[:300]}",
-                code="not_loadable",
-                next_step="Check the file with onnx.checker and its opset against this onnxruntime.",
-            ) from error
+            raise not_loadable(api.version, error) from error
         finally:
             api.ReleaseSessionOptions(settings)
         inputs = self._names("SessionGetInputCount", "SessionGetInputName")
@@ -85,7 +86,9 @@ class LeanEngine:
         self._outputs = (c_char_p * len(outputs))(*outputs)
         # Types made once: ctypes forgets an array type that nobody holds, and making one again costs 20 us.
         self._values, self._found = c_void_p * len(inputs), c_void_p * len(outputs)
-        self._kept: dict[tuple[tuple[int, ...], ...], Feeds] = {}
+        self._slots: dict[tuple[tuple[int, ...], ...], Slot] = {}
+        # Whether equal shapes in mean equal shapes out, as far as was seen. An output that is an input is not written.
+        self._fixed = set(outputs).isdisjoint(inputs)
         # The outputs' dtypes, so that no value is asked what it is; None is the sequence of a ZipMap.
         self._wanted = [self._output_dtype(place) for place in range(len(outputs))]
 
@@ -120,20 +123,35 @@ class LeanEngine:
             ModelError: When the model raises; the cause is chained.
         """
         shapes = tuple([array.shape for array in arrays])
-        feeds = self._kept.pop(shapes, None)  # so no other thread has it meanwhile
-        if feeds is not None:
-            feeds.fill(arrays)
-        elif Feeds.fit(arrays):
-            try:
-                feeds = Feeds(self._values(), arrays, self._tensor, self._api.ReleaseValue)
-            except OrtError as error:
-                raise _raised() from error
-        else:
+        slot = self._slots.pop(shapes, None)  # so no other thread has it meanwhile
+        try:
+            if slot is not None:
+                slot.fill(arrays)
+            elif fits(arrays):
+                slot = Slot(self._values(), arrays, self._tensor, self._api.ReleaseValue)
+        except (ValueError, OrtError):
+            slot = None  # arrays of another dtype or size than the model's, which onnxruntime refuses below
+        if slot is None:
             return self._run_in_place(arrays)
-        outputs = self._run(feeds.values)
-        if len(self._kept) >= MOST_KEPT:
-            self._kept.popitem()
-        self._kept[shapes] = feeds
+        outputs = self._run_slot(slot)
+        if len(self._slots) >= MOST_SLOTS:
+            self._slots.popitem()
+        self._slots[shapes] = slot
+        return outputs
+
+    def _run_slot(self, slot: Slot) -> list[Any]:
+        if slot.outputs is not None:
+            status = self._call(slot.inputs, slot.outputs)
+            if not status:
+                return slot.results()
+            self._api.error(status)
+            slot.expect_nothing()
+            outputs = self._run(slot.inputs)  # raises, if it was not that
+            self._fixed = False  # the outputs' shapes depend on more than the inputs' shapes
+            return outputs
+        outputs = self._run(slot.inputs)
+        if self._fixed and fits(outputs):
+            slot.expect(self._found(), outputs)
         return outputs
 
     def _run_in_place(self, arrays: list[Array]) -> list[Any]:
@@ -144,28 +162,33 @@ class LeanEngine:
                 values[place] = self._value(array)
             return self._run(values)
         except OrtError as error:
-            raise _raised() from error
+            raise raised() from error
         finally:
             for value in values:
                 self._api.ReleaseValue(value)
 
     def _run(self, values: Any) -> list[Any]:
-        api, wanted, found = self._api, self._wanted, self._found()
+        found = self._found()
         try:
-            status = api.Run(
-                self._session, None, self._takes, values, len(values), self._outputs, len(wanted), found
-            )  # the GIL is free meanwhile
+            status = self._call(values, found)
             if status:
-                raise api.error(status)
+                raise self._api.error(status)
             return [
                 self._rows(value) if dtype is None else self._array(value, dtype)
-                for value, dtype in zip(found, wanted, strict=True)
+                for value, dtype in zip(found, self._wanted, strict=True)
             ]
         except OrtError as error:
-            raise _raised() from error
+            raise raised() from error
         finally:
             for value in found:
-                api.ReleaseValue(value)
+                self._api.ReleaseValue(value)
+
+    def _call(self, values: Any, found: Any) -> int | None:
+        """The run itself, during which the GIL is free; a status where it failed."""
+        status: int | None = self._api.Run(
+            self._session, None, self._takes, values, len(values), self._outputs, len(found), found
+        )
+        return status
 
     # -- values in ----------------------------------------------------------------------------------------------------
 
@@ -182,18 +205,6 @@ class LeanEngine:
         except BaseException:
             api.ReleaseValue(value)
             raise
-        return value.value or 0
-
-    def _tensor(self, array: Array, place: int, size: int) -> int:
-        """An OrtValue over memory that holds, or will hold, the array's elements."""
-        api, shape = self._api, array.shape
-        sizes = struct.pack(f"={len(shape)}q", *shape)
-        value = c_void_p()
-        api.check(
-            api.CreateTensorWithDataAsOrtValue(
-                self._runtime.memory, place, size, sizes, len(shape), _NUMBERS[array.dtype], byref(value)
-            )
-        )
         return value.value or 0
 
     def _fill(self, value: c_void_p, strings: list[str]) -> None:
@@ -368,6 +379,20 @@ class Node:
         self.shape = shape
 
 
+def _tensor_maker(runtime: Runtime) -> Make:
+    """What makes a value over memory that holds an array's elements. It holds no engine, as slots hold it."""
+    create, check, memory = runtime.api.CreateTensorWithDataAsOrtValue, runtime.api.check, runtime.memory
+
+    def make(array: Array, place: int, size: int) -> int:
+        shape = array.shape
+        sizes = struct.pack(f"={len(shape)}q", *shape)
+        value = c_void_p()
+        check(create(memory, place, size, sizes, len(shape), _NUMBERS[array.dtype], byref(value)))
+        return value.value or 0
+
+    return make
+
+
 class _PyBuffer(ctypes.Structure):
     # Py_buffer, stable since Python 3.11 (https://docs.python.org/3/c-api/buffer.html); only the first fields are read.
     _fields_ = (
@@ -384,10 +409,3 @@ def _address(buffer: Any) -> tuple[int, int]:
     place, size = view.buf or 0, view.len
     ctypes.pythonapi.PyBuffer_Release(byref(view))  # the caller holds the object, so it stays where it is
     return place, size
-
-
-def _raised() -> ModelError:
-    return ModelError(
-        "the model raised while it predicted",
-        next_step="Look for the request id in the function's log: it holds the cause.",
-    )

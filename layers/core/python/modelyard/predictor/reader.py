@@ -213,11 +213,12 @@ def refuse_surplus_keys(body: str | bytes, keys: int) -> None:
     Raises:
         RequestError: As `refuse_duplicate_keys` does.
     """
-    colon: Any = ":" if isinstance(body, str) else b":"
-    if keys == 1:
-        if body.find(colon) != body.rfind(colon):  # several times as fast as counting
-            refuse_duplicate_keys(body)
-    elif keys != body.count(colon):
+    # `count` looks at every character; `find` and, between two finds, `replace` leap.
+    if isinstance(body, str):
+        more = body.find(":") != body.rfind(":") if keys == 1 else ":" in body.replace(":", ";", keys)
+    else:
+        more = body.find(b":") != body.rfind(b":") if keys == 1 else b":" in body.replace(b":", b";", keys)
+    if more:
         refuse_duplicate_keys(body)
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import onnxruntime
 
-from modelyard.errors import AdmissionError, ModelError
 from modelyard.predictor.array import Array
 from modelyard.predictor.arrays import from_numpy, to_numpy
+from modelyard.predictor.failures import not_loadable, raised
 from modelyard.predictor.signature import signature_of
 
 _ERRORS_ONLY = 3
@@ -44,11 +44,7 @@ class StandardEngine:
                 bytes(model), settings, providers=["CPUExecutionProvider"], enable_fallback=0
             )
         except Exception as error:
-            raise AdmissionError(
-                f"onnxruntime {onnxruntime.__version__} does not load the model: {str(error)[:300]}",
-                code="not_loadable",
-                next_step="Check the file with onnx.checker and its opset against this onnxruntime.",
-            ) from error
+            raise not_loadable(onnxruntime.__version__, error) from error
         self._inputs: list[str] = [node.name for node in self.session.get_inputs()]
         self._outputs: list[str] = [node.name for node in self.session.get_outputs()]
 
@@ -73,10 +69,7 @@ class StandardEngine:
         try:
             outputs: list[Any] = self.session.run(self._outputs, feeds)
         except Exception as error:
-            raise ModelError(
-                "the model raised while it predicted",
-                next_step="Look for the request id in the function's log: it holds the cause.",
-            ) from error
+            raise raised() from error
         return [_rows(output) if isinstance(output, list) else from_numpy(output) for output in outputs]
 
 
