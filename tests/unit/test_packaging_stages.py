@@ -1,12 +1,15 @@
 """The stages of a layer's build: install, prune, compile, zip."""
 
+import asyncio
 import importlib.metadata
+import marshal
 import os
 import stat
 import sys
 import time
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,10 +18,12 @@ from modelyard.packaging.bytecode import compile_tree, find_interpreter
 from modelyard.packaging.install import install_command, install_failure, installer_environment
 from modelyard.packaging.process import run_program
 from modelyard.packaging.pruning import RULES, Rule, prune, pruned
+from modelyard.packaging.sources import layer_source
 from modelyard.packaging.targets import BuildTarget
 
 HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
 ARM = BuildTarget("3.13", "arm64")
+PROJECT = Path(__file__).parents[2]
 
 
 def write(folder: Path, files: dict[str, str]) -> Path:
@@ -165,6 +170,21 @@ def test_pruning_removes_files_and_the_folders_that_they_leave_empty(tmp_path: P
     assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")) == ["a", "a/x.py"]
 
 
+def test_a_module_that_only_documents_becomes_an_empty_one_and_the_installers_cache_is_not_touched(
+    tmp_path: Path,
+) -> None:
+    cached = write(tmp_path, {"cache/_add_newdocs.py": "add_newdoc('x', 'y')\n"}) / "cache/_add_newdocs.py"
+    tree = tmp_path / "tree"
+    (tree / "numpy/_core").mkdir(parents=True)
+    (tree / "numpy/_core/_add_newdocs.py").hardlink_to(cached)
+
+    freed = prune("serving", tree)
+
+    assert (tree / "numpy/_core/_add_newdocs.py").read_bytes() == b""
+    assert freed == {"documentation": len("add_newdoc('x', 'y')\n")}
+    assert cached.read_text() == "add_newdoc('x', 'y')\n"
+
+
 def test_of_a_packages_metadata_the_headers_stay_and_the_installers_cache_is_not_touched(tmp_path: Path) -> None:
     headers, page = "Metadata-Version: 2.4\nName: x\nVersion: 1.0\nRequires-Dist: y\n", "\n# The page on PyPI\n\nlong\n"
     cached = write(tmp_path, {"cache/METADATA": headers + page}) / "cache/METADATA"
@@ -198,6 +218,56 @@ def test_bytecode_is_unchecked_names_lambdas_path_and_is_the_same_each_time(tmp_
     assert all(int.from_bytes(content[4:8], "little") == 0b01 for content in one)
     assert b"/opt/python/pkg/__init__.py" in one[0]
     assert str(tmp_path).encode() not in one[0]
+
+
+def test_without_docstrings_code_does_the_same_at_the_same_lines(tmp_path: Path) -> None:
+    interpreter = find_interpreter(HERE)
+    assert interpreter is not None
+    module = '''"""About."""
+
+from __future__ import annotations
+
+"""No docstring."""
+
+class C:
+    """About."""
+
+    def only(self): "About."
+
+    async def two(self):
+        """About."""
+        """And more."""
+        assert False, "kept"
+
+
+def fails() -> Unknown:
+    """About."""
+    raise ValueError("line 20")
+'''
+    write(tmp_path, {"undocumented.py": module})
+
+    outcome = compile_tree(tmp_path, interpreter, root="/opt/python", docstrings=False)
+    (bytecode,) = tmp_path.rglob("*.pyc")
+    space: dict[str, Any] = {"__name__": "undocumented"}
+    exec(marshal.loads(bytecode.read_bytes()[16:]), space)  # noqa: S102, S302 - compiled above
+
+    assert outcome.complete
+    documented = [space["C"], space["C"].only, space["C"].two, space["fails"]]
+    assert "__doc__" not in space
+    assert [found.__doc__ for found in documented] == [None] * 4
+    assert b"About" not in bytecode.read_bytes()
+    assert space["C"]().only() is None
+    with pytest.raises(AssertionError, match="kept"):
+        asyncio.run(space["C"]().two())
+    with pytest.raises(ValueError, match="line 20") as caught:
+        space["fails"]()
+    assert caught.tb.tb_next.tb_lineno == 20
+    assert caught.tb.tb_next.tb_frame.f_code.co_filename == "/opt/python/undocumented.py"
+
+
+def test_only_what_an_endpoint_imports_at_its_start_loses_its_docstrings() -> None:
+    kept = {name: layer_source(PROJECT, name).keeps_docstrings for name in ("lean", "serving", "training", "api")}
+    assert kept == {"lean": False, "serving": False, "training": True, "api": True}
 
 
 def test_a_file_that_does_not_compile_is_reported_and_the_others_are_compiled(tmp_path: Path) -> None:

@@ -100,7 +100,13 @@ class Assembly:
     def _compile(self, tree: Path) -> None:
         if self.interpreter is None:
             return
-        outcome = compile_tree(tree, self.interpreter, root=self.source.root, checkpoint=self.checkpoint)
+        outcome = compile_tree(
+            tree,
+            self.interpreter,
+            root=self.source.root,
+            docstrings=self.source.keeps_docstrings,
+            checkpoint=self.checkpoint,
+        )
         # Packages ship templates and code for other versions; what a wheel holds beyond use is not our error.
         if self.source.is_own_code and not outcome.complete:
             said = outcome.output.replace(f"{tree}/", "").replace(f"{self.source.root}/", "")

@@ -20,9 +20,12 @@ from modelyard.packaging.targets import SETS, BuildTarget, function_asset, model
 NOT_IN_LAMBDA = ("cli", "exporting", "importing", "local", "packaging", "scaffold")
 """Folders of the library that only the developer's machine runs."""
 
+ENDPOINT_LAYERS = ("lean", "serving")
+"""Third-party packages that an endpoint imports at its start."""
+
 _BUILDER_MODULES = (
     *("archive", "assembly", "bytecode", "elf", "install", "locks", "manifest", "process"),
-    *("pruning", "solver", "sources", "targets"),
+    *("pruning", "solver", "sources", "targets", "without_docstrings"),
 )
 """Modules whose change may change the bytes of a layer."""
 
@@ -44,6 +47,11 @@ class LayerSource:
     def is_own_code(self) -> bool:
         """Whether the project wrote it, so that a file that does not compile is an error."""
         return self.lock is None
+
+    @property
+    def keeps_docstrings(self) -> bool:
+        """Whether its bytecode has docstrings; what an endpoint imports at its start does without."""
+        return self.name not in ENDPOINT_LAYERS
 
     @property
     def is_function(self) -> bool:
