@@ -12,6 +12,7 @@ from constructs import Construct
 from modelyard import stack_names
 from modelyard.control.routes import APP_ROUTES, MODEL_ROUTES, route_of
 from modelyard.packaging import endpoint_of, layers_of
+from modelyard.pointer_key import pointer_key
 from modelyard.spec import Model
 from stacks.api_stack import ApiStack
 from stacks.base import Deployment, ModelyardStack
@@ -67,7 +68,7 @@ class LambdaEndpoint(Construct):
         )
         # The endpoint reads its own pointer and model files, and can write nothing but what it captures.
         self.entry.allow_objects(
-            "s3:GetObject", bucket=registry.artifacts, keys=[f"deployments/{model.name}.json", "artifacts/sha256/*"]
+            "s3:GetObject", bucket=registry.artifacts, keys=[pointer_key(model.name), "artifacts/sha256/*"]
         )
         if capture > 0:
             self.entry.allow_objects("s3:PutObject", bucket=registry.artifacts, keys=[f"captures/{model.name}/*"])

@@ -16,6 +16,7 @@ from constructs import Construct
 from modelyard import stack_names
 from modelyard.packaging import layers_of
 from modelyard.packaging.targets import SHARED_ARCHITECTURE, FunctionKind
+from modelyard.pointer_key import pointer_key
 from modelyard.spec import Model, training_plan
 from stacks.base import Deployment, ModelyardStack
 from stacks.dead_letters import DeadLetters
@@ -139,9 +140,7 @@ class RetrainingWorkflow(Construct):
         )
         for step in ("evaluate", "register", "promote"):
             steps[step].allow("s3:ListBucket", on=[artifacts.bucket_arn])
-        steps["promote"].allow_objects(
-            "s3:GetObject", "s3:PutObject", bucket=artifacts, keys=[f"deployments/{name}.json"]
-        )
+        steps["promote"].allow_objects("s3:GetObject", "s3:PutObject", bucket=artifacts, keys=[pointer_key(name)])
 
     def _definition(self) -> sfn.IChainable:
         run = {"run_id": sfn.JsonPath.string_at("$$.Execution.Name"), "plan": self._plan}

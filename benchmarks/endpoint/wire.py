@@ -36,6 +36,7 @@ from modelyard.predictor.array import Array  # noqa: E402
 from modelyard.predictor.arrays import from_numpy, to_numpy  # noqa: E402
 from modelyard.predictor.signature import Tensor  # noqa: E402
 from modelyard.serving.forms import arrow, arrow_writer  # noqa: E402
+from modelyard.serving.request import ARROW, NPY  # noqa: E402
 from modelyard.version import TensorSpec  # noqa: E402
 from tests.fakes.endpoint import CONTEXT, Answer, EndpointStand, event  # noqa: E402
 from tests.fakes.objects import pointer_to  # noqa: E402
@@ -46,7 +47,7 @@ ROWS = 1000
 ALLOWED = 0.6
 """Of JSON's time over ``session.run``, at most, with 1,000 rows in and out as bytes."""
 
-NPY, ARROW, OCTETS = "application/x-npy", arrow.CONTENT_TYPE, "application/octet-stream"
+OCTETS = "application/octet-stream"
 FORMS = {
     "json": "JSON, `instances`",
     "oip_json": "OIP, JSON",

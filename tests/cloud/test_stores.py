@@ -9,13 +9,11 @@ from modelyard.aws.table import DynamoDBRecords
 from modelyard.ports import ArtifactStore, RecordStore
 from tests.cloud.conftest import System
 
-pytest.register_assert_rewrite("tests.contract_stores")
+pytest.register_assert_rewrite("tests.contract_records", "tests.contract_artifacts", "tests.contract_registry")
 
-from tests.contract_stores import (  # noqa: E402 - after the rewriting of its assertions
-    ArtifactStoreContract,
-    RecordStoreContract,
-    RegistryContract,
-)
+from tests.contract_artifacts import ArtifactStoreContract  # noqa: E402 - after the rewriting of its assertions
+from tests.contract_records import RecordStoreContract  # noqa: E402
+from tests.contract_registry import RegistryContract  # noqa: E402
 
 
 @pytest.fixture(scope="module")

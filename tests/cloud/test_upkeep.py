@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 from modelyard.aws.bucket import S3Artifacts
 from modelyard.aws.table import DynamoDBRecords
 from modelyard.errors import AWSError, CredentialsError
-from modelyard.pointer import pointer_key
+from modelyard.pointer_key import pointer_key
 from modelyard.registry import Bounds, Registry, Search
 from modelyard.version import Lineage, TrainingObject, artifact_key
 from tests.cloud.conftest import PROJECT, System

@@ -17,7 +17,9 @@ from botocore.httpsession import URLLib3Session
 
 from tests.fakes.broken_stores import Fault, Harm
 
-READS = frozenset({"GetItem", "Query", "HeadObject", "GetObject", "ListObjectsV2", "ListMultipartUploads"})
+READS = frozenset(
+    {"GetItem", "TransactGetItems", "Query", "HeadObject", "GetObject", "ListObjectsV2", "ListMultipartUploads"}
+)
 """Operations that change nothing, so that an answer that was lost differs little from a request that was."""
 
 

@@ -13,7 +13,8 @@ from typing import get_args
 import msgspec
 
 from modelyard.deployment import ChangeKind, Deployment
-from modelyard.pointer import encode_pointer, pointer_for, pointer_key, pointer_revision
+from modelyard.pointer import encode_pointer, pointer_for, pointer_revision
+from modelyard.pointer_key import pointer_key
 from modelyard.ports import ArtifactStore, Item, RecordStore
 from modelyard.registry import keys
 from modelyard.version import Version

@@ -10,7 +10,8 @@ from typing import Any
 
 from modelyard.deployment import Deployment
 from modelyard.errors import ConflictError, ModelyardError
-from modelyard.pointer import pointer_key, pointer_revision
+from modelyard.pointer import pointer_revision
+from modelyard.pointer_key import pointer_key
 from modelyard.registry import Notes, Registry
 from modelyard.times import stamp
 from tests.fakes.broken_stores import Death, Fault, Harm, Outage

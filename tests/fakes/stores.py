@@ -12,6 +12,7 @@ from typing import Any
 from modelyard.aws.attributes import from_attributes, to_attributes
 from modelyard.errors import AWSError
 from modelyard.ports import (
+    MOST_READS,
     MOST_WRITES,
     ConditionFailedError,
     Delete,
@@ -40,6 +41,13 @@ class InMemoryRecordStore:
         with self._lock:
             found = self._items.get(pk, {}).get(sk)
         return None if found is None else from_attributes(found)
+
+    def get_many(self, addresses: Sequence[tuple[str, str]]) -> tuple[Item | None, ...]:
+        if len(set(addresses)) != len(addresses) or not 1 <= len(addresses) <= MOST_READS:
+            raise AWSError("a transaction reads each item once, and 1 to 100")
+        with self._lock:
+            found = [self._items.get(pk, {}).get(sk) for pk, sk in addresses]
+        return tuple(None if item is None else from_attributes(item) for item in found)
 
     def query(
         self,

@@ -34,6 +34,9 @@ class ReadsWhatWas(InMemoryRecordStore):
         self._reads += 1
         return self._before.get((pk, sk)) if self._reads % 7 == 0 else super().get(pk, sk)
 
+    def get_many(self, addresses: Sequence[tuple[str, str]]) -> tuple[Item | None, ...]:
+        return tuple(self.get(pk, sk) for pk, sk in addresses)
+
 
 class ReplacesWithoutLooking(InMemoryArtifactStore):
     """A conditional write that takes the condition for granted."""

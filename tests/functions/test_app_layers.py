@@ -9,9 +9,9 @@ import pytest
 from modelyard.packaging.targets import APP_LAYERS, FunctionSet, target_of
 from modelyard.spec import Engine
 from tests.fakes import onnx_models
+from tests.fakes.app_function import ROW, asking
 from tests.fakes.http_bucket import HttpBucket
 from tests.fakes.objects import promote
-from tests.functions.test_app import ROW, asking
 from tests.functions.test_layers import BY_TITLE, HANDLER, LOCAL, NOWHERE, PROJECT, Sandbox
 
 OWN = """

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from tests.fakes import onnx_models
+from tests.fakes.app_function import ROW, asking
 from tests.fakes.http_bucket import HttpBucket
 from tests.fakes.lambda_service import SHUTDOWN_S, InitFailed, LambdaService
 from tests.fakes.objects import promote
-from tests.functions.test_app import ROW, asking
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="AWS publishes its runtime client for Linux only")
 

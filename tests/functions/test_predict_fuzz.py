@@ -27,14 +27,15 @@ from modelyard.predictor.array import Array
 from modelyard.predictor.arrays import encode
 from modelyard.predictor.code import ModelCode
 from modelyard.predictor.signature import Signature, Tensor
-from modelyard.serving.forms import arrow, arrow_writer, npy
+from modelyard.serving.forms import arrow_writer, npy
+from modelyard.serving.request import ARROW, NPY
 from tests.fakes import onnx_models
 from tests.fakes.endpoint import CONTEXT, EndpointStand, event
 
 EXAMPLES = int(os.environ.get("MODELYARD_FUZZ", "400"))
 """Requests for all models together, each sent to both engines."""
 
-NPY, ARROW, OCTETS = npy.CONTENT_TYPE, arrow.CONTENT_TYPE, "application/octet-stream"
+OCTETS = "application/octet-stream"
 CALLERS_FAULT = {400, 404, 405, 406, 413, 415, 422}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from modelyard.aws.registry import open_registry
-from modelyard.pointer import pointer_key
+from modelyard.pointer_key import pointer_key
 from modelyard.registry import Registry, Search
 from tests.fakes.registries import Yard
 

@@ -271,7 +271,7 @@ def test_a_cut_at_any_call_is_said_and_repeating_finishes_it(
     counted = CommandLine(tmp_path / "counted", monkeypatch, capsys)
     counted.outage = Outage()
     counted.run("register", "sums", *options).done()
-    assert len(counted.outage.calls) > 5
+    assert len(counted.outage.calls) >= 5
     for at in range(len(counted.outage.calls)):
         line = CommandLine(tmp_path / f"project-{at}", monkeypatch, capsys)
         line.outage = Outage(at, after=after)

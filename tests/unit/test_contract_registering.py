@@ -16,8 +16,7 @@ from modelyard.contract.document import parse
 from modelyard.deployment import Deployment
 from modelyard.errors import ConflictError, NotFoundError, UsageError
 from modelyard.ports import ConditionFailedError
-from modelyard.registry import Registry
-from modelyard.version import OutputSpec, Signature, TensorSpec, Version
+from modelyard.version import OutputSpec, Signature, TensorSpec
 from tests.fakes.command_line import PROJECT, CommandLine
 from tests.fakes.control import MODEL, ControlStand
 from tests.fakes.onnx_models import echo, row_sum
@@ -139,26 +138,47 @@ def test_a_contract_speaks_of_every_input_and_of_nothing_else() -> None:
     assert yard.records._items == {}
 
 
-class Promoting(Registry):
-    """Somebody promotes version 2 at the moment at which what is live has been read."""
+class Promoting:
+    """Stores over which somebody promotes version 2 just before the first call of ``verb``."""
 
-    promoted = False
+    def __init__(self, yard: Yard, store: Any, verb: str) -> None:
+        self._yard, self._store, self._verb = yard, store, verb
 
-    def version(self, model: str, number: int) -> Version:
-        found = super().version(model, number)
-        if not self.promoted:
-            self.promoted = True
-            self.promote(model, 2)
-        return found
+    def __getattr__(self, name: str) -> Any:
+        if name == self._verb:
+            self._verb = ""
+            self._yard.registry("bob").promote("weather", 2)
+        return getattr(self._store, name)
 
 
 def test_a_promotion_in_between_counts_as_one_after_the_registration(yard: Yard) -> None:
     yard.add(body=b"2", signature=RENAMED, accept_breaking="they know")
-    racing = Promoting(yard.records, yard.artifacts, actor="ana", clock=yard.clock, sleep=lambda _: None)
+    racing = yard.registry(records=Promoting(yard, yard.records, "transact"))
     assert register(racing, "weather", b"3", signature=NAMED, contract=promise(0, 10)).number == 3
     deployment = yard.registry().deployment("weather")
     assert deployment is not None
     assert deployment.champion == 2, "nothing became live by the registration"
+
+
+def test_a_promotion_during_the_upload_is_seen(yard: Yard) -> None:
+    yard.add(body=b"2", signature=RENAMED, accept_breaking="they know")
+    racing = yard.registry(artifacts=Promoting(yard, yard.artifacts, "put_if_absent"))
+    with pytest.raises(ConflictError, match="callers of version 2"):
+        register(racing, "weather", b"3", signature=NAMED, contract=promise(0, 10))
+    assert yard.registry().model("weather").versions == 2
+
+
+def test_what_is_refused_is_neither_compiled_nor_sent(yard: Yard) -> None:
+    before = dict(yard.artifacts.objects)
+    with pytest.raises(ConflictError, match="would break 1 thing"):
+        register(yard.registry(), "weather", b"2", signature=RENAMED, compiler=never)
+    with pytest.raises(ConflictError, match="version 1 of model 'weather' exists"):
+        register(yard.registry(), "weather", b"2", signature=NAMED, number=1, compiler=never)
+    assert yard.artifacts.objects == before
+
+
+def never(_: bytes) -> Any:
+    raise AssertionError("this was compiled in vain")
 
 
 class Losing:
@@ -230,9 +250,9 @@ class Counting:
 @pytest.mark.parametrize(
     ("live", "calls"),
     [
-        (None, ["get", "get", "get", "transact"]),
-        (False, ["get", "get", "get", "get", "transact"]),
-        (True, ["get", "get", "get", "get", "get", "transact"]),
+        (None, ["get_many", "get_many", "transact"]),
+        (False, ["get_many", "get_many", "transact"]),
+        (True, ["get_many", "get", "get_many", "transact"]),
     ],
     ids=["a new model", "nothing is live", "a version is live"],
 )

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from modelyard.errors import AWSError
-from modelyard.pointer import pointer_key
+from modelyard.pointer_key import pointer_key
 from modelyard.registry import Registry
 from tests.fakes.broken_stores import Outage
 from tests.fakes.control import MODEL, ControlStand

@@ -5,8 +5,9 @@ import copy
 import pytest
 
 from modelyard.control.adapter import Adapter
-from modelyard.control.frame import MAX_RESPONSE_BYTES, AuditLine
+from modelyard.control.frame import AuditLine
 from modelyard.errors import CredentialsError, UsageError
+from modelyard.serving.response import MAX_RESPONSE_BYTES
 from tests.fakes.control import MODEL, ControlStand
 from tests.fakes.gateway import CALLER, CONTEXT, EVENT, Answer, event
 

@@ -7,7 +7,7 @@ from modelyard import deployment as deployments
 from modelyard import version as versions
 from modelyard.control import answers
 from modelyard.control.routes import ROUTES
-from modelyard.pointer import pointer_key
+from modelyard.pointer_key import pointer_key
 from modelyard.registry import records
 from tests.fakes.control import MODEL, PARTS, ControlStand
 from tests.fakes.gateway import CALLER, event

@@ -149,7 +149,7 @@ def test_a_request_that_was_cut_anywhere_can_be_repeated(after: bool) -> None:
         return stand, outage, stand.post(f"/models/{MODEL}/versions", asked) if first.status != 201 else first
 
     calls = len(attempt(None)[1].calls)
-    assert calls >= 8
+    assert calls >= 7
     for at in range(calls):
         stand, _, answer = attempt(at)
         assert answer.status in (200, 201), (at, answer.text)

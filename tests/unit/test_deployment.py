@@ -20,9 +20,8 @@ from modelyard.deployment import (
     start_trial,
 )
 from modelyard.errors import ConflictError, UsageError
-from modelyard.pointer import encode_pointer, pointer_for, pointer_key, pointer_revision
+from modelyard.pointer import encode_pointer, pointer_for, pointer_revision
 from modelyard.serving.pointer import Pointer as ServedPointer
-from modelyard.serving.pointer import pointer_key as served_pointer_key
 from modelyard.version import Lineage, Manifest, OutputSpec, Signature, TensorSpec, Version
 
 NOON = dt.datetime(2026, 11, 21, 12, tzinfo=dt.UTC)
@@ -382,7 +381,6 @@ def test_the_endpoint_reads_the_pointer_that_the_registry_writes() -> None:
     served = ServedPointer.parse(body, model="weather")
     assert (served.revision, served.champion.version, served.champion.file.size) == (1, 2, 20)
     assert served.champion.signature == msgspec.json.decode(msgspec.json.encode(version(2).manifest.signature))
-    assert served_pointer_key("weather") == pointer_key("weather")
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"revision": "7"}', b"\xff", b"null"])

@@ -13,6 +13,7 @@ import pytest
 
 from modelyard.errors import AdmissionError, ModelError, ModelyardError
 from modelyard.predictor import c_api
+from modelyard.predictor import standard as standard_module
 from modelyard.predictor.array import Array
 from modelyard.predictor.arrays import from_numpy
 from modelyard.predictor.lean import LeanEngine
@@ -146,6 +147,16 @@ def test_a_buffer_is_taken_where_it_lies(buffer):
     raw = np.arange(6, dtype=np.float32).tobytes()
     (output,) = LeanEngine(onnx_models.echo(("x", "float32", [None, 2]))).run([Array("float32", (3, 2), buffer(raw))])
     assert output.buffer == raw
+
+
+@pytest.mark.parametrize("large", [1, 1 << 30], ids=["large", "small"])
+def test_the_standard_engine_loads_any_buffer(monkeypatch, large):
+    monkeypatch.setattr(standard_module, "LARGE", large)
+    model, array = onnx_models.row_sum(2.0), Array.pack("float32", (1, 2), [3.0, 4.0])
+    for buffer in (model, bytearray(model), memoryview(model)):
+        assert StandardEngine(buffer).run([array])[0].elements() == [9.0]
+    with pytest.raises(AdmissionError):
+        StandardEngine(memoryview(b"not a model"))
 
 
 def test_an_output_outlives_the_run_and_the_engine():

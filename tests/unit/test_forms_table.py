@@ -12,10 +12,10 @@ from modelyard.predictor.arrays import from_numpy, to_numpy
 from modelyard.predictor.code import ModelCode
 from modelyard.predictor.signature import Tensor
 from modelyard.serving.forms import arrow, arrow_writer
+from modelyard.serving.request import ARROW, JSON, NPY
 from tests.fakes import onnx_models
 from tests.fakes.endpoint import Answer, EndpointStand
 
-NPY, ARROW, JSON = "application/x-npy", arrow.CONTENT_TYPE, "application/json"
 PREDICT = "/models/weather/predict"
 ROWS = np.array([[1.0, 2.0], [3.0, 4.5], [-1.0, 0.25]])
 
@@ -63,6 +63,12 @@ def test_every_form_goes_in_and_every_form_comes_out(sums: EndpointStand, taken:
     assert answer.type == (given if given in (NPY, ARROW) else JSON)
     found = told(answer, Tensor("y", "float32", (None, 1)))
     assert (found["y"] if given == ARROW else found) == [3.0, 7.5, -0.75]
+
+
+@pytest.mark.parametrize("accept", ["application/x-arrow.stream", "application/vnd.apache.arrow.file", "x-npy", "*/*"])
+def test_a_form_that_is_none_of_ours_is_answered_with_json(sums: EndpointStand, accept: str) -> None:
+    answer = sums.post(PREDICT, BODIES[JSON], accept=accept)
+    assert (answer.status, answer.type) == (200, JSON)
 
 
 @pytest.mark.parametrize("given", [NPY, ARROW])

@@ -60,6 +60,7 @@ def test_stacks_import_only_what_declares() -> None:
         "modelyard.errors",
         "modelyard.packaging",
         "modelyard.packaging.targets",
+        "modelyard.pointer_key",
         "modelyard.spec",
         "modelyard.stack_names",
     }

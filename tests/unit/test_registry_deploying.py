@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from modelyard.errors import AWSError, ConflictError, ModelyardError, NotFoundError, UsageError
-from modelyard.pointer import pointer_key
+from modelyard.pointer_key import pointer_key
 from modelyard.registry import Registry
 from tests.fakes.broken_stores import Outage
 from tests.fakes.registries import Yard

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from modelyard.errors import ModelyardError
-from modelyard.pointer import pointer_key
+from modelyard.pointer_key import pointer_key
 from modelyard.registry import Registry
 from modelyard.times import parse_stamp, stamp
 from tests.fakes.invariants import Shelf

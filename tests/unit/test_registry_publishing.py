@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from modelyard.compiling.outcome import CompilationRefused
 from modelyard.errors import AWSError, ConflictError, ModelyardError, UsageError
 from modelyard.ports import ConditionFailedError
 from modelyard.registry import keys
-from modelyard.version import Lineage, Signature, TensorSpec, artifact_key
+from modelyard.version import Compilation, Lineage, Signature, TensorSpec, artifact_key
 from tests.fakes.broken_stores import Outage
 from tests.fakes.registries import SIGNATURE, Yard, register
 from tests.fakes.stores import InMemoryArtifactStore, InMemoryRecordStore
@@ -69,6 +70,28 @@ def test_the_same_bytes_again_are_the_same_version(yard: Yard) -> None:
     )
     assert (again.version, again.created) == (first, False)
     assert repr(everything(yard)) == before
+
+
+def test_only_what_is_new_is_compiled(yard: Yard) -> None:
+    compiled: list[bytes] = []
+
+    def compiler(artifact: bytes) -> CompilationRefused:
+        compiled.append(artifact)
+        return CompilationRefused("kept_as_it_is", "it is small")
+
+    version = yard.add(compiler=compiler)
+    assert yard.add(compiler=compiler, metrics={"accuracy": 1}) == version
+    assert compiled == [b"model"]
+    assert version.manifest.compilation == Compilation(refused="kept_as_it_is: it is small")
+    assert yard.add("other", compiler=compiler).manifest.compilation == version.manifest.compilation
+    assert compiled == [b"model"] * 2
+
+
+def test_of_the_same_bytes_again_what_was_lost_is_stored_again(yard: Yard) -> None:
+    version = yard.add()
+    del yard.artifacts.objects[version.manifest.key]
+    assert yard.add() == version
+    assert yard.artifacts.objects[version.manifest.key] == b"model"
 
 
 def test_numbers_count_within_a_model(yard: Yard) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from modelyard.errors import UsageError
+from modelyard.errors import AWSError, UsageError
 from modelyard.ports import ObjectFacts, UnfinishedUpload
 from modelyard.registry import Registry, Sweep, keys
 from modelyard.registry.reading import LONGEST_PAGE
@@ -18,7 +18,7 @@ from tests.fakes.registries import Yard, register
 from tests.fakes.stores import InMemoryArtifactStore
 
 DAY = dt.timedelta(days=1)
-READS = {"get", "query", "head", "listing", "unfinished"}
+READS = {"get", "get_many", "query", "head", "listing", "unfinished"}
 
 
 @pytest.fixture
@@ -28,10 +28,10 @@ def yard() -> Yard:
     return yard
 
 
-def later(yard: Yard, days: float = 10) -> Registry:
+def later(yard: Yard, days: float = 10, **changes: Any) -> Registry:
     """The registry as it is some days later."""
     yard.clock.now += dt.timedelta(days=days)
-    return yard.registry("sweeper")
+    return yard.registry("sweeper", **changes)
 
 
 def orphan(yard: Yard, body: bytes = b"orphan") -> str:
@@ -263,6 +263,31 @@ def test_a_sweep_deletes_the_object_version_that_it_condemned(yard: Yard) -> Non
     later(yard).sweep(older_than=DAY, delete=True)
     mark = yard.records.get(keys.object_partition(key), keys.OBJECT) or {}
     assert (mark["state"], mark["version_id"], mark["by"]) == ("condemned", condemned, "sweeper")
+
+
+def test_bytes_that_a_sweep_has_condemned_are_put_there_anew(yard: Yard) -> None:
+    """The sweep may delete what it condemned at any later moment, and then deletes that object version alone."""
+    key = orphan(yard)
+    with pytest.raises(AWSError):
+        later(yard, artifacts=Deleting(yard.artifacts)).sweep(older_than=DAY, delete=True)
+    condemned = (yard.artifacts.head(key) or pytest.fail("gone")).version_id
+    assert yard.add(body=b"orphan").manifest.key == key
+    yard.artifacts.delete(key, version_id=str(condemned))
+    assert yard.artifacts.objects[key] == b"orphan"
+    assert (yard.records.get(keys.object_partition(key), keys.OBJECT) or {})["state"] == "named"
+
+
+class Deleting:
+    """A store whose deletions do not come through."""
+
+    def __init__(self, store: InMemoryArtifactStore) -> None:
+        self._store = store
+
+    def delete(self, key: str, *, version_id: str) -> None:
+        raise AWSError("the connection was cut", code="unreachable")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
 
 
 def test_a_bucket_without_versions_is_found_in_but_nothing_is_deleted(yard: Yard) -> None:

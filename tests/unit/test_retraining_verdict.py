@@ -10,7 +10,7 @@ import pytest
 from modelyard.contract.document import parse
 from modelyard.contract.rules import Accepted, FieldRules, Rules
 from modelyard.errors import ConflictError, NotFoundError, RequestError, UsageError
-from modelyard.pointer import pointer_key
+from modelyard.pointer_key import pointer_key
 from modelyard.retraining import training_step
 from modelyard.training.plan import Plan
 from modelyard.training.search import Score

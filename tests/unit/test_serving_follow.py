@@ -10,7 +10,7 @@ import pytest
 
 from modelyard.errors import AWSError, CredentialsError, ModelyardError
 from modelyard.predictor.predictor import Predictor
-from modelyard.serving.follow import PointerFollower, both_clocks
+from modelyard.serving.follow import BUSY_S, PointerFollower, both_clocks
 from tests.fakes import onnx_models
 from tests.fakes.objects import InMemoryObjects, pointer_to, promote
 
@@ -162,6 +162,63 @@ def test_a_check_that_began_before_a_freeze_does_not_count(scene):
     scene.clocks.freeze(3600)
     threading.Timer(0.05, thaw.set).start()
     assert scene.answering() == 2
+
+
+def test_a_check_that_a_freeze_left_hanging_holds_nobody_up_and_counts_no_more(scene):
+    """Its connection is dead, which it finds out only after its own timeout."""
+    scene.promote(1, 1)
+    scene.answering()
+    scene.clocks.pass_(REFRESH_S / 2 + 0.1)
+    reading, dead = threading.Event(), threading.Event()
+    get_if_changed = scene.objects.get_if_changed
+
+    def hangs(key, etag):
+        reading.set()
+        dead.wait(5.0)
+        raise AWSError("the connection is dead")
+
+    scene.objects.get_if_changed = hangs
+    scene.answering()
+    assert reading.wait(5.0)
+    hanging = scene.follower._thread
+    scene.objects.get_if_changed = get_if_changed
+    scene.promote(2, 2)
+    scene.clocks.freeze(3600)
+    assert scene.answering() == 2
+    dead.set()
+    hanging.join(5.0)
+    scene.clocks.pass_(REFRESH_S / 2 - 0.1)
+    checks = scene.checks()
+    assert scene.answering() == 2
+    assert scene.checks() == checks  # what ended late has not made the answer older
+
+
+def test_where_requests_come_one_after_another_the_environment_is_not_kept_for_a_check(scene):
+    scene.promote(1, 1)
+    scene.answering()
+    gate = threading.Event()
+    scene.objects.before_read = lambda key: gate.wait(5.0)
+    scene.clocks.pass_(REFRESH_S / 2 + 0.1)
+    scene.answering()
+    scene.clocks.pass_(BUSY_S / 2)
+    scene.answering()
+    began = time.monotonic()
+    scene.follower.run()
+    assert time.monotonic() - began < 2.0
+    assert scene.follower.due()
+    gate.set()
+    scene.settle()
+    assert not scene.follower.due()
+
+
+def test_where_requests_are_rare_the_environment_is_kept_until_the_check_is_done(scene):
+    scene.promote(1, 1)
+    scene.answering()
+    scene.promote(2, 2)
+    scene.clocks.pass_(REFRESH_S / 2 + 0.1)
+    scene.objects.before_read = lambda key: time.sleep(0.05)
+    scene.follower.run()
+    assert scene.follower.live.version == 2
 
 
 def test_an_unchanged_pointer_is_not_loaded_again(scene):

@@ -6,7 +6,8 @@ import json
 import pytest
 
 from modelyard.errors import ModelyardError
-from modelyard.serving.pointer import Pointer, pointer_key
+from modelyard.pointer_key import pointer_key
+from modelyard.serving.pointer import Pointer
 from tests.fakes import onnx_models
 from tests.fakes.objects import pointer_to
 

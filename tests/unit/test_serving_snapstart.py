@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from modelyard.serving.settings import EndpointSettings
 from modelyard.serving.snapstart import register_hooks
 
-SNAP_START = {"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start"}
+ENVIRON = {"MODELYARD_MODEL": "m", "MODELYARD_ARTIFACT_BUCKET": "b"}
 
 
 class Hooks(ModuleType):
@@ -41,7 +42,6 @@ def hooks(monkeypatch) -> Hooks:
 def test_hooks_run_in_the_order_in_which_they_are_given(hooks):
     seen: list[str] = []
     register_hooks(
-        SNAP_START,
         before_snapshot=[lambda: seen.append("prime"), lambda: seen.append("disconnect")],
         after_restore=[lambda: seen.append("reconnect"), lambda: seen.append("check")],
     )
@@ -51,7 +51,7 @@ def test_hooks_run_in_the_order_in_which_they_are_given(hooks):
 
 def test_a_hook_that_fails_is_reported_and_the_others_run(hooks, capfd):
     seen: list[str] = []
-    register_hooks(SNAP_START, before_snapshot=[lambda: 1 // 0, lambda: seen.append("next")], after_restore=[])
+    register_hooks(before_snapshot=[lambda: 1 // 0, lambda: seen.append("next")], after_restore=[])
     hooks.run()
     assert seen == ["next"]
     line = json.loads(capfd.readouterr().out)
@@ -59,14 +59,13 @@ def test_a_hook_that_fails_is_reported_and_the_others_run(hooks, capfd):
     assert "ZeroDivisionError" in "".join(line["traceback"])
 
 
-@pytest.mark.parametrize("kind", [None, "on-demand", "provisioned-concurrency"])
-def test_without_snapstart_nothing_is_registered_or_imported(hooks, kind):
-    environ = {} if kind is None else {"AWS_LAMBDA_INITIALIZATION_TYPE": kind}
-    assert not register_hooks(environ, before_snapshot=[lambda: None], after_restore=[lambda: None])
-    assert (hooks.before, hooks.after) == ([], [])
+@pytest.mark.parametrize("kind", [None, "on-demand", "provisioned-concurrency", "snap-start"])
+def test_the_environment_says_whether_the_start_ends_in_a_snapshot(kind):
+    environ = ENVIRON if kind is None else ENVIRON | {"AWS_LAMBDA_INITIALIZATION_TYPE": kind}
+    assert EndpointSettings.read(environ).snap_start is (kind == "snap-start")
 
 
 def test_a_runtime_without_hooks_is_a_warning(monkeypatch, capfd):
     monkeypatch.setitem(sys.modules, "snapshot_restore_py", None)
-    assert not register_hooks(SNAP_START, before_snapshot=[], after_restore=[])
+    assert not register_hooks(before_snapshot=[], after_restore=[])
     assert json.loads(capfd.readouterr().out)["event"] == "snapstart_without_hooks"

@@ -5,10 +5,12 @@ from collections.abc import Callable
 
 import pytest
 
-pytest.register_assert_rewrite("tests.contract_stores")
+pytest.register_assert_rewrite("tests.contract_records", "tests.contract_artifacts", "tests.contract_registry")
 
 from modelyard.ports import UnfinishedUpload  # noqa: E402
-from tests.contract_stores import ArtifactStoreContract, RecordStoreContract, RegistryContract  # noqa: E402
+from tests.contract_artifacts import ArtifactStoreContract  # noqa: E402
+from tests.contract_records import RecordStoreContract  # noqa: E402
+from tests.contract_registry import RegistryContract  # noqa: E402
 from tests.fakes.stores import InMemoryArtifactStore, InMemoryRecordStore  # noqa: E402
 
 

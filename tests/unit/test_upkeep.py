@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from modelyard import upkeep
-from modelyard.pointer import pointer_key
+from modelyard.pointer_key import pointer_key
 from modelyard.registry import Search
 from tests.fakes.broken_stores import Outage
 from tests.fakes.registries import Yard

@@ -11,6 +11,7 @@ from modelyard.aws.objects import open_bucket
 from modelyard.serving.afterwards import Afterwards
 from modelyard.serving.audit import write_event
 from modelyard.serving.capture import Capture
+from modelyard.serving.settings import SNAP_START
 from modelyard.serving.snapstart import register_hooks
 
 KEPT: list[Any] = []
@@ -27,11 +28,11 @@ def _note(text: str) -> None:
     write_event(text)
 
 
-register_hooks(
-    os.environ,
-    before_snapshot=[lambda: _note("primed"), OBJECTS.reconnect],
-    after_restore=[OBJECTS.reconnect, lambda: _note("restored"), lambda: OBJECTS.get("pointer")],
-)
+if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == SNAP_START:
+    register_hooks(
+        before_snapshot=[lambda: _note("primed"), OBJECTS.reconnect],
+        after_restore=[OBJECTS.reconnect, lambda: _note("restored"), lambda: OBJECTS.get("pointer")],
+    )
 
 
 def handler(event: dict[str, Any], context: Any) -> Any:

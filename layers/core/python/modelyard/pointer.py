@@ -55,11 +55,6 @@ class _Revision(msgspec.Struct):
     revision: int
 
 
-def pointer_key(model: str) -> str:
-    """Where the pointer of ``model`` lies in the artifact bucket."""
-    return f"deployments/{model}.json"
-
-
 def pointer_for(deployment: Deployment, versions: Mapping[int, Version]) -> Pointer:
     """The pointer of ``deployment``; ``versions`` holds its champion and its challenger by number."""
     return Pointer(

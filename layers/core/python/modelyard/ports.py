@@ -15,6 +15,9 @@ from modelyard.errors import ConflictError
 MOST_WRITES = 100
 """Items in one transaction."""
 
+MOST_READS = 100
+"""Items that are read at one moment."""
+
 Item = dict[str, Any]
 """A record: JSON values under text keys, with ``pk`` and ``sk``. Numbers come back equal, ``1.0`` perhaps as ``1``."""
 
@@ -78,6 +81,13 @@ class RecordStore(Protocol):
 
     def get(self, pk: str, sk: str) -> Item | None:
         """The item with this key, or None."""
+        ...
+
+    def get_many(self, addresses: Sequence[tuple[str, str]]) -> tuple[Item | None, ...]:
+        """The items with these keys, in their order and all as they were at one moment; None where there is none.
+
+        A transaction is seen whole or not at all. At least one key, at most ``MOST_READS``, none twice.
+        """
         ...
 
     def query(

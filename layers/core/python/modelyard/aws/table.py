@@ -1,13 +1,13 @@
 """The registry's records in one DynamoDB table with the text keys ``pk`` and ``sk``.
 
 Reads are strongly consistent: the registry decides on what it reads. A transaction that met another one
-(``TransactionConflict``) has changed nothing and is repeated here, with a fresh token; a condition that failed is an
-answer and goes to the caller, with its position.
+(``TransactionConflict``) has changed or read nothing and is repeated here, with a fresh token; a condition that failed
+is an answer and goes to the caller, with its position.
 """
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import ClientError
 
@@ -19,6 +19,8 @@ from modelyard.ports import ConditionFailedError, Delete, Item, Page, Put, Write
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+T = TypeVar("T")
 
 # What repeating the same transaction can overcome.
 _PASSING = frozenset(
@@ -59,6 +61,15 @@ class DynamoDBRecords:
             )
         found = answer.get("Item")
         return None if found is None else from_attributes(found)
+
+    def get_many(self, addresses: Sequence[tuple[str, str]]) -> tuple[Item | None, ...]:
+        """The items with these keys, all as they were at one moment; allowed by dynamodb:GetItem on each."""
+        requests: list[Any] = [
+            {"Get": {"TableName": self._table, "Key": {"pk": {"S": pk}, "sk": {"S": sk}}}} for pk, sk in addresses
+        ]
+        answer = self._patiently("read", lambda: self._client.transact_get_items(TransactItems=requests))
+        found = [each.get("Item") for each in answer["Responses"]]
+        return tuple(None if item is None else from_attributes(item) for item in found)
 
     def query(
         self,
@@ -119,12 +130,15 @@ class DynamoDBRecords:
             else {"Put": self._request(write)}
             for write in writes
         ]
+        # Without a token of ours botocore makes one per call, so its own retries of a lost answer count once.
+        self._patiently("write", lambda: self._client.transact_write_items(TransactItems=requests))
+
+    def _patiently(self, doing: str, transact: Callable[[], T]) -> T:
+        """Its answer, tried again for as long as other transactions are in the way."""
         for _ in attempts(self._deadline_s, sleep=self._sleep):
-            # Without a token of ours botocore makes one per call, so its own retries of a lost answer count once.
-            with aws_errors(f"write table {self._table}"):
+            with aws_errors(f"{doing} table {self._table}"):
                 try:
-                    self._client.transact_write_items(TransactItems=requests)
-                    return
+                    return transact()
                 except ClientError as error:
                     if code_of(error) == "TransactionInProgressException":
                         continue
@@ -136,7 +150,7 @@ class DynamoDBRecords:
                     if not causes or not causes <= _PASSING:
                         raise
         raise AWSError(
-            f"cannot write table {self._table}: other transactions were in the way for {self._deadline_s:.0f} s",
+            f"cannot {doing} table {self._table}: other transactions were in the way for {self._deadline_s:.0f} s",
             code="contended",
             next_step="Run the command again; repeating it is safe.",
         )

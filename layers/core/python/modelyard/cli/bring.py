@@ -14,7 +14,7 @@ from modelyard.spec import Model
 
 if TYPE_CHECKING:
     from modelyard.registry import Registered
-    from modelyard.registry.forms import Compiled
+    from modelyard.registry.forms import Compiled, Compiler
     from modelyard.version import Signature
 
 
@@ -60,7 +60,6 @@ def register_artifact(
     content = artifact.read_bytes()
     signature = admit(content)  # before the first AWS call
     contract = contract_of(model, signature, sample=sample)
-    compiled = compiled_with_progress(content, artifact.name)
     registry = session.registry
     with upload_progress(artifact.name, len(content)) as progress:
         return registry.register(
@@ -71,7 +70,7 @@ def register_artifact(
             contract=contract,
             accept_breaking=accept_breaking,
             lineage=Lineage(code_digest=code_digest(model)),
-            compiled=compiled,
+            compiler=compiler_with_progress(artifact.name),
             note=note,
             description=spec.description,
             owner=spec.owner,
@@ -80,12 +79,15 @@ def register_artifact(
         )
 
 
-def compiled_with_progress(content: bytes, name: str) -> "Compiled":
-    """What the compiler makes of an admitted file; small ones take a tenth of a second, 90 MB take seven."""
+def compiler_with_progress(name: str) -> "Compiler":
+    """The compiler of admitted files, saying that it is at work: small ones take a tenth of a second, 90 MB seven."""
     from modelyard.compiling.compiler import compile_model
 
-    with errors.status(f"compile {escape(name)}"):
-        return compile_model(content)
+    def compiled(content: bytes) -> "Compiled":
+        with errors.status(f"compile {escape(name)}"):
+            return compile_model(content)
+
+    return compiled
 
 
 def contract_of(model: Model, signature: "Signature", *, sample: Path | None = None) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from modelyard.cli.bring import code_digest, compiled_with_progress, contract_of
+from modelyard.cli.bring import code_digest, compiler_with_progress, contract_of
 from modelyard.cli.models import AcceptBreaking, AsJson, Reason, check_reason, promote_registered
 from modelyard.cli.session import Session
 from modelyard.cli.show import Step, errors, out, print_json
@@ -148,7 +148,7 @@ def _register(
         contract=contract_of(model, imported.signature),
         accept_breaking=accept_breaking,
         metrics=imported.metrics,
-        compiled=compiled_with_progress(imported.content, source),
+        compiler=compiler_with_progress(source),
         lineage=Lineage(code_digest=code_digest(model), imported_from=imported.imported_from, params=imported.params),
         note=f"imported from {source if is_uri else imported.imported_from}",
         description=spec.description,

@@ -162,7 +162,8 @@ def check_pointer(registry: "Registry", name: str, revision: int, *, even_back: 
     Raises:
         ConflictError: With code ``pointer_ahead``: the table was restored or replaced, and no writer would notice.
     """
-    from modelyard.pointer import pointer_key, pointer_revision
+    from modelyard.pointer import pointer_revision
+    from modelyard.pointer_key import pointer_key
 
     registry.publish_pointer(name, even_back=even_back)
     key = pointer_key(name)

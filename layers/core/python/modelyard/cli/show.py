@@ -95,10 +95,21 @@ class Step:
 
 @contextmanager
 def upload_progress(name: str, size: int) -> Iterator[Callable[[int], None]]:
-    """A bar for an upload of ``size`` bytes, where there is a terminal; to be called with the bytes sent since."""
-    with Progress(
+    """A bar for an upload of ``size`` bytes, where there is a terminal; to be called with the bytes sent since.
+
+    It appears with the first bytes: what comes before them may show something of its own, or send none.
+    """
+    progress = Progress(
         TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
         console=errors, transient=True, disable=not errors.is_terminal,
-    ) as progress:  # fmt: skip
-        task = progress.add_task(f"upload {escape(name)}", total=size)
-        yield lambda sent: progress.update(task, advance=sent)
+    )  # fmt: skip
+    task = progress.add_task(f"upload {escape(name)}", total=size)
+
+    def show(sent: int) -> None:
+        progress.start()
+        progress.update(task, advance=sent)
+
+    try:
+        yield show
+    finally:
+        progress.stop()

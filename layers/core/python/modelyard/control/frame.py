@@ -21,9 +21,7 @@ from modelyard.control.call import Call, path_of
 from modelyard.control.problems import problem
 from modelyard.errors import CredentialsError, ModelyardError, RequestError
 from modelyard.names import name_problem
-
-MAX_RESPONSE_BYTES = 6_291_556
-"""Lambda's limit on the response as its runtime writes it; above it, the caller would get a bare 502."""
+from modelyard.serving.response import MAX_RESPONSE_BYTES
 
 _ENVELOPE_BYTES = 2048  # status and headers around the body
 

@@ -10,6 +10,7 @@ register is not who may change what is live.
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from modelyard.contract.document import to_json
@@ -111,7 +112,7 @@ def register_upload(registry: Registry, model: str, asked: RegisterBody, *, admi
         signature=signature,
         contract=None if asked.sample is None else _contract(asked.sample, signature),
         accept_breaking=asked.accept_breaking,
-        compiled=compile_model(artifact, deadline_s=COMPILE_DEADLINE_S),
+        compiler=partial(compile_model, deadline_s=COMPILE_DEADLINE_S),
         lineage=Lineage(code_digest=asked.code_digest),
         note=asked.note,
         description=asked.description,

@@ -26,7 +26,8 @@ from modelyard.deployment import (
 )
 from modelyard.errors import AWSError, ConflictError, ModelyardError
 from modelyard.names import check_id, check_name, check_text
-from modelyard.pointer import Pointer, encode_pointer, pointer_for, pointer_key, pointer_revision
+from modelyard.pointer import Pointer, encode_pointer, pointer_for, pointer_revision
+from modelyard.pointer_key import pointer_key
 from modelyard.ports import ConditionFailedError, Put, every
 from modelyard.registry import keys
 from modelyard.registry.reading import Reader, check_number

@@ -1,6 +1,7 @@
 """Compiled forms of a version on their way into the registry: what the manifest says of them, and their bytes."""
 
 import hashlib
+from collections.abc import Callable
 
 import msgspec
 
@@ -9,14 +10,14 @@ from modelyard.compiling.outcome import CompilationRefused, CompiledModel
 from modelyard.version import Compilation, CompiledForm, CompilerStep, StoredFile, artifact_key
 
 Compiled = CompiledModel | CompilationRefused
+Compiler = Callable[[bytes], Compiled]
+"""What compiles an artifact, like `modelyard.compiling.compiler.compile_model`."""
 Contents = dict[str, tuple[StoredFile, bytes]]
 """Files and their bytes, by key."""
 
 
-def described(compiled: Compiled | None) -> tuple[Compilation | None, Contents]:
+def described(compiled: Compiled) -> tuple[Compilation, Contents]:
     """What the manifest says of a compilation, and the files that have to be stored for it."""
-    if compiled is None:
-        return None, {}
     if isinstance(compiled, CompilationRefused):
         return Compilation(refused=f"{compiled.code}: {compiled.reason}"), {}
     contents: Contents = {}

@@ -1,41 +1,57 @@
 """Registering a version: bytes, then their proof, then one transaction.
 
-    put if absent, S3 checks ──► version + counter + identity + ledger + mark (+ catalogue), all or nothing
+    look ──► compile ──► put if absent, S3 checks ──► look again ──► version + counter + identity + ledger + marks
 
-In this order a crash at any point leaves at most bytes that no record names and that a sweep deletes, and never a
-record without its bytes. The counter is compare-and-set inside the transaction, so numbers are dense: a writer that
-loses takes the next number, for as long as it takes. The mark is the object's own item: a sweep that condemned the
-bytes meanwhile makes the transaction fail, and they are put there again.
+The last step is all or nothing. In this order a crash at any point leaves at most bytes that no record names and that a
+sweep deletes, and never a record without its bytes. The counter is compare-and-set inside the transaction, so numbers
+are dense: a writer that loses looks again and takes the next number, for as long as it takes. The mark is the object's
+own item: a sweep that condemned the bytes meanwhile makes the transaction fail, and they are put there again.
+
+The first look spares work: what is refused, or there already, is neither compiled nor sent. The second one decides.
 
 A version that would break the callers of the live one is refused, unless somebody answers for it with a reason. What is
-live is read in the attempt that writes, after the counter, and not guarded by the transaction: a promotion in between
-leaves the outcome that this registration would have had just before it. That hides nothing from anybody, because a
-registration never makes anything live. What the race cannot do: put a version into the registry that was compared with
-nothing although something was live when the attempt began.
+live is seen in the same look as the counter, in the attempt that writes, and not guarded by the transaction: a
+promotion in between leaves the outcome that this registration would have had just before it. That hides nothing from
+anybody, because a registration never makes anything live. What the race cannot do: put a version into the registry that
+was compared with nothing although something was live when the attempt began.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
-from typing import Any, get_args
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 
-from modelyard.canonical import canonical_json, check_json
 from modelyard.contract.breaking import breaking
 from modelyard.contract.signatures import Break
-from modelyard.deployment import LedgerEntry
+from modelyard.deployment import Deployment, LedgerEntry
 from modelyard.errors import AWSError, ConflictError, UsageError
-from modelyard.names import LONGEST_NOTE, check_id, check_name, check_tags, check_text
-from modelyard.ports import ConditionFailedError, ObjectFacts, Put, no_progress, parts_sha256
+from modelyard.names import check_id, check_tags, check_text
+from modelyard.ports import ConditionFailedError, Item, ObjectFacts, Put, no_progress, parts_sha256
 from modelyard.registry import keys
-from modelyard.registry.forms import Compiled, Contents, described
-from modelyard.registry.promises import accepted, check_contract, refusal
-from modelyard.registry.reading import HIGHEST_VERSION, Reader, check_number
+from modelyard.registry.forms import Compiler, Contents, described
+from modelyard.registry.manifests import compiled_manifest, manifest_of
+from modelyard.registry.promises import accepted, refusal
+from modelyard.registry.reading import HIGHEST_VERSION, Reader, as_record, check_number
 from modelyard.registry.records import CatalogueLine, Mark, ModelRecord, Registered
-from modelyard.version import Lineage, Manifest, Signature, StoredFile, Task, Version, artifact_key
+from modelyard.version import Lineage, Manifest, Signature, StoredFile, Task, Version
 
-LARGEST_MANIFEST = 256 * 1024
-"""A database item holds 400 KB, and a manifest counts somewhat more there than as JSON."""
+
+class _Asked(NamedTuple):
+    """What a caller wants, beside the version itself."""
+
+    operation: str
+    number: int | None
+    accept_breaking: str | None
+
+
+class _Seen(NamedTuple):
+    """What the records said at one moment."""
+
+    model: ModelRecord | None
+    identity: Item | None
+    deployment: Deployment | None
+    marks: dict[str, Mark | None]
 
 
 class Publisher(Reader):
@@ -52,7 +68,7 @@ class Publisher(Reader):
         metrics: dict[str, float] | None = None,
         evaluation: str | None = None,
         lineage: Lineage | None = None,
-        compiled: Compiled | None = None,
+        compiler: Compiler | None = None,
         note: str = "",
         accept_breaking: str | None = None,
         description: str | None = None,
@@ -72,7 +88,7 @@ class Publisher(Reader):
             metrics: Finite numbers by name.
             evaluation: Key of the evaluation report in the artifact bucket.
             lineage: Where it comes from; default: brought by a person.
-            compiled: What `modelyard.compiling.compiler.compile_model` made of the artifact.
+            compiler: Compiles the artifact, when the version is a new one; None: it is served as it is.
             note: One sentence for people.
             accept_breaking: Why it may break the callers of the live version; it goes to the ledger. None: it may not.
             description: The model's description; None keeps the one there is.
@@ -87,12 +103,10 @@ class Publisher(Reader):
                 kept winning until the deadline, when the evaluation report was swept away, or with code
                 ``breaking_contract`` and every break when callers of the live version would stumble over it.
         """
-        compilation, files = described(compiled)
-        manifest = _manifest(
+        manifest = manifest_of(
             model, artifact, task=task, signature=signature, contract=contract, metrics=metrics or {},
-            evaluation=evaluation, lineage=lineage or Lineage(), compilation=compilation, note=note,
+            evaluation=evaluation, lineage=lineage or Lineage(), note=note,
         )  # fmt: skip
-        files[manifest.key] = (StoredFile(manifest.key, manifest.digest, manifest.size), artifact)
         if description is not None:
             check_text(description, field="description")
         if owner is not None:
@@ -110,8 +124,9 @@ class Publisher(Reader):
         told = {"description": description, "owner": owner, "tags": tags}
         return self._record(
             manifest,
-            files,
+            artifact,
             {key: value for key, value in told.items() if value is not None},
+            compiler=compiler,
             accept_breaking=accept_breaking,
             expected=number,
             progress=progress,
@@ -120,42 +135,41 @@ class Publisher(Reader):
     def _record(
         self,
         manifest: Manifest,
-        files: Contents,
+        artifact: bytes,
         told: dict[str, Any],
         *,
+        compiler: Compiler | None,
         accept_breaking: str | None,
         expected: int | None,
         progress: Callable[[int], None],
     ) -> Registered:
-        pk = keys.partition(manifest.model)
-        identity_sk = keys.IDENTITY + manifest.identity
         operation = check_id(self._new_id(), field="operation")
-        stored: set[str] = set()
+        asked = _Asked(operation, expected, accept_breaking)
+        files: Contents = {manifest.key: (StoredFile(manifest.key, manifest.digest, manifest.size), artifact)}
         compared: dict[int, tuple[Break, ...]] = {}
+        # A look before anything is made or sent: what is refused, or known, costs neither compilation nor upload.
+        seen = self._observe(manifest, ())
+        if seen.identity is None:
+            self._next(manifest, seen, asked, compared)
+            if compiler is not None:
+                compilation, forms = described(compiler(artifact))
+                manifest, files = compiled_manifest(manifest, compilation), forms | files
+        for key, (file, content) in files.items():
+            self._store(manifest.model, file, content, None, progress if key == manifest.key else no_progress)
+        if seen.identity is not None:
+            return self._known(manifest, seen.identity, asked)
         for _ in self._attempts():
-            marks = {key: self._mark(key) for key in files}
-            for key, (file, content) in files.items():
-                mark = marks[key]
-                if key not in stored or (mark is not None and mark.state == "condemned"):
-                    told_to = progress if key == manifest.key else no_progress
-                    self._store(manifest.model, file, content, mark, told_to)
-                    stored.add(key)
-            # The counter first: every version that it counts has an identity that the second read sees.
-            before = self._read(pk, keys.MODEL, ModelRecord)
-            identity = self.records.get(pk, identity_sk)
-            if identity is not None:
-                version = self.version(manifest.model, identity["number"])
-                _check_expected(expected, version.number, manifest.model)
-                # The operation is our own when the transaction was applied but its answer was lost.
-                return Registered(version, created=identity["operation"] == operation)
-            number = 1 if before is None else before.versions + 1
-            _check_expected(expected, number, manifest.model)
-            live, broken = (None, ()) if before is None else self._breaks(manifest, compared)
-            if broken and accept_breaking is None:
-                raise refusal(manifest.model, live, broken)
-            details = accepted(accept_breaking, live, broken)
+            # Looked at anew, because an upload takes its time. The bytes were there before these marks were read: of
+            # what no sweep has condemned by now, none has deleted anything.
+            seen = self._observe(manifest, files)
+            if seen.identity is not None:
+                return self._known(manifest, seen.identity, asked)
+            for key, mark in seen.marks.items():
+                if key in files and mark is not None and mark.state == "condemned":
+                    self._store(manifest.model, *files[key], mark, no_progress)
+            number, details = self._next(manifest, seen, asked, compared)
             version = Version(number=number, manifest=manifest, author=self.actor, created_at=self._now())
-            puts = [*_puts(version, before, operation, told, details), *self._marks(version, marks)]
+            puts = [*_puts(version, seen.model, operation, told, details), *_marks(version, seen.marks)]
             try:
                 self.records.transact(puts)
             except ConditionFailedError:
@@ -163,20 +177,54 @@ class Publisher(Reader):
             return Registered(version, created=True)
         raise _contended(manifest.model, self._deadline_s)
 
-    def _breaks(
-        self, manifest: Manifest, compared: dict[int, tuple[Break, ...]]
-    ) -> tuple[int | None, tuple[Break, ...]]:
-        """The live version, and what ``manifest`` breaks for its callers.
+    def _observe(self, manifest: Manifest, files: Iterable[str]) -> _Seen:
+        """What the records say at one moment: the counter and the identities that it counts never disagree."""
+        pk = keys.partition(manifest.model)
+        objects = list(dict.fromkeys([*files, *([manifest.evaluation] if manifest.evaluation is not None else [])]))
+        model, identity, deployment, *marks = self.records.get_many(
+            [
+                (pk, keys.MODEL),
+                (pk, keys.IDENTITY + manifest.identity),
+                (pk, keys.DEPLOYMENT),
+                *((keys.object_partition(key), keys.OBJECT) for key in objects),
+            ]
+        )
+        return _Seen(
+            as_record(model, ModelRecord),
+            identity,
+            as_record(deployment, Deployment),
+            {key: as_record(mark, Mark) for key, mark in zip(objects, marks, strict=True)},
+        )
 
-        One read, and one more for each live version that was not met in an earlier attempt: versions never change.
-        """
-        deployment = self.deployment(manifest.model)
-        if deployment is None:
-            return None, ()
-        live = deployment.champion
-        if live not in compared:
+    def _known(self, manifest: Manifest, identity: Item, asked: _Asked) -> Registered:
+        """The version with this identity."""
+        version = self.version(manifest.model, identity["number"])
+        _check_expected(asked.number, version.number, manifest.model)
+        # The operation is our own when the transaction was applied but its answer was lost.
+        return Registered(version, created=identity["operation"] == asked.operation)
+
+    def _next(
+        self, manifest: Manifest, seen: _Seen, asked: _Asked, compared: dict[int, tuple[Break, ...]]
+    ) -> tuple[int, dict[str, Any]]:
+        """The number of a new version and what the ledger says of breaks; raises when there may be no such version."""
+        number = 1 if seen.model is None else seen.model.versions + 1
+        _check_expected(asked.number, number, manifest.model)
+        report = seen.marks.get(manifest.evaluation) if manifest.evaluation is not None else None
+        if report is not None and report.state == "condemned":
+            raise ConflictError(
+                f"the evaluation report {manifest.evaluation} was swept away: no version named it for too long",
+                code="evaluation_swept",
+                field="evaluation",
+                next_step="Upload the data again: it starts a new run.",
+            )
+        if seen.deployment is None:
+            return number, {}
+        live = seen.deployment.champion
+        if live not in compared:  # one read for each that was live in any attempt: versions never change
             compared[live] = breaking(self.version(manifest.model, live).manifest, manifest)
-        return live, compared[live]
+        if compared[live] and asked.accept_breaking is None:
+            raise refusal(manifest.model, live, compared[live])
+        return number, accepted(asked.accept_breaking, live, compared[live])
 
     def _store(
         self, model: str, file: StoredFile, content: bytes, mark: Mark | None, progress: Callable[[int], None]
@@ -213,64 +261,19 @@ class Publisher(Reader):
         found = self.artifacts.get(file.key)  # put there without a checksum, or in other parts: read the bytes back
         return found is not None and hashlib.sha256(found.body).hexdigest() == file.digest
 
-    def _mark(self, key: str) -> Mark | None:
-        return self._read(keys.object_partition(key), keys.OBJECT, Mark)
 
-    def _marks(self, version: Version, marks: dict[str, Mark | None]) -> list[Put]:
-        """What keeps the objects of ``version`` from every sweep."""
-        manifest, marks = version.manifest, dict(marks)
-        if manifest.evaluation is not None:
-            marks[manifest.evaluation] = report_mark = self._mark(manifest.evaluation)
-            if report_mark is not None and report_mark.state == "condemned":
-                raise ConflictError(
-                    f"the evaluation report {manifest.evaluation} was swept away: no version named it for too long",
-                    code="evaluation_swept",
-                    field="evaluation",
-                    next_step="Upload the data again: it starts a new run.",
-                )
-        named = Mark(state="named", at=version.created_at, by=version.author)
-        return [
-            Put(
-                keys.item(keys.object_partition(key), keys.OBJECT, named),
-                absent=mark is None,
-                equals={} if mark is None else {"state": mark.state, "version_id": mark.version_id},
-            )
-            for key, mark in marks.items()
-            if mark is None or mark.state != "named"
-        ]
-
-
-def _manifest(model: str, artifact: bytes, **parts: Any) -> Manifest:
-    """The checked manifest of these parts."""
-    check_name(model)
-    if parts["task"] not in get_args(Task):
-        raise UsageError(
-            f"task {ascii(parts['task'])[:40]} is not one of {', '.join(get_args(Task))}",
-            code="invalid_task",
-            field="task",
+def _marks(version: Version, marks: dict[str, Mark | None]) -> list[Put]:
+    """What keeps the objects of ``version`` from every sweep."""
+    named = Mark(state="named", at=version.created_at, by=version.author)
+    return [
+        Put(
+            keys.item(keys.object_partition(key), keys.OBJECT, named),
+            absent=mark is None,
+            equals={} if mark is None else {"state": mark.state, "version_id": mark.version_id},
         )
-    if not artifact:
-        raise UsageError("the artifact has 0 bytes", code="empty_artifact", field="artifact")
-    check_text(parts["note"], field="note", limit=LONGEST_NOTE)
-    digest = hashlib.sha256(artifact).hexdigest()
-    plain = msgspec.to_builtins({"model": model, "digest": digest, "key": artifact_key(digest), **parts})
-    for field, value in plain.items():
-        check_json(value, field=field)
-    try:
-        manifest = msgspec.convert({**plain, "size": len(artifact)}, Manifest)
-    except msgspec.ValidationError as wrong:
-        raise UsageError(f"the manifest is not valid: {wrong}", code="invalid_manifest") from wrong
-    size = len(canonical_json(plain))
-    if size > LARGEST_MANIFEST:
-        raise UsageError(
-            f"the manifest has {size:,} bytes of JSON, {len(canonical_json(manifest.contract)):,} of them the "
-            f"contract; at most {LARGEST_MANIFEST:,} are stored",
-            code="manifest_too_large",
-            next_step="Shorten the contract: list fewer categories, or leave out free-text columns.",
-        )
-    if manifest.contract is not None:
-        check_contract(manifest)
-    return manifest
+        for key, mark in marks.items()
+        if mark is None or mark.state != "named"
+    ]
 
 
 def _check_expected(expected: int | None, number: int, model: str) -> None:

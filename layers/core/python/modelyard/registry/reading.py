@@ -12,7 +12,7 @@ from modelyard.deployment import Deployment, LedgerEntry
 from modelyard.errors import NotFoundError, UsageError
 from modelyard.names import check_id, check_name, check_text, check_unicode
 from modelyard.patience import attempts
-from modelyard.ports import ArtifactStore, Page, RecordStore
+from modelyard.ports import ArtifactStore, Item, Page, RecordStore
 from modelyard.registry import keys
 from modelyard.registry.records import CatalogueLine, DatasetFile, ModelRecord, Run
 from modelyard.times import as_stamp, stamp, utc_now
@@ -161,8 +161,7 @@ class Reader:
         return attempts(self._deadline_s, sleep=self._sleep)
 
     def _read(self, pk: str, sk: str, kind: type[S]) -> S | None:
-        item = self.records.get(pk, sk)
-        return None if item is None else msgspec.convert(item, kind)
+        return as_record(self.records.get(pk, sk), kind)
 
     def _find_run(self, model: str, run_id: str) -> Run | None:
         return self._read(keys.partition(model), keys.RUN + run_id, Run)
@@ -184,6 +183,11 @@ class Reader:
             self.model(model)  # raises when there is no such model; without versions it may still have a history
             page = self._list(pk, prefix, kind, limit=limit, start=start, reverse=True)  # it was made meanwhile
         return page
+
+
+def as_record(item: Item | None, kind: type[S]) -> S | None:
+    """What ``item`` holds; None where there is none."""
+    return None if item is None else msgspec.convert(item, kind)
 
 
 def check_limit(limit: int) -> None:

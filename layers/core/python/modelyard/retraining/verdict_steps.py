@@ -184,7 +184,7 @@ def register_challenger(workbench: Workbench, event: dict[str, Any]) -> dict[str
         signature=admit(model),
         contract=record.get("contract"),
         accept_breaking=_accepted(plan, evaluation["champion"]),
-        compiled=compile_model(model),
+        compiler=compile_model,
         metrics=evaluation["metrics"],
         evaluation=evaluation["report_key"],
         lineage=Lineage(

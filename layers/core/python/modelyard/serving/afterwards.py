@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from modelyard.serving.audit import write_event
+from modelyard.serving.audit import write_event, write_failure
 
 QUEUE_LIMIT = 256
 """Most pieces of work that wait; one more drops the oldest."""
@@ -229,13 +229,5 @@ class Afterwards:
         try:
             return work()
         except Exception as error:  # noqa: BLE001 - whatever fails here, the next piece of work has its turn
-            import traceback
-
-            write_event(
-                "afterwards_failed",
-                level="error",
-                code=getattr(error, "code", "internal"),
-                message=str(error),
-                traceback=traceback.format_exception(error),
-            )
+            write_failure("afterwards_failed", error)
             return None

@@ -71,6 +71,20 @@ def write_event(name: str, *, level: str = "info", **fields: Any) -> None:
     _write({"kind": "event", "time": utc(time.time_ns()), "level": level, "event": name, **fields})
 
 
+def write_failure(name: str, error: BaseException, **fields: Any) -> None:
+    """Write an event about what nobody expected, with its traceback."""
+    import traceback  # which takes longer than the line
+
+    write_event(
+        name,
+        level="error",
+        **fields,
+        code=getattr(error, "code", "internal"),
+        message=str(error),
+        traceback=traceback.format_exception(error),
+    )
+
+
 def utc(nanoseconds: int) -> str:
     """A time since the epoch as ``2026-11-21T10:00:00.000000Z``."""
     seconds, rest = divmod(nanoseconds, 1_000_000_000)

@@ -20,11 +20,11 @@ import msgspec
 
 from modelyard.errors import ModelError, ModelyardError
 from modelyard.serving.afterwards import Afterwards
-from modelyard.serving.audit import write_audit, write_event
+from modelyard.serving.audit import write_audit, write_failure
 from modelyard.serving.exchange import Exchange
 from modelyard.serving.follow import Live, PointerFollower
 from modelyard.serving.problem import problem_response
-from modelyard.serving.request import JSON, read_body
+from modelyard.serving.request import ARROW, JSON, NPY, accepted_type, read_body
 from modelyard.serving.response import json_response
 
 if TYPE_CHECKING:  # only where something is captured
@@ -34,7 +34,7 @@ START_PATIENCE_S = 8.0
 """Lambda gives INIT 10 s; a model that takes longer is waited for by the first request."""
 
 UNAVAILABLE = 503
-TYPES = (JSON, "application/x-npy", "application/vnd.apache.arrow.stream")
+TYPES = (JSON, NPY, ARROW)
 """What ``/predict`` takes and gives; `modelyard.serving.forms` is imported for all but the first."""
 
 
@@ -115,11 +115,11 @@ class Endpoint:
         except ModelyardError as error:
             exchange.prediction_id, code = None, error.code
             if error.status >= 500 and error.status != UNAVAILABLE:  # the follower has reported that already
-                _report(error, exchange.request_id)
+                write_failure("request_failed", error, request_id=exchange.request_id)
             response = self._problem(error, exchange)
         except Exception as error:  # noqa: BLE001 - the last line of defence: a caller gets a problem, never a traceback
             exchange.prediction_id, code = None, "internal"
-            _report(error, exchange.request_id)
+            write_failure("request_failed", error, request_id=exchange.request_id)
             unexpected = ModelyardError(
                 "the endpoint failed",
                 code=code,
@@ -156,12 +156,12 @@ class Endpoint:
 
     def _predict(self, exchange: Exchange) -> dict[str, Any]:
         content_type, body = read_body(exchange.event, allowed=TYPES)
-        accept = str(exchange.event["headers"].get("accept", "")).lower()
+        answer_type = accepted_type(exchange.event["headers"])
         exchange.live = live = self._follower.current()
-        if content_type != JSON or "application/x-npy" in accept or "arrow.stream" in accept:
+        if content_type != JSON or answer_type != JSON:
             from modelyard.serving.forms import table
 
-            return table.predict(exchange, live, content_type, body, accept=accept, json_answer=self._json)
+            return table.predict(exchange, live, content_type, body, answer_type=answer_type, json_answer=self._json)
         predictions, warnings = live.predictor.answer(body)
         response = self._json(exchange, live, predictions, warnings)
         if self._capture is not None:
@@ -206,19 +206,6 @@ class Endpoint:
         response = problem_response(error, request_id=exchange.request_id, as_v2=exchange.protocol == "v2")
         allow = getattr(error, "allow", None)  # of a `modelyard.serving.routing.MethodError`
         return response if allow is None else {**response, "headers": {**response["headers"], "allow": allow}}
-
-
-def _report(error: Exception, request_id: str) -> None:
-    import traceback
-
-    write_event(
-        "request_failed",
-        level="error",
-        request_id=request_id,
-        code=getattr(error, "code", "internal"),
-        message=str(error),
-        traceback=traceback.format_exception(error),
-    )
 
 
 def _request_id(event: Any, context: Any) -> str:

@@ -13,12 +13,16 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from modelyard.errors import AWSError, CredentialsError, ModelyardError, NotFoundError
+from modelyard.pointer_key import pointer_key
 from modelyard.serving.audit import write_event
-from modelyard.serving.pointer import Deployed, File, Pointer, pointer_key
+from modelyard.serving.pointer import Deployed, File, Pointer
 from modelyard.sha256 import sha256_hex
 
 PATIENCE_S = 5.0
 """Longest wait of a request for a check; after that the last good version answers, late being worse than old."""
+
+BUSY_S = 0.1
+"""Requests that are closer to each other than this leave no time in which an environment may be kept for a check."""
 
 
 class ObjectSource(Protocol):
@@ -101,6 +105,8 @@ class PointerFollower:
         self._etag: str | None = None
         self._failure: Exception | None = None
         self._checked: tuple[float, float] | None = None  # when the last finished check began
+        self._asked = (float("-inf"), float("-inf"))  # when the last request came
+        self._gap_s = float("inf")  # between it and the one before
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()  # held while a check is started, never while one runs
 
@@ -126,8 +132,12 @@ class PointerFollower:
             ModelyardError: Status 503 while there is none: ``no_deployment`` where nothing was promoted yet,
                 ``model_unavailable`` where it could not be loaded. The next call tries again.
         """
-        age = self._age()
+        now = self._now()
+        self._gap_s, self._asked = _between(self._asked, now), now
+        age = self._age(now)
         if self._live is None or age > self._refresh_s:
+            if self._gap_s > self._refresh_s and self._live is not None:
+                self._thread = None  # a freeze may have left its connection dead; what it finds still counts
             self._check_and_wait()
         elif age > self._refresh_s / 2:
             self._running_check()
@@ -148,19 +158,22 @@ class PointerFollower:
         return self._age() > self._refresh_s / 2
 
     def run(self) -> None:
-        """Check, and wait for it, so that the environment is not frozen in the middle."""
-        self._running_check().join(self._patience_s)
+        """Check, and wait for it, so that the environment is not frozen in the middle.
+
+        Where one request follows the other, the next would have to wait as well, for a whole load where the version has
+        changed. So there the check goes on beside them.
+        """
+        check = self._running_check()
+        if self._gap_s >= BUSY_S:
+            check.join(self._patience_s)
 
     def finish(self) -> None:
         """Nothing here must be saved."""
 
-    def _age(self) -> float:
+    def _age(self, now: tuple[float, float] | None = None) -> float:
         """Seconds since the last check began: what it saw cannot be older than that."""
         checked = self._checked
-        if checked is None:
-            return float("inf")
-        monotonic, wall = self._now()
-        return max(monotonic - checked[0], wall - checked[1])
+        return float("inf") if checked is None else _between(checked, now or self._now())
 
     def _check_and_wait(self) -> None:
         for _ in range(2):  # a check that a freeze interrupted began too early to count; then one more
@@ -195,7 +208,9 @@ class PointerFollower:
 
             self._failure = error
             self._report(error, traceback=traceback.format_exception(error))
-        self._checked = began
+        checked = self._checked
+        if checked is None or checked < began:  # one that hung may end after a later one
+            self._checked = began
 
     def _report(self, error: Exception, **fields: Any) -> None:
         live = self._live
@@ -294,3 +309,8 @@ class PointerFollower:
         )
         unavailable.__cause__ = failure
         return unavailable
+
+
+def _between(earlier: tuple[float, float], later: tuple[float, float]) -> float:
+    """Seconds, by the clock that has seen more of them: one that was frozen, or set back, has seen fewer."""
+    return max(later[0] - earlier[0], later[1] - earlier[1])

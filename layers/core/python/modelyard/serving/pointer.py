@@ -113,11 +113,6 @@ class Pointer:
         return cls(_field(document, "revision", int), Deployed.parse(_field(document, "champion", dict)))
 
 
-def pointer_key(model: str) -> str:
-    """Where a model's pointer lies in the artifact bucket."""
-    return f"deployments/{model}.json"
-
-
 def _form(section: Any) -> Form:
     if type(section) is not dict:
         raise _invalid("has a form that is no object")

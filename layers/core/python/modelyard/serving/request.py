@@ -13,6 +13,8 @@ MAX_BODY_BYTES = 6_291_456
 """6 MiB, after base64: Lambda's own limit is on the whole event and lies 100 bytes higher."""
 
 JSON = "application/json"
+NPY = "application/x-npy"
+ARROW = "application/vnd.apache.arrow.stream"
 
 
 def headers_of(event: Any) -> dict[str, Any]:
@@ -29,6 +31,12 @@ def headers_of(event: Any) -> dict[str, Any]:
         )
     headers = event.get("headers")
     return headers if isinstance(headers, dict) else {}
+
+
+def accepted_type(headers: dict[str, Any]) -> str:
+    """In which form of ``/predict`` the caller wants the answer: NPY or Arrow where ``accept`` names it, else JSON."""
+    accept = str(headers.get("accept", "")).lower()
+    return NPY if NPY in accept else ARROW if ARROW in accept else JSON
 
 
 def read_body(event: Any, *, allowed: tuple[str, ...] = (JSON,)) -> tuple[str, str | bytes]:

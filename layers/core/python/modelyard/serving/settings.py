@@ -14,6 +14,7 @@ DEFAULT_REFRESH_S = "10"
 DEFAULT_MEMORY_MB = "1769"
 DEFAULT_ENGINE = "standard"
 ENGINES = ("lean", "standard")
+SNAP_START = "snap-start"
 
 
 class EndpointSettings:
@@ -27,9 +28,10 @@ class EndpointSettings:
         memory_mb: Lambda memory; decides the number of threads.
         engine: What runs the model. A model with code of its own has the standard engine.
         capture: Share of requests that are kept; 0 for none.
+        snap_start: Whether this start ends in a snapshot.
     """
 
-    __slots__ = ("artifact_bucket", "capture", "code", "engine", "memory_mb", "model", "refresh_s")
+    __slots__ = ("artifact_bucket", "capture", "code", "engine", "memory_mb", "model", "refresh_s", "snap_start")
 
     def __init__(
         self,
@@ -40,6 +42,7 @@ class EndpointSettings:
         memory_mb: int,
         engine: EngineName,
         capture: float = 0.0,
+        snap_start: bool = False,
     ) -> None:
         self.model = model
         self.artifact_bucket = artifact_bucket
@@ -48,6 +51,7 @@ class EndpointSettings:
         self.memory_mb = memory_mb
         self.engine = engine
         self.capture = capture
+        self.snap_start = snap_start
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> EndpointSettings:
@@ -81,6 +85,7 @@ class EndpointSettings:
             int(memory_mb),
             "lean" if engine == "lean" else "standard",
             capture,
+            environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == SNAP_START,
         )
 
 

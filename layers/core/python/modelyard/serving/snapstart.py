@@ -9,28 +9,23 @@ replaced long ago. Nothing here is random before the restore; ids come from the 
 https://docs.aws.amazon.com/lambda/latest/dg/snapstart-runtime-hooks-python.html
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
-from modelyard.serving.audit import write_event
-
-SNAP_START = "snap-start"
+from modelyard.serving.audit import write_event, write_failure
 
 Hook = Callable[[], object]
 
 
-def register_hooks(environ: Mapping[str, str], *, before_snapshot: list[Hook], after_restore: list[Hook]) -> bool:
-    """Have the hooks run, each list in its order. Without SnapStart this costs one look at the environment.
+def register_hooks(*, before_snapshot: list[Hook], after_restore: list[Hook]) -> bool:
+    """Have the hooks run, each list in its order; for a start that ends in a snapshot.
 
     Args:
-        environ: ``AWS_LAMBDA_INITIALIZATION_TYPE`` says whether this is the start of a snapshot.
         before_snapshot: At the end of INIT; up to the function's timeout, at least 130 s, for all.
         after_restore: In each environment that is made of the snapshot; 10 s for all.
 
     Returns:
         Whether they will run.
     """
-    if environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") != SNAP_START:
-        return False
     try:
         from snapshot_restore_py import (  # type: ignore[import-not-found,import-untyped,unused-ignore]  # in Lambda's own runtime
             register_after_restore,
@@ -49,12 +44,4 @@ def _in_turn(phase: str, hooks: list[Hook]) -> None:
         try:
             hook()
         except Exception as error:  # noqa: BLE001 - see the rule above
-            import traceback
-
-            write_event(
-                "snapstart_hook_failed",
-                level="error",
-                phase=phase,
-                message=str(error),
-                traceback=traceback.format_exception(error),
-            )
+            write_failure("snapstart_hook_failed", error, phase=phase)

@@ -14,7 +14,7 @@ from mangum.types import ASGI, Message, Response, Scope
 
 from modelyard.errors import ModelError, ModelyardError, RequestError
 from modelyard.serving.app import Current
-from modelyard.serving.audit import write_event
+from modelyard.serving.audit import write_failure
 from modelyard.serving.response import MAX_RESPONSE_BYTES
 
 
@@ -115,9 +115,9 @@ class Cycle:
     def _raised(self, error: BaseException) -> None:
         if self.answered.done():
             if self.answered.exception() is None and not isinstance(error, asyncio.CancelledError):
-                _report("app_failed_after_answer", error)
+                write_failure("app_failed_after_answer", error)
         elif self._complete.is_set() and self._answers_its_errors:
-            _report("app_failed", error)
+            write_failure("app_failed", error)
             self._answer()
         elif isinstance(error, ModelyardError):
             self._fail(error)
@@ -148,10 +148,3 @@ def too_large(said: str) -> RequestError:
 def _utf8(value: bytes) -> bytes:
     """A header's value, which is Latin-1 on the wire, as Mangum reads it."""
     return value if value.isascii() else value.decode("latin-1").encode()
-
-
-def _report(event: str, error: BaseException) -> None:
-    import traceback
-
-    said = f"{type(error).__name__}: {error}"
-    write_event(event, level="error", message=said, traceback=traceback.format_exception(error))

@@ -6,7 +6,6 @@ response of what the app gave. It does not run the app, for it would hold the an
 done, and run the app's lifespan around every event.
 """
 
-import json
 import time
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -28,7 +27,7 @@ from modelyard.serving.endpoint import Endpoint
 from modelyard.serving.exchange import Exchange
 from modelyard.serving.follow import Live, PointerFollower
 from modelyard.serving.problem import CONTENT_TYPE
-from modelyard.serving.response import MAX_RESPONSE_BYTES
+from modelyard.serving.response import MAX_RESPONSE_BYTES, written_bytes
 from modelyard.serving.routing import unknown_route
 
 if TYPE_CHECKING:
@@ -217,7 +216,7 @@ def _written(gateway: HTTPGateway, answer: Response) -> dict[str, Any]:
     response: dict[str, Any] = gateway(answer)
     # A character takes at most 6 bytes as JSON, so only a long body has to be encoded to know its size.
     if 6 * len(answer["body"]) + 65_536 > MAX_RESPONSE_BYTES:
-        size = len(json.dumps(response, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+        size = written_bytes(response)
         if size > MAX_RESPONSE_BYTES:
             raise too_large(f"{size:,} bytes as Lambda writes it")
     return response

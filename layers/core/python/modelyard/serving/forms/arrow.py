@@ -21,7 +21,6 @@ from modelyard.predictor.encode import listed
 from modelyard.predictor.signature import FLOATS, Tensor
 from modelyard.serving.forms.flatbuffer import MalformedError, Table, read
 
-CONTENT_TYPE = "application/vnd.apache.arrow.stream"
 MOST_BATCHES = 1000
 CONTINUES = 0xFFFFFFFF
 SCHEMA, RECORD_BATCH = 1, 3

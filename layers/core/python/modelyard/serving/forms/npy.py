@@ -12,7 +12,6 @@ from math import prod
 from modelyard.errors import RequestError
 from modelyard.predictor.array import ITEM_BYTES, Array
 
-CONTENT_TYPE = "application/x-npy"
 _MAGIC = b"\x93NUMPY"
 _DTYPES = {
     "f2": "float16", "f4": "float32", "f8": "float64", "i1": "int8", "i2": "int16", "i4": "int32", "i8": "int64",

@@ -20,16 +20,16 @@ from modelyard.serving.exchange import Exchange
 from modelyard.serving.follow import Live
 from modelyard.serving.forms import arrow, arrow_writer, npy
 from modelyard.serving.oip.outputs import as_array
-from modelyard.serving.request import JSON
+from modelyard.serving.request import ARROW, JSON, NPY
 from modelyard.serving.response import binary_response
 
 NOT_ACCEPTABLE = 406
 JSONAnswer = Callable[[Exchange, Live, list[Any], list[dict[str, Any]]], dict[str, Any]]
-FORMS = {npy.CONTENT_TYPE: "npy", arrow.CONTENT_TYPE: "arrow"}
+FORMS = {NPY: "npy", ARROW: "arrow"}
 
 
 def predict(
-    exchange: Exchange, live: Live, content_type: str, body: str | bytes, *, accept: str, json_answer: JSONAnswer
+    exchange: Exchange, live: Live, content_type: str, body: str | bytes, *, answer_type: str, json_answer: JSONAnswer
 ) -> dict[str, Any]:
     """Answer a prediction.
 
@@ -38,14 +38,13 @@ def predict(
         live: The version that answers.
         content_type: What came.
         body: The request's.
-        accept: The header of that name, in lower case.
+        answer_type: What is to go out.
         json_answer: Makes the response where JSON is to go out.
 
     Raises:
         ModelyardError: Whatever is wrong with the request or the model.
     """
     predictor = cast("Predictor", live.predictor)
-    answer_type = next((form for form in FORMS if form in accept), JSON)
     exchange.protocol = FORMS.get(content_type) or FORMS[answer_type]
     if answer_type != JSON:
         _check_acceptable(predictor, answer_type)
@@ -57,7 +56,7 @@ def predict(
         (tensor.name, _column(tensor, output, batch.rows))
         for tensor, output in zip(predictor.signature.outputs, outputs, strict=True)
     ]
-    content = npy.write(columns[0][1]) if answer_type == npy.CONTENT_TYPE else arrow_writer.write_table(columns)
+    content = npy.write(columns[0][1]) if answer_type == NPY else arrow_writer.write_table(columns)
     exchange.rows, exchange.warned = batch.rows, len(batch.warnings)
     exchange.prediction_id = os.urandom(16).hex()
     headers = {
@@ -81,13 +80,13 @@ def _batch(predictor: Predictor, content_type: str, body: str | bytes) -> Batch:
         )
     tensors, nulls = predictor.signature.inputs, predictor.reader.nulls
     raw = body.encode() if isinstance(body, str) else body
-    if content_type == npy.CONTENT_TYPE:
+    if content_type == NPY:
         if len(tensors) > 1:
             raise RequestError(
                 f"an NPY file holds one array; the model has {len(tensors)} inputs",
                 code="unsupported_media_type",
                 status=415,
-                next_step=f"Send {arrow.CONTENT_TYPE} with a column for each, or /v2/models/<model>/infer.",
+                next_step=f"Send {ARROW} with a column for each, or /v2/models/<model>/infer.",
             )
         arrays = [npy.read(raw)]
     else:
@@ -118,9 +117,9 @@ def _check_acceptable(predictor: Predictor, answer_type: str) -> None:
     reason = None
     if predictor.has_postprocess:
         reason = "the model's own code answers in JSON"
-    elif answer_type == npy.CONTENT_TYPE and len(outputs) > 1:
+    elif answer_type == NPY and len(outputs) > 1:
         reason = f"an NPY file holds one array; the model has {len(outputs)} outputs"
-    elif answer_type == npy.CONTENT_TYPE and outputs[0].dtype == "string":
+    elif answer_type == NPY and outputs[0].dtype == "string":
         reason = "an NPY file of text is a pickle or of one width; the model answers with text"
     if reason is not None:
         raise RequestError(

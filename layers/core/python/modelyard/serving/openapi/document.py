@@ -5,13 +5,12 @@ from typing import Any, cast
 from modelyard.contract.document import Field, parse
 from modelyard.predictor.predictor import Predictor
 from modelyard.serving.follow import Live
-from modelyard.serving.forms import arrow, npy
 from modelyard.serving.oip.datatypes import DATATYPES, described
 from modelyard.serving.oip.server import OCTETS
 from modelyard.serving.openapi import examples
 from modelyard.serving.openapi.schemas import Schema, instance_schema, prediction_schema
 from modelyard.serving.problem import CONTENT_TYPE
-from modelyard.serving.request import JSON
+from modelyard.serving.request import ARROW, JSON, NPY
 
 OPENAPI = "3.1.0"
 _SECURITY = {
@@ -78,13 +77,13 @@ def _predict(predictor: Predictor, fields: dict[str, Field]) -> dict[str, Any]:
             "one": {"summary": "The middle of the training data", "value": {"instances": shown[:1]}},
             **({"several": {"summary": "Middle and ends", "value": {"instances": shown}}} if len(shown) > 1 else {}),
         }
-        taken[arrow.CONTENT_TYPE] = {"schema": _FILE}
+        taken[ARROW] = {"schema": _FILE}
         if len(predictor.signature.inputs) == 1 and predictor.signature.inputs[0].dtype != "string":
-            taken[npy.CONTENT_TYPE] = {"schema": _FILE}
+            taken[NPY] = {"schema": _FILE}
     if not predictor.has_postprocess:
-        given[arrow.CONTENT_TYPE] = {"schema": _FILE}
+        given[ARROW] = {"schema": _FILE}
         if len(predictor.signature.outputs) == 1 and predictor.signature.outputs[0].dtype != "string":
-            given[npy.CONTENT_TYPE] = {"schema": _FILE}
+            given[NPY] = {"schema": _FILE}
     return {
         "operationId": "predict",
         "summary": "Predict",
