@@ -79,6 +79,44 @@ def test_a_forest_as_tree_ensemble_answers_the_same_to_the_bit(case: str) -> Non
     assert len(converted) < 0.6 * len(model)
 
 
+def edges(model: bytes, width: int = 3) -> Any:
+    """Rows of infinities, missing values, zeros of both signs, and thresholds with their neighbours."""
+    thresholds = np.unique(np.concatenate(list(Hints(model).thresholds.values())))[:40].astype(np.float32)
+    values = np.concatenate(
+        (
+            thresholds,
+            np.nextafter(thresholds, np.float32(-np.inf)),
+            np.nextafter(thresholds, np.float32(np.inf)),
+            np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 3.4e38, -3.4e38, 1e-45] * 5, np.float32),
+        )
+    )
+    return np.random.default_rng(11).choice(values, (600, width)).astype(np.float32)
+
+
+@pytest.mark.parametrize("case", CONVERTED)
+def test_what_lies_at_the_edge_takes_the_same_branch(case: str) -> None:
+    model = forest(**{"trees": 12, "rows": 300, "features": 3, **CONVERTED[case]})
+    table = edges(model)
+    rows = [table[:size] for size in (1, 10, 51, 600)]
+    assert all(equal(model, as_tree_ensemble(model)[0], some) for some in rows)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"classes": 2}, ["TreeEnsemble", "LinearClassifier"]),
+        ({"classes": 2, "labels": ["no", "yes"]}, ["TreeEnsemble", "LinearClassifier"]),
+        ({}, ["TreeEnsemble", "ArgMax"]),
+        ({"kind": "RandomForestRegressor"}, ["TreeEnsemble"]),
+        ({"kind": "GradientBoostingRegressor"}, ["TreeEnsemble", "Add"]),
+    ],
+)
+def test_behind_the_trees_there_is_one_operation_at_most(settings: dict[str, Any], expected: list[str]) -> None:
+    model = forest(**{"trees": 12, "rows": 300, "features": 3, **settings})
+    found = kinds(as_tree_ensemble(model)[0])
+    assert [kind for kind in found if kind not in ("Cast", "Identity", "Reshape")] == expected
+
+
 COMPACT: dict[str, Any] = {
     "random forest": ({}, True),
     "impure leaves": ({"max_depth": 3}, True),
@@ -220,9 +258,41 @@ def test_a_half_is_the_negative_class() -> None:
     assert equal(model, converted)
 
 
+@pytest.mark.parametrize(("classes", "rows", "same_bits"), [(3, 5461, True), (3, 5462, False), (5, 1, False)])
+def test_the_softmax_of_another_operation_is_another_one(classes: int, rows: int, same_bits: bool) -> None:
+    """Why boosting is left alone. Where the bits are the same in all three cases, it need not be any more."""
+    numbers = np.random.default_rng(4).standard_normal((7, classes)).tolist()
+    trees = [(0, "LEQ", 0.1, {place: number}, {place: -number}) for row in numbers for place, number in enumerate(row)]
+    labels = list(range(classes))
+    forest_alone = ensemble(*trees, classes=labels, post_transform="SOFTMAX")
+    sums, _ = as_tree_ensemble(ensemble(*trees, targets=classes))
+    made = onnx.load_from_string(sums)
+    linear = helper.make_node(
+        "LinearClassifier", ["sum"], ["label", "scores"], domain="ai.onnx.ml", post_transform="SOFTMAX",
+        coefficients=np.eye(classes).ravel(), intercepts=[0.0] * classes, classlabels_ints=labels,
+    )  # fmt: skip
+    made.graph.node[0].output[0] = "sum"
+    made.graph.node.append(linear)
+    table = np.random.default_rng(5).standard_normal((rows, 3)).astype(np.float32)
+    one, other = (session(model).run(["scores"], {"x": table}) for model in (forest_alone, made.SerializeToString()))
+    assert same(one, other) is same_bits
+    assert np.allclose(one[0], other[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("read", ["label", "scores"])
+def test_of_two_classes_one_output_may_be_all_that_is_read(read: str) -> None:
+    made = onnx.load_from_string(ensemble(STUMP, (1, "LEQ", 0.5, {0: 0.25}, {0: 0.125}), classes=["no", "yes"]))
+    kept = [output for output in made.graph.output if output.name == read]
+    del made.graph.output[:]
+    made.graph.output.extend(kept)
+    model = made.SerializeToString()
+    assert equal(model, as_tree_ensemble(model)[0])
+
+
 STUMP = (0, "LEQ", 0.0, {0: 1.0}, {0: 2.0})
 LEFT_ALONE: dict[str, Any] = {
     "a softmax": (ensemble(STUMP, classes=["a", "b", "c"], post_transform="SOFTMAX"), "SOFTMAX"),
+    "a logistic function": (ensemble(STUMP, classes=["a", "b"], post_transform="LOGISTIC"), "LOGISTIC"),
     "two branches to one node": (ensemble(STUMP, changes={"nodes_falsenodeids": [1, 0, 0]}), "two branches"),
     "a branch to nowhere": (ensemble(STUMP, changes={"nodes_falsenodeids": [9, 0, 0]}), "no node"),
     "a circle": (

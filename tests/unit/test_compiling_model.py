@@ -69,6 +69,17 @@ def test_a_network_keeps_its_weights_beside_it_and_answers_the_same(
     assert engine.run(None, feeds)[0].tobytes() == raw.tobytes()
 
 
+def test_small_weights_stay_in_the_graph(text_forms: CompiledModel) -> None:
+    """For each tensor outside, onnxruntime resolves a path and maps a file, which takes longer than to copy it."""
+    (form,) = text_forms.forms
+    graph = load_from_string(form.model).graph
+    outside = [tensor for tensor in graph.initializer if tensor.external_data]
+    lengths = [int(entry.value) for tensor in outside for entry in tensor.external_data if entry.key == "length"]
+    assert len(lengths) == len(outside) > 0
+    assert min(lengths) >= 32 << 10
+    assert len(outside) < len(graph.initializer)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_its_weights_are_mapped_not_copied(text_forms: CompiledModel, tmp_path: Path) -> None:
     (form,) = text_forms.forms

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-from onnx import TensorProto, helper, load_from_string, numpy_helper
+from onnx import TensorProto, helper, load_from_string
 
 from modelyard.compiling.loading import machine
 from modelyard.compiling.proving import Measure, NotProvableError, same
@@ -54,6 +54,17 @@ def test_numbers_for_a_forest_lie_on_its_thresholds_and_beside_them() -> None:
     expected = {np.nextafter(quarter, np.float32(-1)), quarter, np.nextafter(quarter, np.float32(1))}
     assert set(table[:, 0].tolist()) == {float(value) for value in expected}
     assert -3.0 in table[:, 2]
+
+
+def test_numbers_for_a_forest_are_infinite_missing_and_zero_of_both_signs_too() -> None:
+    model = ensemble((0, "LEQ", 0.25, {0: 1.0}, (2, "LEQ", -3.0, {0: 2.0}, {0: 3.0})))
+    table = next(feeds["x"] for words, feeds in drawn(model) if words == "200 x thresholds and infinities")
+    assert {np.inf, -np.inf} <= set(table.ravel().tolist())
+    assert np.isnan(table).any()
+    assert {1.0, -1.0} == set(np.copysign(1, table[table == 0]).tolist())
+    assert np.float32(0.25) in table[:, 0]
+    words, last = drawn(model)[-1]
+    assert (words, last["x"].shape) == ("10000 x thresholds and infinities", (10_000, 3))
 
 
 def test_text_is_drawn_from_the_categories_in_the_model() -> None:
@@ -117,8 +128,8 @@ def test_another_answer_on_two_threads_alone_is_found() -> None:
     made = load_from_string(as_tree_ensemble(model)[0])
     (targets,) = (attribute for attribute in made.graph.node[0].attribute if attribute.name == "n_targets")
     targets.i = 1
-    factors = made.graph.initializer[0]
-    factors.CopyFrom(numpy_helper.from_array(np.array([[-1, 1]], np.float32), factors.name))
+    (factors,) = (attribute for attribute in made.graph.node[1].attribute if attribute.name == "coefficients")
+    factors.floats[:] = [-1, 1]
     random = np.random.default_rng(0)
     sample = [{"x": random.standard_normal((1, 10)).astype(np.float32)} for _ in range(50)]
     assert measure(model, sample).differs(made.SerializeToString()) == "another answer to 1 x given on 2 threads"

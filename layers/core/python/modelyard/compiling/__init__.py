@@ -5,9 +5,9 @@
 
 The uploaded file stays the artifact of record; a *form* is another file that gives the same answers, to the bit, on one
 thread and on two (`proving`), on the caller's sample or on one that is drawn (`sampling`). A step that is not equal, or
-does not pay, is dropped and says so. Everything happens in a child process with limits (`child`, `compiler`), because a
-model may loop for ever or ask for 32 GiB. float32 stays float32. On one machine the same bytes in give the same bytes
-out.
+does not pay, is dropped and says so; so is a form that runs slower (`timing`). Everything happens in a child process
+with limits (`child`, `compiler`), because a model may loop for ever or ask for 32 GiB. float32 stays float32. On one
+machine the same bytes in give the same bytes out.
 
 How a form is loaded, by both engines:
 
@@ -16,8 +16,8 @@ How a form is loaded, by both engines:
 - At the default level of optimisation (ORT_ENABLE_ALL), from bytes, like the raw file.
 - A form with weights needs them as the file ``weights.bin`` in a folder of their own, and the session option
   ``session.model_external_initializers_file_folder_path`` with that folder's path (Python:
-  ``options.add_session_config_entry``; C: ``AddSessionConfigEntry``). onnxruntime maps the file: 43 MB of memory and
-  60 ms for a text encoder of 90 MB, where the raw file takes 120 MB and 190 ms; writing the file to /tmp adds 30 to 50.
+  ``options.add_session_config_entry``; C: ``AddSessionConfigEntry``). onnxruntime maps the file: 46 MB of memory and
+  48 ms for a text encoder of 90 MB, where the raw file takes 203 MB and 184 ms; writing the file to /tmp adds 30 to 50.
   It is mapped as long as the session lives: write it under another name and rename it, never write into it.
 - Where the disk has no room, the weights can stay in the memory that they were fetched into: session option
   ``session.use_external_initializer_file_buffers_directly`` = ``1`` and, in C,

@@ -21,7 +21,7 @@ class CompiledForm(msgspec.Struct, frozen=True):
         model: The ONNX file.
         weights: What it keeps outside itself, under the name ``weights.bin``; None where it keeps everything.
         steps: What was done.
-        measured: Milliseconds to create a session and to run, raw and compiled. Noisy: for people to read.
+        measured: Milliseconds of a processor to create a session and to run, raw and compiled. For people to read.
     """
 
     architecture: str

@@ -4,6 +4,7 @@ The measure is the uploaded file as the endpoint would run it: onnxruntime with 
 not even agree with itself (it draws random numbers) cannot be proven equal to anything and is not compiled.
 """
 
+import itertools
 import time
 from typing import Any
 
@@ -19,6 +20,9 @@ THREADS = (1, 2)
 
 SHARE_OF_TIME, LONGEST_S = 0.02, 1.0
 """Of what a compilation may take, and in seconds: for the first answers. Each step answers the sample twice more."""
+
+BATCH = 10
+"""Rows from which on an input is a batch."""
 
 
 class NotProvableError(Exception):
@@ -99,6 +103,11 @@ class Measure:
         several = session(model, threads=THREADS[1])
         self._several = [self._run(several, feeds) for _, feeds in self.samples]
         self.rows = sum(len(next(iter(feeds.values()))) for _, feeds in self.samples)
+
+    def single_and_batch(self) -> list[dict[str, Any]]:
+        """The first input, and the first of ten rows or more: what a run is timed on."""
+        batches = (feeds for _, feeds in self.samples[1:] if len(next(iter(feeds.values()))) >= BATCH)
+        return [self.samples[0][1], *itertools.islice(batches, 1)]
 
     def differs(self, model: bytes, *, weights: str | None = None) -> str | None:
         """How the answers of another model differ, or None when they are the same to the bit on 1 and 2 threads."""

@@ -3,7 +3,8 @@
 A model says what it takes as a dtype and a shape, not which values mean something. So spreads are tried, and those that
 the model refuses (a token id beyond its vocabulary) are left out. What the file itself says is used: text is drawn from
 the categories in it, and numbers for a forest lie on its thresholds, one step above and one step below, where a branch
-that was turned the wrong way shows. Seeded, so that the same model gets the same sample.
+that was turned the wrong way shows; so do infinities and missing values among them. Seeded, so that the same model gets
+the same sample.
 """
 
 from collections.abc import Iterator
@@ -16,12 +17,16 @@ from modelyard.compiling.onnx_file import Node, OnnxFile
 BATCHES = (1, 3, 40, 200)
 """One row; a few; above and below the numbers at which onnxruntime splits a forest's work in other ways."""
 
+MANY = 10_000
+"""Rows of a forest's last table, as many as an endpoint takes: some operations compute large batches in another way."""
+
 LARGEST = 1 << 22
 """Elements of one input; larger batches are left out, except for one row."""
 
 _FREE_SIZES = (16, 1, 33)
 _WORDS = ("", "0", "1", "2000-01-01", "a", "the quick brown fox")
 _MISSING_SHARE = 0.1
+_EDGE_SHARE = 0.3
 _SEED = 20240229
 
 
@@ -90,7 +95,9 @@ def generated(inputs: list[Any], hints: Hints) -> Iterator[tuple[str, dict[str, 
     on_thresholds = hints.thresholds and len(inputs) == 1 and inputs[0].type in ("tensor(float)", "tensor(double)")
     for rows in (inputs[0].shape[0],) if isinstance(inputs[0].shape[0], int) else BATCHES:
         if on_thresholds:
-            yield f"{rows} x thresholds", {inputs[0].name: _on_thresholds(inputs[0], rows, hints, random)}
+            table = _on_thresholds(inputs[0], rows, hints, random)
+            yield f"{rows} x thresholds", {inputs[0].name: table}
+            yield f"{rows} x thresholds and infinities", {inputs[0].name: _with_edges(table, random)}
         for free in _FREE_SIZES if _has_free_axis(inputs) else _FREE_SIZES[:1]:
             shapes = {node.name: _shape(node.shape, rows, free) for node in inputs}
             if rows > 1 and max(int(np.prod(shape)) for shape in shapes.values()) > LARGEST:
@@ -98,6 +105,10 @@ def generated(inputs: list[Any], hints: Hints) -> Iterator[tuple[str, dict[str, 
             for spread in _SPREADS:
                 feeds = {node.name: _drawn(node.type, shapes[node.name], spread, hints, random) for node in inputs}
                 yield f"{rows} x {spread.name}", feeds
+    if on_thresholds and not isinstance(inputs[0].shape[0], int):
+        table = _on_thresholds(inputs[0], MANY, hints, random)
+        if table.size <= LARGEST:
+            yield f"{MANY} x thresholds and infinities", {inputs[0].name: _with_edges(table, random)}
 
 
 def _has_free_axis(inputs: list[Any]) -> bool:
@@ -136,3 +147,10 @@ def _on_thresholds(node: Any, rows: int, hints: Hints, random: Any) -> Any:
             aside = np.nextafter(drawn, np.where(step < 0, -np.inf, np.inf).astype(dtype), dtype=dtype)
             values[:, feature] = np.where(step == 0, drawn, aside)
     return values
+
+
+def _with_edges(table: Any, random: Any) -> Any:
+    """The same numbers, some of them infinite, missing or zero of either sign."""
+    edges = np.array([np.inf, -np.inf, np.nan, 0.0, -0.0], table.dtype)
+    drawn = edges[random.integers(0, len(edges), table.shape)]
+    return np.where(random.random(table.shape) < _EDGE_SHARE, drawn, table)
