@@ -3,7 +3,7 @@
 import hashlib
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import onnxruntime
@@ -50,6 +50,11 @@ class InMemoryObjects:
     def get_if_changed(self, key: str, etag: str) -> tuple[bytes, str] | None:
         content, found = self.get(key)
         return None if found == etag else (content, found)
+
+    def pieces(self, key: str) -> Iterator[bytes]:
+        content, _ = self.get(key)
+        for place in range(0, len(content), 1000):
+            yield content[place : place + 1000]
 
 
 def pointer_to(model: str, onnx: bytes, *, version: int, revision: int) -> dict[str, Any]:

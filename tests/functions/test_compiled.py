@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
@@ -15,6 +16,7 @@ from modelyard.compiling.outcome import CompiledModel
 from modelyard.predictor.predictor import Predictor
 from modelyard.registry.forms import described
 from modelyard.serving.endpoint import Endpoint
+from modelyard.serving.fetching import Fetch
 from modelyard.serving.follow import PointerFollower
 from modelyard.serving.loading import Loader
 from modelyard.serving.pointer import Deployed
@@ -56,7 +58,8 @@ class Scene:
         self.objects.put(f"deployments/{NAME}.json", json.dumps(self.pointer).encode())
         environ = {"MODELYARD_MODEL": NAME, "MODELYARD_ARTIFACT_BUCKET": "b", "MODELYARD_ENGINE": self.engine}
         loader = Loader(EndpointSettings.read(environ))
-        self.endpoint = Endpoint(PointerFollower(self.objects, NAME, refresh_s=60.0, load=loader), model=NAME)
+        self.follower = PointerFollower(self.objects, NAME, refresh_s=60.0, load=loader)
+        self.endpoint = Endpoint(self.follower, model=NAME)
         self.endpoint.start()
         return self
 
@@ -141,6 +144,36 @@ def test_weights_that_are_there_are_not_fetched_again(scene, tmp_path):
     assert not list(tmp_path.rglob("*.bin.*")), "no part of a file stays"
 
 
+def test_a_large_model_that_replaces_another_is_never_one_large_buffer(scene, monkeypatch, capsys):
+    monkeypatch.setattr("modelyard.serving.loading.LARGE", 1)
+    scene.pointer["champion"]["forms"] = []
+    scene.start()
+    expected, raw = scene.answer(), scene.objects.get(scene.pointer["champion"]["key"])[0]
+    model = onnx.load_from_string(raw)
+    model.doc_string = "another version"
+    changed = promote(scene.objects, NAME, model.SerializeToString(), version=2, revision=2)
+    gets, get = [], scene.objects.get
+    monkeypatch.setattr(scene.objects, "get", lambda key: gets.append(key) or get(key))
+    monkeypatch.setattr(scene.objects, "pieces", lambda key: iter(in_thousands(get(key)[0])))
+    scene.follower.check_now()
+    assert scene.follower.live.version == 2
+    assert changed["champion"]["key"] not in gets
+    assert scene.answer() == expected
+
+    for number, damaged in enumerate((raw[:-1], raw + b"more", b"\0" * len(raw)), start=3):
+        other = promote(scene.objects, NAME, raw, version=number, revision=number)
+        scene.objects.put(other["champion"]["key"], damaged)
+        scene.follower.check_now()
+        assert scene.follower.live.version == 2
+    failures = [json.loads(line) for line in capsys.readouterr().out.splitlines() if "pointer_check_failed" in line]
+    assert [line["code"] for line in failures] == ["wrong_digest"] * 3
+    assert not [name for name in Path("/proc/self/fd").iterdir() if "memfd:model" in str(name.resolve())]
+
+
+def in_thousands(content: bytes) -> list[bytes]:
+    return [content[place : place + 1000] for place in range(0, len(content), 1000)]
+
+
 def test_a_full_disk_costs_the_form_and_not_the_version(scene, monkeypatch, capsys):
     def full(*args: object, **kwargs: object) -> None:
         raise OSError(28, "No space left on device")
@@ -161,15 +194,16 @@ def test_weights_of_a_replaced_version_leave_the_disk_and_what_maps_them_goes_on
     compilation, files = described(compiled)
     environ = {"MODELYARD_MODEL": NAME, "MODELYARD_ARTIFACT_BUCKET": "b", "MODELYARD_ENGINE": "lean"}
     loader = Loader(EndpointSettings.read(environ))
-    contents = {key: content for key, (_, content) in files.items()}
     objects = InMemoryObjects()
+    for key, (_, content) in files.items():
+        objects.put(key, content)
     pointer = promote(objects, NAME, raw, version=1, revision=1)
-    contents[pointer["champion"]["key"]] = raw
     plain = json.loads(json.dumps(_plain(compilation)))
     with_form = {**pointer["champion"], "onnxruntime": plain["onnxruntime"], "forms": plain["forms"]}
-    first = loader(Deployed.parse(with_form), lambda file: contents[file.key])
+    fetch = Fetch(objects, NAME, in_haste=True)
+    first = loader(Deployed.parse(with_form), fetch)
     assert len(list(tmp_path.rglob("weights.bin"))) == 1
-    loader(Deployed.parse(pointer["champion"]), lambda file: contents[file.key])
+    loader(Deployed.parse(pointer["champion"]), fetch)
     assert not list(tmp_path.iterdir())
     rows = np.zeros([size or 1 for size in pointer["champion"]["signature"]["inputs"][0]["shape"]], np.float32).tolist()
     assert first.predict(rows) == Predictor.load(raw).predict(rows)

@@ -13,7 +13,6 @@ import pytest
 
 from modelyard.errors import AdmissionError, ModelError, ModelyardError
 from modelyard.predictor import c_api
-from modelyard.predictor import standard as standard_module
 from modelyard.predictor.array import Array
 from modelyard.predictor.arrays import from_numpy
 from modelyard.predictor.lean import LeanEngine
@@ -149,14 +148,14 @@ def test_a_buffer_is_taken_where_it_lies(buffer):
     assert output.buffer == raw
 
 
-@pytest.mark.parametrize("large", [1, 1 << 30], ids=["large", "small"])
-def test_the_standard_engine_loads_any_buffer(monkeypatch, large):
-    monkeypatch.setattr(standard_module, "LARGE", large)
+@pytest.mark.parametrize("engine", [LeanEngine, StandardEngine])
+def test_a_model_may_be_a_buffer_or_the_name_of_a_file(engine, tmp_path):
     model, array = onnx_models.row_sum(2.0), Array.pack("float32", (1, 2), [3.0, 4.0])
-    for buffer in (model, bytearray(model), memoryview(model)):
-        assert StandardEngine(buffer).run([array])[0].elements() == [9.0]
+    (tmp_path / "mödel").write_bytes(model)
+    for source in (model, bytearray(model), memoryview(model), str(tmp_path / "mödel")):
+        assert engine(source).run([array])[0].elements() == [9.0]
     with pytest.raises(AdmissionError):
-        StandardEngine(memoryview(b"not a model"))
+        engine(str(tmp_path / "none"))
 
 
 def test_an_output_outlives_the_run_and_the_engine():

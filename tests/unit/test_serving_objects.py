@@ -24,6 +24,20 @@ def test_an_object_comes_with_its_etag(bucket):
     assert etag.startswith('"')
 
 
+def test_an_object_comes_in_pieces(bucket, monkeypatch):
+    monkeypatch.setattr(module, "PIECE_BYTES", 1 << 16)
+    content = bytes(range(256)) * 4096
+    bucket.put("k", content)
+    pieces = list(map(bytes, open_bucket("artifacts", bucket.environment).pieces("k")))
+    assert len(pieces) > 1
+    assert b"".join(pieces) == content
+
+
+def test_of_no_object_there_is_no_piece(bucket):
+    with pytest.raises(NotFoundError):
+        next(open_bucket("artifacts", bucket.environment).pieces("absent"))
+
+
 def test_only_a_changed_object_is_sent_again(bucket):
     bucket.put("k", b"one")
     objects = open_bucket("artifacts", bucket.environment)

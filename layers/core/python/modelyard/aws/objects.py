@@ -1,4 +1,4 @@
-"""S3 for the endpoint, through obstore: two reads, whole and if changed, and one write.
+"""S3 for the endpoint, through obstore: three reads (whole, if changed, in pieces) and one write.
 
 The rule: this is the one AWS client of the hot path, so it imports neither boto3 nor asyncio, bounds every wait, and
 turns whatever goes wrong into `modelyard.errors`. Credentials are those that Lambda puts into the environment, or the
@@ -6,7 +6,7 @@ endpoint that it names there.
 """
 
 import _thread
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -21,6 +21,7 @@ READ_TIMEOUT_S = 5
 RETRIES = 3
 RETRY_FOR_S = 10
 LARGE_BYTES = 1_000_000
+PIECE_BYTES = 4 << 20
 
 
 class Objects:
@@ -60,6 +61,17 @@ class Objects:
             return self._get(key, {"if_none_match": etag})
         except NotModifiedError:
             return None
+
+    def pieces(self, key: str) -> Iterator[bytes]:
+        """The bytes of an object, in buffers of some megabytes, one after the other as they arrive.
+
+        Raises:
+            ModelyardError: As `get` does, at the first piece or any later one.
+        """
+        try:
+            yield from obstore.get(self._store, key).stream(min_chunk_size=PIECE_BYTES)
+        except (BaseError, OSError) as error:
+            raise self._translated(error, key, "read") from error
 
     def put(self, key: str, content: bytes) -> None:
         """Write an object in one request, over one of the same key.
@@ -136,6 +148,10 @@ class FirstGet:
     def get_if_changed(self, key: str, etag: str) -> tuple[bytes, str] | None:
         """As `Objects.get_if_changed`."""
         return self._objects.get_if_changed(key, etag)
+
+    def pieces(self, key: str) -> Iterator[bytes]:
+        """As `Objects.pieces`."""
+        return self._objects.pieces(key)
 
     def _fetch(self, key: str) -> None:
         try:

@@ -41,6 +41,7 @@ _INT_OUT, _SIZE_OUT, _SHAPE = POINTER(c_int), POINTER(c_size_t), POINTER(c_int64
 # Name -> position in the table, and the types of the arguments. Each of these returns a status: NULL is success.
 _FUNCTIONS: dict[str, tuple[int, tuple[Any, ...]]] = {
     "CreateEnv": (3, (c_int, c_char_p, _PP)),
+    "CreateSession": (7, (_P, c_char_p, _P, _PP)),
     "CreateSessionFromArray": (8, (_P, _P, _SIZE, _P, _PP)),
     "Run": (9, (_P, _P, _P, _PP, _SIZE, _P, _SIZE, _PP)),
     "CreateSessionOptions": (10, (_PP,)),

@@ -10,6 +10,7 @@ memory.
 """
 
 import ctypes
+import os
 import struct
 from ctypes import byref, c_char, c_char_p, c_int64, c_void_p, string_at
 from itertools import accumulate
@@ -49,7 +50,7 @@ class LeanEngine:
     """One loaded model. Safe to run from several threads at once.
 
     Args:
-        model: The bytes of an ONNX file, or a buffer of them.
+        model: The bytes of an ONNX file, or a buffer of them, or the name of a file that nobody else can write to.
         threads: For one run.
         options: Session options by onnxruntime's names, like the folder of external weights.
 
@@ -62,7 +63,7 @@ class LeanEngine:
         "_wanted",
     )  # fmt: skip
 
-    def __init__(self, model: bytes, *, threads: int = 1, options: dict[str, str] | None = None) -> None:
+    def __init__(self, model: bytes | str, *, threads: int = 1, options: dict[str, str] | None = None) -> None:
         self._session: int = 0
         self._runtime = runtime = Runtime.get()
         self._tensor = _tensor_maker(runtime)
@@ -74,8 +75,11 @@ class LeanEngine:
             api.check(api.SetSessionLogSeverityLevel(settings, ERRORS_ONLY))
             for key, value in (options or {}).items():
                 api.check(api.AddSessionConfigEntry(settings, key.encode(), value.encode()))
-            place, size = (model, len(model)) if type(model) is bytes else _address(model)
-            self._session = api.pointer(api.CreateSessionFromArray, runtime.environment, place, size, settings)
+            if isinstance(model, str):
+                self._session = api.pointer(api.CreateSession, runtime.environment, os.fsencode(model), settings)
+            else:
+                place, size = (model, len(model)) if type(model) is bytes else _address(model)
+                self._session = api.pointer(api.CreateSessionFromArray, runtime.environment, place, size, settings)
         except OrtError as error:
             raise not_loadable(api.version, error) from error
         finally:

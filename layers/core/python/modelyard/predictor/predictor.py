@@ -79,7 +79,7 @@ class Predictor:
     @classmethod
     def load(
         cls,
-        model: bytes,
+        model: bytes | str,
         *,
         signature: dict[str, Any] | None = None,
         contract: Contract | None = None,
@@ -92,7 +92,7 @@ class Predictor:
         """Load an ONNX file.
 
         Args:
-            model: The bytes of the file.
+            model: The bytes of the file, or the name of one that nobody else can write to.
             signature: As it was registered; left out, it is read from the model.
             contract: As it was registered, if it was.
             code: The model's own hooks, if it has some.

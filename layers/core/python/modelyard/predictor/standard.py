@@ -4,9 +4,6 @@ The rule: a session is loaded from bytes whose digest is known, never from a pat
 model with Python code of its own, which brings numpy anyway, and the measure that the lean engine is held against.
 """
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import onnxruntime
@@ -16,9 +13,6 @@ from modelyard.predictor.arrays import from_numpy, to_numpy
 from modelyard.predictor.failures import not_loadable, raised
 from modelyard.predictor.signature import signature_of
 
-LARGE = 8 << 20
-"""Bytes of a model from which on a copy holds requests up."""
-
 _ERRORS_ONLY = 3
 
 
@@ -26,7 +20,7 @@ class StandardEngine:
     """One loaded model. Safe to run from several threads at once.
 
     Args:
-        model: The bytes of an ONNX file, or a buffer of them.
+        model: The bytes of an ONNX file, or a buffer of them, or the name of a file that nobody else can write to.
         threads: For one run.
         options: Session options by onnxruntime's names, like the folder of external weights.
 
@@ -36,7 +30,7 @@ class StandardEngine:
 
     __slots__ = ("_inputs", "_outputs", "session")
 
-    def __init__(self, model: bytes, *, threads: int = 1, options: dict[str, str] | None = None) -> None:
+    def __init__(self, model: bytes | str, *, threads: int = 1, options: dict[str, str] | None = None) -> None:
         settings = onnxruntime.SessionOptions()
         settings.intra_op_num_threads = threads
         settings.inter_op_num_threads = 1
@@ -46,10 +40,12 @@ class StandardEngine:
             settings.add_session_config_entry(key, value)
         try:
             # Without enable_fallback=0 onnxruntime prints "EP Error" to stdout and tries the same provider again.
-            with _as_taken(model) as source:
-                self.session = onnxruntime.InferenceSession(
-                    source, settings, providers=["CPUExecutionProvider"], enable_fallback=0
-                )
+            self.session = onnxruntime.InferenceSession(
+                model if isinstance(model, str) else bytes(model),
+                settings,
+                providers=["CPUExecutionProvider"],
+                enable_fallback=0,
+            )
         except Exception as error:
             raise not_loadable(onnxruntime.__version__, error) from error
         self._inputs: list[str] = [node.name for node in self.session.get_inputs()]
@@ -78,26 +74,6 @@ class StandardEngine:
         except Exception as error:
             raise raised() from error
         return [_rows(output) if isinstance(output, list) else from_numpy(output) for output in outputs]
-
-
-@contextmanager
-def _as_taken(model: Any) -> Iterator[bytes | str]:
-    """A model as the package takes it: `bytes`, or the name of a file.
-
-    Another buffer has to be copied. Into `bytes` that is done under the GIL, and takes 40 ms for 90 MB in which no
-    request is answered; so a large one goes into a file in memory, which only this process can open.
-    """
-    if type(model) is bytes or len(model) < LARGE or not hasattr(os, "memfd_create"):
-        yield bytes(model)
-        return
-    descriptor = os.memfd_create("model")
-    try:
-        rest = memoryview(model)
-        while len(rest):
-            rest = rest[os.write(descriptor, rest) :]
-        yield f"/proc/self/fd/{descriptor}"
-    finally:
-        os.close(descriptor)
 
 
 def _rows(maps: list[dict[Any, Any]]) -> list[dict[str, Any]]:

@@ -9,14 +9,14 @@ with. A version that cannot be loaded is reported once and left alone until the 
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from modelyard.errors import AWSError, CredentialsError, ModelyardError, NotFoundError
 from modelyard.pointer_key import pointer_key
 from modelyard.serving.audit import write_event
-from modelyard.serving.pointer import Deployed, File, Pointer
-from modelyard.sha256 import sha256_hex
+from modelyard.serving.fetching import Fetch
+from modelyard.serving.pointer import Deployed, Pointer
 
 PATIENCE_S = 5.0
 """Longest wait of a request for a check; after that the last good version answers, late being worse than old."""
@@ -36,6 +36,10 @@ class ObjectSource(Protocol):
         """The same, or ``None`` while the ETag holds."""
         ...
 
+    def pieces(self, key: str) -> Iterator[bytes]:
+        """The bytes of an object, one piece after the other."""
+        ...
+
 
 class Answering(Protocol):
     """A loaded model: `modelyard.predictor.predictor.Predictor`, which is imported only while the first GET waits."""
@@ -49,7 +53,6 @@ class Answering(Protocol):
         ...
 
 
-Fetch = Callable[[File], bytes]
 Load = Callable[[Deployed, Fetch], Answering]
 Now = Callable[[], tuple[float, float]]
 
@@ -266,7 +269,8 @@ class PointerFollower:
             self._live = Live(pointer.revision, champion, live.predictor)
         else:
             began = time.perf_counter()
-            self._live = Live(pointer.revision, champion, self._loaded(champion))
+            fetch = Fetch(self._objects, self._model, in_haste=live is None)
+            self._live = Live(pointer.revision, champion, self._load(champion, fetch))
             write_event(
                 "version_live",
                 model=self._model,
@@ -276,26 +280,6 @@ class PointerFollower:
                 replaced=live.version if live else None,
                 load_ms=round((time.perf_counter() - began) * 1000, 3),
             )
-
-    def _loaded(self, deployed: Deployed) -> Answering:
-        return self._load(deployed, self._fetch)
-
-    def _fetch(self, file: File) -> bytes:
-        """The bytes of a file, after they were compared with its digest.
-
-        Raises:
-            ModelyardError: When they are others, or S3 does not give them.
-        """
-        content, _ = self._objects.get(file.key)
-        digest = sha256_hex(content, in_haste=self._live is None)
-        if digest != file.digest or len(content) != file.size:
-            raise ModelyardError(
-                f"{file.key} holds {len(content)} bytes of digest {digest}; the pointer names {file.size} of "
-                f"{file.digest}",
-                code="wrong_digest",
-                next_step=f"Roll back, then register the model again: modelyard rollback {self._model}.",
-            )
-        return content
 
     def _unavailable(self) -> ModelyardError:
         failure = self._failure

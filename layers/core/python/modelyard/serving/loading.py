@@ -15,12 +15,15 @@ from modelyard.errors import ModelyardError
 from modelyard.predictor.predictor import Predictor
 from modelyard.predictor.threads import threads_for
 from modelyard.serving.audit import write_event
-from modelyard.serving.follow import Fetch
+from modelyard.serving.fetching import Fetch
 from modelyard.serving.pointer import Deployed, File, Form
 from modelyard.serving.settings import EndpointSettings
 
 if TYPE_CHECKING:
     from modelyard.predictor.code import ModelCode
+
+LARGE = 8 << 20
+"""Bytes of a model from which on it is not held in one buffer while requests are answered."""
 
 
 class Loader:
@@ -49,7 +52,7 @@ class Loader:
         """
         for form in self._fitting(deployed):
             try:
-                predictor = self._predictor(deployed, fetch(form.model), self._weights_option(form, fetch))
+                predictor = self._predictor(deployed, form.model, fetch, self._weights_option(form, fetch))
                 self._forget_weights_but_of(form.weights)
                 return predictor
             except (ModelyardError, OSError) as error:
@@ -61,11 +64,21 @@ class Loader:
                     digest=form.model.digest,
                     message=str(error),
                 )
-        predictor = self._predictor(deployed, fetch(deployed.file), None)
+        predictor = self._predictor(deployed, deployed.file, fetch, None)
         self._forget_weights_but_of(None)
         return predictor
 
-    def _predictor(self, deployed: Deployed, model: bytes, options: dict[str, str] | None) -> Predictor:
+    def _predictor(self, deployed: Deployed, file: File, fetch: Fetch, options: dict[str, str] | None) -> Predictor:
+        if fetch.in_haste or file.size < LARGE or not hasattr(os, "memfd_create"):
+            return self._made(deployed, fetch(file), options)
+        descriptor = os.memfd_create("model")  # a file in memory, which nobody else can open
+        try:
+            fetch.into(file, descriptor)
+            return self._made(deployed, f"/proc/self/fd/{descriptor}", options)
+        finally:
+            os.close(descriptor)
+
+    def _made(self, deployed: Deployed, model: bytes | str, options: dict[str, str] | None) -> Predictor:
         settings = self._settings
         return Predictor.load(
             model,
@@ -106,14 +119,13 @@ class Loader:
         folder = _folder_of(form.weights)
         path = f"{folder}/{WEIGHTS}"
         if not os.path.exists(path):  # noqa: PTH110 - pathlib is one import more at cold start
-            content = fetch(form.weights)
             os.makedirs(folder, mode=0o700, exist_ok=True)  # noqa: PTH103
             part = f"{path}.{os.getpid()}.{threading.get_ident()}"
             try:
-                with open(part, "wb") as file:  # noqa: PTH123
-                    file.write(content)
+                with open(part, "wb", buffering=0) as file:  # noqa: PTH123
+                    fetch.into(form.weights, file.fileno())
                 os.replace(part, path)  # noqa: PTH105
-            except OSError:
+            except (ModelyardError, OSError):
                 with suppress(OSError):
                     os.unlink(part)  # noqa: PTH108
                 raise
