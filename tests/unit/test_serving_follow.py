@@ -10,7 +10,7 @@ import pytest
 
 from modelyard.errors import AWSError, CredentialsError, ModelyardError
 from modelyard.predictor.predictor import Predictor
-from modelyard.serving.follow import BUSY_S, PointerFollower, both_clocks
+from modelyard.serving.follow import BUSY_S, USERS_S, PointerFollower, both_clocks
 from tests.fakes import onnx_models
 from tests.fakes.objects import InMemoryObjects, pointer_to, promote
 
@@ -258,6 +258,34 @@ def test_promoting_and_rolling_back_switch_in_process(scene, capsys):
         assert scene.answering() == version
     switches = [event for event in events(capsys) if event["event"] == "version_live"]
     assert [(switch["replaced"], switch["version"]) for switch in switches] == [(None, 1), (1, 2), (2, 1)]
+
+
+def test_no_request_frees_a_replaced_version(scene):
+    freed_by = []
+
+    class Session:
+        def __init__(self, predictor: Predictor) -> None:
+            self.predict = predictor.predict
+
+        def __del__(self) -> None:
+            freed_by.append(threading.current_thread().name)
+
+    load = scene.follower._load
+    scene.follower._load = lambda deployed, fetch: Session(load(deployed, fetch))
+    scene.promote(1, 1)
+    held = scene.follower.live or scene.follower.current()
+    scene.promote(2, 2)
+    scene.clocks.pass_(REFRESH_S + 1)
+    began = time.monotonic()
+    assert scene.answering() == 2  # though this very request has the first one in its hands
+    assert time.monotonic() - began < USERS_S / 2
+    assert not freed_by
+    assert held.version == 1
+    del held
+    deadline = time.monotonic() + 5.0
+    while not freed_by and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert freed_by == ["free"]
 
 
 def test_an_older_revision_is_never_gone_back_to(scene, capsys):

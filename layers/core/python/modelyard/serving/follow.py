@@ -21,6 +21,9 @@ from modelyard.serving.pointer import Deployed, Pointer
 PATIENCE_S = 5.0
 """Longest wait of a request for a check; after that the last good version answers, late being worse than old."""
 
+USERS_S = 2.0
+"""How long the requests that still have a replaced version are waited for."""
+
 BUSY_S = 0.1
 """Requests that are closer to each other than this leave no time in which an environment may be kept for a check."""
 
@@ -65,7 +68,7 @@ def both_clocks() -> tuple[float, float]:
 class Live:
     """The version that answers."""
 
-    __slots__ = ("contract", "digest", "predictor", "revision", "signature", "version")
+    __slots__ = ("__weakref__", "contract", "digest", "predictor", "revision", "signature", "version")
 
     def __init__(self, revision: int, deployed: Deployed, predictor: Answering) -> None:
         self.revision = revision
@@ -280,6 +283,8 @@ class PointerFollower:
                 replaced=live.version if live else None,
                 load_ms=round((time.perf_counter() - began) * 1000, 3),
             )
+            if live is not None:
+                _free_elsewhere(live)
 
     def _unavailable(self) -> ModelyardError:
         failure = self._failure
@@ -293,6 +298,24 @@ class PointerFollower:
         )
         unavailable.__cause__ = failure
         return unavailable
+
+
+def _free_elsewhere(replaced: Live) -> None:
+    """Have a thread free a replaced version, when the last request has left what it began with.
+
+    Whoever lets go of a session last frees it, and 90 MB take 7 ms to give back: no request should be the one.
+    """
+    from weakref import ref
+
+    predictor, in_use = [replaced.predictor], ref(replaced)
+
+    def free() -> None:
+        ends = time.monotonic() + USERS_S
+        while in_use() is not None and time.monotonic() < ends:
+            time.sleep(0.002)
+        predictor.clear()
+
+    threading.Thread(target=free, name="free", daemon=True).start()
 
 
 def _between(earlier: tuple[float, float], later: tuple[float, float]) -> float:

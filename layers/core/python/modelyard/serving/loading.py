@@ -5,6 +5,7 @@ needs that code's machinery.
 """
 
 import os
+import sys
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -21,6 +22,9 @@ from modelyard.serving.settings import EndpointSettings
 
 if TYPE_CHECKING:
     from modelyard.predictor.code import ModelCode
+
+NICENESS = 5
+"""Of a thread that loads beside requests: it gets a quarter of a processor that they want as well."""
 
 LARGE = 8 << 20
 """Bytes of a model from which on it is not held in one buffer while requests are answered."""
@@ -50,6 +54,8 @@ class Loader:
         Raises:
             ModelyardError: When the artifact or the model's own code does not load.
         """
+        if not fetch.in_haste and threads_for(self._settings.memory_mb) == 1:
+            _give_way()
         for form in self._fitting(deployed):
             try:
                 predictor = self._predictor(deployed, form.model, fetch, self._weights_option(form, fetch))
@@ -155,3 +161,14 @@ class Loader:
 def _folder_of(weights: File) -> str:
     """Where Lambda lets a function write, a folder of our own in it."""
     return f"{os.environ.get('TMPDIR') or '/tmp'}/modelyard-{weights.digest}"  # noqa: S108 - the digest is checked
+
+
+def _give_way() -> None:
+    """Let this thread have less of the processor than those that answer: on one processor they would halve each other.
+
+    For good, since only root may take it back; so not for a thread that starts the engine's own. Linux counts niceness
+    by thread, others by process.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)

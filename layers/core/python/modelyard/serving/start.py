@@ -26,7 +26,7 @@ GARBAGE = 20_000
 """New objects between two looks for garbage. A batch of 100 makes 300, and none of them is garbage that needs looking
 for; at Python's 700 a look would come every other request."""
 
-SWITCH_S = 0.0005
+SWITCH_S = 0.0002
 """How long a thread that loads a new version keeps Python from one that answers; in Python's own 5 ms many requests are
 answered."""
 
