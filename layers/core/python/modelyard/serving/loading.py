@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 NICENESS = 5
 """Of a thread that loads beside requests: it gets a quarter of a processor that they want as well."""
 
+GENTLE_BYTES_PER_S = 50 << 20
+"""What it fetches, checks and loads in a second then."""
+
 LARGE = 8 << 20
 """Bytes of a model from which on it is not held in one buffer while requests are answered."""
 
@@ -54,7 +57,7 @@ class Loader:
         Raises:
             ModelyardError: When the artifact or the model's own code does not load.
         """
-        if not fetch.in_haste and threads_for(self._settings.memory_mb) == 1:
+        if not fetch.in_haste and self._has_time(deployed):
             _give_way()
         for form in self._fitting(deployed):
             try:
@@ -73,6 +76,12 @@ class Loader:
         predictor = self._predictor(deployed, deployed.file, fetch, None)
         self._forget_weights_but_of(None)
         return predictor
+
+    def _has_time(self, deployed: Deployed) -> bool:
+        """Whether a load that gives way is over before ``refresh_s`` is, when requests would wait for it."""
+        # Niceness stays with a thread and with those that it starts: not with the engine's own, then.
+        alone = threads_for(self._settings.memory_mb) == 1
+        return alone and deployed.file.size <= GENTLE_BYTES_PER_S * self._settings.refresh_s / 2
 
     def _predictor(self, deployed: Deployed, file: File, fetch: Fetch, options: dict[str, str] | None) -> Predictor:
         if fetch.in_haste or file.size < LARGE or not hasattr(os, "memfd_create"):
@@ -166,8 +175,7 @@ def _folder_of(weights: File) -> str:
 def _give_way() -> None:
     """Let this thread have less of the processor than those that answer: on one processor they would halve each other.
 
-    For good, since only root may take it back; so not for a thread that starts the engine's own. Linux counts niceness
-    by thread, others by process.
+    For good, since only root may take it back. Linux counts niceness by thread, others by process.
     """
     if sys.platform == "linux":
         with suppress(OSError):
