@@ -2,6 +2,9 @@
 
 import copy
 import json
+import os
+import sys
+import threading
 from functools import cache
 from pathlib import Path
 
@@ -18,7 +21,7 @@ from modelyard.registry.forms import described
 from modelyard.serving.endpoint import Endpoint
 from modelyard.serving.fetching import Fetch
 from modelyard.serving.follow import PointerFollower
-from modelyard.serving.loading import Loader
+from modelyard.serving.loading import NICENESS, Loader
 from modelyard.serving.pointer import Deployed
 from modelyard.serving.settings import EndpointSettings
 from tests.fakes import realistic_models
@@ -168,6 +171,36 @@ def test_a_large_model_that_replaces_another_is_never_one_large_buffer(scene, mo
     failures = [json.loads(line) for line in capsys.readouterr().out.splitlines() if "pointer_check_failed" in line]
     assert [line["code"] for line in failures] == ["wrong_digest"] * 3
     assert not [name for name in Path("/proc/self/fd").iterdir() if "memfd:model" in str(name.resolve())]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="niceness by thread")
+@pytest.mark.parametrize(
+    ("environ", "nice"),
+    [
+        ({"AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9"}, True),
+        ({}, False),
+        ({"AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "3538"}, False),
+        ({"AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9", "MODELYARD_REFRESH_S": "0.1"}, False),
+    ],
+    ids=["one request at a time", "several", "an engine with threads", "no time"],
+)
+def test_a_load_beside_requests_gives_way_where_that_harms_nobody(environ, nice):
+    objects = InMemoryObjects()
+    raw = image_model()[0]
+    champion = Deployed.parse(promote(objects, NAME, raw, version=1, revision=1)["champion"])
+    loader = Loader(EndpointSettings.read({"MODELYARD_MODEL": NAME, "MODELYARD_ARTIFACT_BUCKET": "b", **environ}))
+    seen: list[int] = []
+
+    def load(*, in_haste: bool) -> None:
+        loader(champion, Fetch(objects, NAME, in_haste=in_haste))
+        seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+
+    for in_haste in (True, False):
+        thread = threading.Thread(target=load, kwargs={"in_haste": in_haste})
+        thread.start()
+        thread.join(30.0)
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    assert seen == [own, NICENESS if nice else own]
 
 
 def in_thousands(content: bytes) -> list[bytes]:

@@ -24,7 +24,7 @@ PATIENCE_S = 5.0
 USERS_S = 2.0
 """How long the requests that still have a replaced version are waited for."""
 
-BUSY_S = 0.1
+BUSY_S = 1.0
 """Requests that are closer to each other than this leave no time in which an environment may be kept for a check."""
 
 

@@ -79,9 +79,11 @@ class Loader:
 
     def _has_time(self, deployed: Deployed) -> bool:
         """Whether a load that gives way is over before ``refresh_s`` is, when requests would wait for it."""
-        # Niceness stays with a thread and with those that it starts: not with the engine's own, then.
-        alone = threads_for(self._settings.memory_mb) == 1
-        return alone and deployed.file.size <= GENTLE_BYTES_PER_S * self._settings.refresh_s / 2
+        settings = self._settings
+        # Several requests at a time would starve it. And niceness stays with a thread and with those that it starts:
+        # not with the engine's own, then.
+        alone = settings.one_by_one and threads_for(settings.memory_mb) == 1
+        return alone and deployed.file.size <= GENTLE_BYTES_PER_S * settings.refresh_s / 2
 
     def _predictor(self, deployed: Deployed, file: File, fetch: Fetch, options: dict[str, str] | None) -> Predictor:
         if fetch.in_haste or file.size < LARGE or not hasattr(os, "memfd_create"):

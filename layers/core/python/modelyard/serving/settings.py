@@ -29,9 +29,12 @@ class EndpointSettings:
         engine: What runs the model. A model with code of its own has the standard engine.
         capture: Share of requests that are kept; 0 for none.
         snap_start: Whether this start ends in a snapshot.
+        one_by_one: Whether there is never more than one request at a time, as on Lambda.
     """
 
-    __slots__ = ("artifact_bucket", "capture", "code", "engine", "memory_mb", "model", "refresh_s", "snap_start")
+    __slots__ = (
+        "artifact_bucket", "capture", "code", "engine", "memory_mb", "model", "one_by_one", "refresh_s", "snap_start",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -43,6 +46,7 @@ class EndpointSettings:
         engine: EngineName,
         capture: float = 0.0,
         snap_start: bool = False,
+        one_by_one: bool = False,
     ) -> None:
         self.model = model
         self.artifact_bucket = artifact_bucket
@@ -52,6 +56,7 @@ class EndpointSettings:
         self.engine = engine
         self.capture = capture
         self.snap_start = snap_start
+        self.one_by_one = one_by_one
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> EndpointSettings:
@@ -86,6 +91,7 @@ class EndpointSettings:
             "lean" if engine == "lean" else "standard",
             capture,
             environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == SNAP_START,
+            "AWS_LAMBDA_RUNTIME_API" in environ and not environ.get("AWS_LAMBDA_MAX_CONCURRENCY"),
         )
 
 
