@@ -76,7 +76,7 @@ class _Table:
         places: Of these inputs among all.
     """
 
-    __slots__ = ("_code", "_pack_row", "_pick", "_shapes", "places")
+    __slots__ = ("_code", "_each", "_pack_row", "_pick", "places")
 
     def __init__(self, tensors: list[Tensor], places: list[int]) -> None:
         self.places = places
@@ -84,13 +84,16 @@ class _Table:
         self._pack_row = struct.Struct("=" + "".join(CODES[tensor.dtype] for tensor in chosen)).pack
         self._code = _UNSIGNED[ITEM_BYTES[chosen[0].dtype]]
         self._pick = None if len(places) == len(tensors) else itemgetter(*places)
-        self._shapes = [(tensor.dtype, (1,) * (len(tensor.shape) - 1)) for tensor in chosen]
+        self._each = [
+            (at, place, tensor.dtype, (1,) * (len(tensor.shape) - 1))
+            for at, (place, tensor) in enumerate(zip(places, chosen, strict=True))
+        ]
 
     def fill(self, found: list[Any], rows: list[tuple[Any, ...]]) -> None:
         picked = rows if self._pick is None else map(self._pick, rows)
         numbers = memoryview(b"".join(starmap(self._pack_row, picked))).cast(self._code)
         step, many = len(self.places), len(rows)
-        for at, (place, (dtype, rest)) in enumerate(zip(self.places, self._shapes, strict=True)):
+        for at, place, dtype, rest in self._each:
             found[place] = Array(dtype, (many, *rest), numbers[at::step].tobytes())
 
 
