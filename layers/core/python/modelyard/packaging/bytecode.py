@@ -5,8 +5,8 @@ cold start, which then takes about twice as long, and up to 3.7 times with the i
 ``unchecked-hash``: the import system neither stats the source nor trusts the zip's timestamps. The paths inside say
 where Lambda puts the file, so the bytes do not depend on where they were compiled.
 
-The endpoint's third-party layers lose their docstrings: half of numpy's bytecode is documentation, which no endpoint
-shows and every cold start reads.
+The lean endpoint's third-party packages lose their docstrings, which nothing there shows and every cold start reads.
+numpy keeps its own: ``numpy.ma``, which ``numpy.median`` and others import, rewrites them and fails where there is none.
 
 One interpreter process compiles one layer, in the order of the names and with a fixed hash seed: what a process
 compiled before can show in the bytes that it writes next.

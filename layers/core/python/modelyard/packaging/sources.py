@@ -20,9 +20,6 @@ from modelyard.packaging.targets import SETS, BuildTarget, function_asset, model
 NOT_IN_LAMBDA = ("cli", "exporting", "importing", "local", "packaging", "scaffold")
 """Folders of the library that only the developer's machine runs."""
 
-ENDPOINT_LAYERS = ("lean", "serving")
-"""Third-party packages that an endpoint imports at its start."""
-
 _BUILDER_MODULES = (
     *("archive", "assembly", "bytecode", "elf", "install", "locks", "manifest", "process"),
     *("pruning", "solver", "sources", "targets", "without_docstrings"),
@@ -50,8 +47,8 @@ class LayerSource:
 
     @property
     def keeps_docstrings(self) -> bool:
-        """Whether its bytecode has docstrings; what an endpoint imports at its start does without."""
-        return self.name not in ENDPOINT_LAYERS
+        """Whether its bytecode has docstrings; what a lean endpoint imports at its start does without."""
+        return self.name != "lean"
 
     @property
     def is_function(self) -> bool:
