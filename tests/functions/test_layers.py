@@ -231,6 +231,24 @@ answer = [len(result.model) > 1000, sorted({score.candidate for score in result.
     assert {"logistic_regression", "random_forest", "gradient_boosting"} <= set(tried)
 
 
+@pytest.mark.parametrize("title", ["workflow", "train", "predict of digits"])
+def test_what_the_layers_keep_of_numpy_is_whole(sandbox: Sandbox, title: str) -> None:
+    """Several of these import numpy.ma, which rewrites other functions' docstrings and fails where they are gone."""
+    program = """
+import importlib
+import numpy as np
+for name in "char ctypeslib f2py fft linalg ma polynomial random rec strings testing typing".split():
+    importlib.import_module(f"numpy.{name}")
+a = np.arange(10.0)
+answer = [
+    float(np.median(a)), float(np.quantile(a, 0.5)), float(np.percentile(a, 50)), float(np.nanmedian(a)),
+    np.unique(a).size, np.union1d(a, a).size, np.setdiff1d(a, a).size, int(np.isin(a, a).sum()),
+    float(np.ma.masked_array(a, mask=a > 4).mean()), np.histogram(a)[0].size, np.cov(a).size, np.polyfit(a, a, 1).size,
+]
+"""
+    assert sandbox.run(title, program) == [4.5, 4.5, 4.5, 4.5, 10, 10, 0, 10, 2.0, 10, 1, 2]
+
+
 @pytest.mark.parametrize("title", ["api", "workflow"])
 def test_a_model_is_admitted_by_a_trial_in_a_child_process(sandbox: Sandbox, title: str) -> None:
     program = """
