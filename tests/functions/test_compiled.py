@@ -173,6 +173,28 @@ def test_a_large_model_that_replaces_another_is_never_one_large_buffer(scene, mo
     assert not [name for name in Path("/proc/self/fd").iterdir() if "memfd:model" in str(name.resolve())]
 
 
+@pytest.mark.parametrize("lacks", ["memfd_create", "proc"])
+def test_where_there_is_no_file_in_memory_a_large_model_is_one_buffer(scene, monkeypatch, lacks):
+    monkeypatch.setattr("modelyard.serving.loading.LARGE", 1)
+    if lacks == "proc":
+        monkeypatch.setattr("modelyard.serving.loading._path_of", lambda descriptor: f"/nowhere/{descriptor}")
+    else:
+        monkeypatch.setattr("os.memfd_create", refused, raising=False)
+    scene.pointer["champion"]["forms"] = []
+    scene.start()
+    expected = scene.answer()
+    model = onnx.load_from_string(scene.raw)
+    model.doc_string = "another version"
+    promote(scene.objects, NAME, model.SerializeToString(), version=2, revision=2)
+    scene.follower.check_now()
+    assert scene.follower.live.version == 2
+    assert scene.answer() == expected
+
+
+def refused(*_: object) -> int:
+    raise OSError(38, "Function not implemented")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="niceness by thread")
 @pytest.mark.parametrize(
     ("environ", "nice"),

@@ -59,7 +59,11 @@ def test_what_is_not_known_is_not_written() -> None:
         (document(x=TEMPERATURE | {"minimum": 60}), "has a minimum of 60 above its maximum"),
         (document(x=TEMPERATURE | {"maximum": 1e300}), "has maximum of 1e[+]300, which float32 cannot hold"),
         (document(x=TEMPERATURE | {"maximum": 10**400}), "has maximum of 1000000000.*, which float32 cannot hold"),
-        (document(x=TEMPERATURE | {"dtype": "int8", "maximum": 128}), "has maximum of 128, which int8 cannot hold"),
+        (document(x=TEMPERATURE | {"dtype": "int8", "minimum": 0, "maximum": 12.5}), "of 12.5, which int8 cannot hold"),
+        (
+            document(x=TEMPERATURE | {"dtype": "int8", "minimum": 0, "maximum": 128}),
+            "has maximum of 128, which int8 cannot hold",
+        ),
         (document(x=TEMPERATURE | {"minimum": True}), "Expected `int | float | array | null`, got `bool`"),
         (document(x=TEMPERATURE | {"null_rate": 1.5}), "has the share 1.5 for 'null_rate'"),
         (document(x=TEMPERATURE | {"categories": {"a": 1}}), "only text has them"),

@@ -16,7 +16,7 @@ from modelyard.errors import AdmissionError, ModelError, ModelyardError
 from modelyard.predictor import c_api
 from modelyard.predictor.array import Array
 from modelyard.predictor.arrays import from_numpy
-from modelyard.predictor.lean import LeanEngine
+from modelyard.predictor.lean import MOST_SLOTS, LeanEngine
 from modelyard.predictor.standard import StandardEngine
 from tests.fakes import onnx_models
 
@@ -100,11 +100,12 @@ def test_later_batches_of_the_same_shapes_give_the_same_bits(case):
         arrays = [drawn(array.dtype, tuple(array.shape)) for array in arrays]
 
 
-def test_outputs_whose_shape_depends_on_the_values_are_as_they_are_each_time():
+def test_outputs_whose_shape_depends_on_the_values_are_as_they_are_each_time(capfd):
     lean, standard = LeanEngine(onnx_models.places()), StandardEngine(onnx_models.places())
     for values in ([1, 0, 2], [0, 3, 4], [0, 5, 0], [0, 0, 0], [6, 7, 8], [9, 0, 0]):
         arrays = [Array.pack("float32", (3,), values)]
         assert list(map(bits, lean.run(arrays))) == list(map(bits, standard.run(arrays)))
+    assert capfd.readouterr().err == ""  # an attempt that did not fit is nobody's business
 
 
 def test_an_output_that_is_an_input_or_a_constant_is_never_of_another_batch():
@@ -122,6 +123,16 @@ def test_a_run_that_fails_between_others_changes_nothing():
         with pytest.raises(ModelError):
             engine.run([three])
         assert list(map(bits, engine.run([two]))) == expected
+
+
+def test_of_many_shapes_the_ones_in_use_keep_their_slots():
+    engine = LeanEngine(onnx_models.echo(("x", "float32", [None, 1])))
+    often = [drawn("float32", (1, 1))]
+    for rows in range(2, 40):
+        engine.run(often)
+        engine.run([drawn("float32", (rows, 1))])
+    assert len(engine._slots) == MOST_SLOTS
+    assert ((1, 1),) in engine._slots
 
 
 def test_a_slot_serves_one_thread_at_a_time():

@@ -1,8 +1,10 @@
 """Instances in, predictions out: every dtype and shape, and every refusal with its field and row."""
 
+import json
 import math
 import sys
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -33,6 +35,14 @@ def refusal(model: Predictor, instances: list) -> RequestError:
 
 
 # -- what goes through ------------------------------------------------------------------------------------------------
+
+
+def test_a_text_is_answered_with_plain_values_and_with_structs_that_are_written_alike():
+    model, body = Predictor.load(TABLE), json.dumps({"instances": [ROW, ROW | {"name": "b"}]})
+    plain, structs = model.answer(body)[0], model.answer(body, structs=True)[0]
+    assert plain == model.predict([ROW, ROW | {"name": "b"}])
+    assert not isinstance(structs[0], dict)
+    assert msgspec.json.encode(structs) == msgspec.json.encode(plain)
 
 
 def test_several_inputs_take_objects_and_several_outputs_give_objects():

@@ -180,6 +180,13 @@ def test_one_pass_and_slow_path_agree(drawn):
     assert outcome(reader.read, text) == outcome(lambda asked: slowly(reader, asked), text)
 
 
+def test_a_row_that_can_only_be_empty_is_refused_on_both_ways():
+    reader = Reader(Signature((Tensor("x", "float32", (None, 0)),), ()))
+    for read in (Reader.read, slowly):
+        with pytest.raises(RequestError):
+            read(reader, '{"instances": [[]]}')
+
+
 def outcome(read, text: str) -> tuple:
     try:
         return seen(read(text))

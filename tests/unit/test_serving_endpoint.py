@@ -65,7 +65,7 @@ def stand(capsys) -> Stand:
 
 def answering_with(answer) -> Stand:
     stand = Stand(None)
-    stand.replaced = SimpleNamespace(answer=lambda body: (answer(read_instances(body)), []))
+    stand.replaced = SimpleNamespace(answer=lambda body, structs: (answer(read_instances(body)), []))
     promote(stand.objects, "seattle_weather", onnx_models.row_sum(), version=2, revision=3)
     return stand
 

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from modelyard.errors import AWSError, CredentialsError, ModelyardError
+from modelyard.contract.document import parse
+from modelyard.errors import AWSError, CredentialsError, ModelyardError, RequestError
 from modelyard.predictor.predictor import Predictor
-from modelyard.serving.follow import BUSY_S, USERS_S, PointerFollower, both_clocks
+from modelyard.serving.follow import AWAKE_SHARE, USERS_S, PointerFollower, both_clocks
 from tests.fakes import onnx_models
 from tests.fakes.objects import InMemoryObjects, pointer_to, promote
 
@@ -200,8 +201,9 @@ def test_where_requests_come_one_after_another_the_environment_is_not_kept_for_a
     scene.objects.before_read = lambda key: gate.wait(5.0)
     scene.clocks.pass_(REFRESH_S / 2 + 0.1)
     scene.answering()
-    scene.clocks.pass_(BUSY_S / 2)
+    scene.clocks.pass_(0.01)
     scene.answering()
+    scene.clocks.pass_(0.01 * AWAKE_SHARE)  # that is how long the request took
     began = time.monotonic()
     scene.follower.run()
     assert time.monotonic() - began < 2.0
@@ -209,6 +211,86 @@ def test_where_requests_come_one_after_another_the_environment_is_not_kept_for_a
     gate.set()
     scene.settle()
     assert not scene.follower.due()
+
+
+def test_a_check_that_was_given_up_brings_no_older_version_back(scene):
+    scene.promote(1, 1)
+    scene.answering()
+    scene.promote(2, 2)
+    loading, thaw = threading.Event(), threading.Event()
+    load = scene.follower._load
+
+    def frozen_in_the_load(deployed, fetch):
+        if deployed.version == 2:
+            loading.set()
+            assert thaw.wait(5.0)
+        return load(deployed, fetch)
+
+    scene.follower._load = frozen_in_the_load
+    scene.clocks.pass_(REFRESH_S / 2 + 0.1)
+    scene.answering()
+    assert loading.wait(5.0)
+    late = scene.follower._thread
+    scene.promote(3, 3)
+    scene.clocks.freeze(3600)
+    assert scene.answering() == 3
+    thaw.set()
+    late.join(5.0)
+    assert scene.follower.live.version == 3
+    scene.clocks.pass_(REFRESH_S + 1)
+    assert scene.answering() == 3
+
+
+def test_a_load_that_takes_its_time_is_not_begun_again_by_every_request(scene, capsys):
+    scene.promote(1, 1)
+    scene.answering()
+    scene.promote(2, 2)
+    scene.follower._patience_s = 0.02
+    gate, load, loads = threading.Event(), scene.follower._load, []
+
+    def slow(deployed, fetch):
+        loads.append(deployed.version)
+        gate.wait(5.0)
+        return load(deployed, fetch)
+
+    scene.follower._load = slow
+    for _ in range(6):
+        scene.clocks.pass_(REFRESH_S + 1)
+        assert scene.answering() == 1
+    assert loads == [2, 2]  # one that may be dead, and one more
+    gate.set()
+    scene.settle()
+    assert scene.answering() == 2
+    capsys.readouterr()
+
+
+def test_the_same_bytes_with_another_contract_are_held_to_the_other(scene):
+    def promised(version: int, most: float) -> None:
+        pointer = pointer_to("sums", onnx_models.row_sum(1.0), version=version, revision=version)
+        field = {
+            "dtype": "float32",
+            "shape": [None, 2],
+            "mode": "reject",
+            "minimum": 0.0,
+            "maximum": most,
+            "nulls": False,
+        }
+        pointer["champion"]["contract"] = {"format": 1, "rows": 0, "fields": {"x": field}}
+        scene.objects.put(pointer["champion"]["key"], onnx_models.row_sum(1.0))
+        scene.objects.put(POINTER, json.dumps(pointer).encode())
+
+    def load(deployed, fetch):
+        return Predictor.load(fetch(deployed.file), signature=deployed.signature, contract=parse(deployed.contract))
+
+    scene.follower._load = load
+    promised(1, 1.0)
+    with pytest.raises(RequestError, match="the contract allows 0 to 1"):
+        scene.follower.current().predictor.answer('{"instances": [[5, 5]]}')
+    promised(2, 100.0)
+    scene.clocks.pass_(REFRESH_S + 1)
+    live = scene.follower.current()
+    assert live.version == 2
+    assert live.predictor.answer('{"instances": [[5, 5]]}') == ([11.0], [])
 
 
 def test_where_requests_are_rare_the_environment_is_kept_until_the_check_is_done(scene):

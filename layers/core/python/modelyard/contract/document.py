@@ -145,8 +145,11 @@ def _limit_problem(field: Field, limit: Limit) -> str | None:
 
 
 def _holds(dtype: str, value: float) -> bool:
+    """Whether a dtype has the value, a float one as near as it comes."""
+    if dtype in INTEGERS and value != int(value):
+        return False
     try:
-        struct.pack(f"={CODES[dtype]}", value if dtype in FLOATS else round(value))
+        struct.pack(f"={CODES[dtype]}", value if dtype in FLOATS else int(value))
     except (OverflowError, struct.error):
         return False
     return True

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 API_VERSION = 16
 """Of onnxruntime 1.16, the first with ``GetResizedStringTensorElementBuffer`` and everything else in `_FUNCTIONS`."""
 
-ERRORS_ONLY = 3
-"""A severity of onnxruntime's log."""
+ERRORS_ONLY, FATAL_ONLY = 3, 4
+"""Severities of onnxruntime's log."""
 
 _DEVICE_ALLOCATOR, _DEFAULT_MEMORY = 0, 0
 _CODES = (
@@ -54,6 +54,8 @@ _FUNCTIONS: dict[str, tuple[int, tuple[Any, ...]]] = {
     "SessionGetOutputTypeInfo": (34, (_P, _SIZE, _PP)),
     "SessionGetInputName": (36, (_P, _SIZE, _P, _PP)),
     "SessionGetOutputName": (37, (_P, _SIZE, _P, _PP)),
+    "CreateRunOptions": (39, (_PP,)),
+    "RunOptionsSetRunLogSeverityLevel": (41, (_P, c_int)),
     "CreateTensorAsOrtValue": (48, (_P, _P, _SIZE, c_int, _PP)),
     "CreateTensorWithDataAsOrtValue": (49, (_P, _P, _SIZE, _P, _SIZE, c_int, _PP)),
     "GetTensorMutableData": (51, (_P, _PP)),
@@ -198,6 +200,8 @@ class Runtime:
         self.environment = api.pointer(api.CreateEnv, ERRORS_ONLY, b"modelyard")
         self.memory = api.pointer(api.CreateCpuMemoryInfo, _DEVICE_ALLOCATOR, _DEFAULT_MEMORY)
         self.allocator = api.pointer(api.GetAllocatorWithDefaultOptions)
+        self.quiet = api.pointer(api.CreateRunOptions)  # for a run that is repeated, and reported, if it fails
+        api.check(api.RunOptionsSetRunLogSeverityLevel(self.quiet, FATAL_ONLY))
         # The first session of a process registers every operator's implementations, which takes longer than the rest of
         # a small one. So that is over, too, when the model arrives.
         options = api.pointer(api.CreateSessionOptions)

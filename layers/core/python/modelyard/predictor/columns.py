@@ -111,7 +111,7 @@ class Column:
         self._pack_row: Any = None
         if self._depth == 1 and tensor.dtype != "string" and self._shape[0] is not None:
             self._pack_row = struct.Struct(f"={self._shape[0]}{CODES[tensor.dtype]}").pack
-        if tensor.scalar or None not in self._shape:
+        if tensor.scalar or not {None, 0} & set(self._shape):  # no list has 0 values, for the slow path
             self.type = self._typed(check)
 
     def array(self, values: list[Any], rows: int) -> Array:

@@ -12,6 +12,7 @@ memory.
 import ctypes
 import os
 import struct
+from contextlib import suppress
 from ctypes import byref, c_char, c_char_p, c_int64, c_void_p, string_at
 from itertools import accumulate
 from math import prod
@@ -139,19 +140,19 @@ class LeanEngine:
             return self._run_in_place(arrays)
         outputs = self._run_slot(slot)
         if len(self._slots) >= MOST_SLOTS:
-            self._slots.popitem()
+            with suppress(KeyError, RuntimeError, StopIteration):  # another thread was faster
+                del self._slots[next(iter(self._slots))]  # the one that was used longest ago
         self._slots[shapes] = slot
         return outputs
 
     def _run_slot(self, slot: Slot) -> list[Any]:
-        if slot.outputs is not None:
-            status = self._call(slot.inputs, slot.outputs)
+        if slot.outputs is not None and self._fixed:
+            status = self._call(slot.inputs, slot.outputs, self._runtime.quiet)
             if not status:
                 return slot.results()
             self._api.error(status)
-            slot.expect_nothing()
-            outputs = self._run(slot.inputs)  # raises, if it was not that
-            self._fixed = False  # the outputs' shapes depend on more than the inputs' shapes
+            outputs = self._run(slot.inputs)  # raises, if it was not the outputs' shapes; so what fails runs twice
+            self._fixed = False  # they depend on more than the inputs' shapes
             return outputs
         outputs = self._run(slot.inputs)
         if self._fixed and fits(outputs):
@@ -187,10 +188,10 @@ class LeanEngine:
             for value in found:
                 self._api.ReleaseValue(value)
 
-    def _call(self, values: Any, found: Any) -> int | None:
+    def _call(self, values: Any, found: Any, options: int | None = None) -> int | None:
         """The run itself, during which the GIL is free; a status where it failed."""
         status: int | None = self._api.Run(
-            self._session, None, self._takes, values, len(values), self._outputs, len(found), found
+            self._session, options, self._takes, values, len(values), self._outputs, len(found), found
         )
         return status
 

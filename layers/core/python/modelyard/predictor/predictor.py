@@ -127,22 +127,22 @@ class Predictor:
             max_instances=max_instances,
         )
 
-    def answer(self, body: str | bytes) -> tuple[list[Any], list[dict[str, Any]]]:
+    def answer(self, body: str | bytes, *, structs: bool = False) -> tuple[list[Any], list[dict[str, Any]]]:
         """Answer the text of a request.
 
         Args:
             body: JSON, ``{"instances": [...]}``.
+            structs: Whether the answers of a model with several outputs may be structs, which msgspec writes sooner.
 
         Returns:
-            One value per instance, in the same order, for msgspec to write as JSON: a struct where there are several
-            outputs. And what the contract warns of.
+            One plain JSON value per instance, in the same order; and what the contract warns of.
 
         Raises:
             RequestError: Naming the field and row at fault.
             ModelError: When the model or its own code raises, or answers with NaN or Infinity.
         """
         batch = self.read(body)
-        return self.decoded(self.run(batch), batch.rows, row=self._row), batch.warnings
+        return self.decoded(self.run(batch), batch.rows, row=self._row if structs else None), batch.warnings
 
     def read(self, body: str | bytes) -> Batch:
         """What the text of a request asks the model for.

@@ -93,13 +93,6 @@ class Slot:
             view = self._hold(outputs, place, array)
             self._output_views.append((array.dtype, array.shape, view, bytes(len(view))))
 
-    def expect_nothing(self) -> None:
-        """Have onnxruntime make the outputs again."""
-        for value in self.outputs:
-            self._release(value)
-        self.outputs = None
-        self._output_views = []
-
     def results(self) -> list[Array]:
         """What onnxruntime wrote into the outputs."""
         return [Array(dtype, shape, bytes(view)) for dtype, shape, view, _ in self._output_views]

@@ -162,7 +162,7 @@ class Endpoint:
             from modelyard.serving.forms import table
 
             return table.predict(exchange, live, content_type, body, answer_type=answer_type, json_answer=self._json)
-        predictions, warnings = live.predictor.answer(body)
+        predictions, warnings = live.predictor.answer(body, structs=True)
         response = self._json(exchange, live, predictions, warnings)
         if self._capture is not None:
             exchange.asked, exchange.answered = msgspec.json.decode(body, type=_Asked).instances, predictions

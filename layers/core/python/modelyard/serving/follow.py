@@ -24,8 +24,8 @@ PATIENCE_S = 5.0
 USERS_S = 2.0
 """How long the requests that still have a replaced version are waited for."""
 
-BUSY_S = 1.0
-"""Requests that are closer to each other than this leave no time in which an environment may be kept for a check."""
+AWAKE_SHARE = 0.3
+"""Where a function is awake for this share of its time, a check beside the requests is done in good time."""
 
 
 class ObjectSource(Protocol):
@@ -47,7 +47,7 @@ class ObjectSource(Protocol):
 class Answering(Protocol):
     """A loaded model: `modelyard.predictor.predictor.Predictor`, which is imported only while the first GET waits."""
 
-    def answer(self, body: str | bytes) -> tuple[list[Any], list[dict[str, Any]]]:
+    def answer(self, body: str | bytes, *, structs: bool = False) -> tuple[list[Any], list[dict[str, Any]]]:
         """One answer per instance, and what the contract warns of."""
         ...
 
@@ -114,6 +114,7 @@ class PointerFollower:
         self._asked = (float("-inf"), float("-inf"))  # when the last request came
         self._gap_s = float("inf")  # between it and the one before
         self._thread: threading.Thread | None = None
+        self._given_up: threading.Thread | None = None
         self._lock = threading.Lock()  # held while a check is started, never while one runs
 
     @property
@@ -143,7 +144,7 @@ class PointerFollower:
         age = self._age(now)
         if self._live is None or age > self._refresh_s:
             if self._gap_s > self._refresh_s and self._live is not None:
-                self._thread = None  # a freeze may have left its connection dead; what it finds still counts
+                self._give_up()
             self._check_and_wait()
         elif age > self._refresh_s / 2:
             self._running_check()
@@ -170,7 +171,7 @@ class PointerFollower:
         changed. So there the check goes on beside them.
         """
         check = self._running_check()
-        if self._gap_s >= BUSY_S:
+        if _between(self._asked, self._now()) < AWAKE_SHARE * self._gap_s:
             check.join(self._patience_s)
 
     def finish(self) -> None:
@@ -180,6 +181,15 @@ class PointerFollower:
         """Seconds since the last check began: what it saw cannot be older than that."""
         checked = self._checked
         return float("inf") if checked is None else _between(checked, now or self._now())
+
+    def _give_up(self) -> None:
+        """Let a check that is under way count no more: a freeze may have left its connection dead.
+
+        One at a time: if it is not dead, it has a model half loaded.
+        """
+        with self._lock:
+            if self._given_up is None or not self._given_up.is_alive():
+                self._given_up, self._thread = self._thread, None
 
     def _check_and_wait(self) -> None:
         for _ in range(2):  # a check that a freeze interrupted began too early to count; then one more
@@ -203,20 +213,29 @@ class PointerFollower:
 
     def _check(self) -> None:
         began = self._now()
+        failure: Exception | None = None
         try:
             self._follow()
-            self._failure = None
         except ModelyardError as error:
-            self._failure = error
+            failure = error
             self._report(error, code=error.code)
         except Exception as error:  # noqa: BLE001 - whatever fails here, the last good version goes on answering
             import traceback
 
-            self._failure = error
+            failure = error
             self._report(error, traceback=traceback.format_exception(error))
-        checked = self._checked
-        if checked is None or checked < began:  # one that hung may end after a later one
-            self._checked = began
+        with self._lock:
+            if self._counts():
+                self._failure, self._checked = failure, began
+
+    def _counts(self) -> bool:
+        """Whether this thread's check was not given up. Ask with the lock held."""
+        return self._thread is threading.current_thread()
+
+    def _remember(self, etag: str) -> None:
+        with self._lock:
+            if self._counts():
+                self._etag = etag
 
     def _report(self, error: Exception, **fields: Any) -> None:
         live = self._live
@@ -254,9 +273,9 @@ class PointerFollower:
             raise  # may pass: the same pointer is tried again
         except ModelyardError:
             if self._live is not None:
-                self._etag = etag  # will not pass: no use in fetching the same model at every check
+                self._remember(etag)  # will not pass: no use in fetching the same model at every check
             raise
-        self._etag = etag
+        self._remember(etag)
 
     def _apply(self, pointer: Pointer) -> None:
         live, champion = self._live, pointer.champion
@@ -268,12 +287,13 @@ class PointerFollower:
                 revision=live.revision,
                 found=pointer.revision,
             )
-        elif live is not None and (live.digest, live.signature) == (champion.digest, champion.signature):
-            self._live = Live(pointer.revision, champion, live.predictor)
+        elif live is not None and _serves_as(live, champion):
+            self._put_live(Live(pointer.revision, champion, live.predictor))
         else:
             began = time.perf_counter()
             fetch = Fetch(self._objects, self._model, in_haste=live is None)
-            self._live = Live(pointer.revision, champion, self._load(champion, fetch))
+            if not self._put_live(Live(pointer.revision, champion, self._load(champion, fetch))):
+                return
             write_event(
                 "version_live",
                 model=self._model,
@@ -285,6 +305,13 @@ class PointerFollower:
             )
             if live is not None:
                 _free_elsewhere(live)
+
+    def _put_live(self, found: Live) -> bool:
+        """Let it answer, unless this check was given up: a later one knows better."""
+        with self._lock:
+            if self._counts():
+                self._live = found
+            return self._live is found
 
     def _unavailable(self) -> ModelyardError:
         failure = self._failure
@@ -298,6 +325,11 @@ class PointerFollower:
         )
         unavailable.__cause__ = failure
         return unavailable
+
+
+def _serves_as(live: Live, champion: Deployed) -> bool:
+    """Whether what is loaded answers as a version does: the same bytes, and held to the same promises."""
+    return (live.digest, live.signature, live.contract) == (champion.digest, champion.signature, champion.contract)
 
 
 def _free_elsewhere(replaced: Live) -> None:

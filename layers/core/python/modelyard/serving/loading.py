@@ -86,12 +86,12 @@ class Loader:
         return alone and deployed.file.size <= GENTLE_BYTES_PER_S * settings.refresh_s / 2
 
     def _predictor(self, deployed: Deployed, file: File, fetch: Fetch, options: dict[str, str] | None) -> Predictor:
-        if fetch.in_haste or file.size < LARGE or not hasattr(os, "memfd_create"):
+        descriptor = None if fetch.in_haste or file.size < LARGE else _file_in_memory()
+        if descriptor is None:
             return self._made(deployed, fetch(file), options)
-        descriptor = os.memfd_create("model")  # a file in memory, which nobody else can open
         try:
             fetch.into(file, descriptor)
-            return self._made(deployed, f"/proc/self/fd/{descriptor}", options)
+            return self._made(deployed, _path_of(descriptor), options)
         finally:
             os.close(descriptor)
 
@@ -172,6 +172,22 @@ class Loader:
 def _folder_of(weights: File) -> str:
     """Where Lambda lets a function write, a folder of our own in it."""
     return f"{os.environ.get('TMPDIR') or '/tmp'}/modelyard-{weights.digest}"  # noqa: S108 - the digest is checked
+
+
+def _file_in_memory() -> int | None:
+    """A file that nobody else can open; None where the system has none, or gives it no name."""
+    try:
+        descriptor = os.memfd_create("model")
+    except (AttributeError, OSError):
+        return None
+    if os.path.exists(_path_of(descriptor)):  # noqa: PTH110
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def _path_of(descriptor: int) -> str:
+    return f"/proc/self/fd/{descriptor}"
 
 
 def _give_way() -> None:
