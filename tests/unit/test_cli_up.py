@@ -1,11 +1,17 @@
-"""What ``up`` takes away: stacks of models whose folder is gone, and no others."""
+"""What ``up`` takes away, what it says of a training that failed, and that what it proposes would work."""
 
+import hashlib
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from modelyard.cli import up
+from modelyard.errors import ModelyardError
+from modelyard.spec import Model, load_model
+from tests.fakes.registries import Yard, register
+from tests.fakes.training_data import WEATHER
 
 
 class Stacks:
@@ -42,3 +48,104 @@ def test_stacks_of_a_model_without_folder_are_removed_and_no_others(monkeypatch:
     assert up._remove_stacks_without_model(session, models) is True
     assert stacks.names == kept
     assert up._remove_stacks_without_model(session, models) is False
+
+
+# -- a training that fails ----------------------------------------------------------------------------------------
+
+NAME = "seattle_weather"
+
+
+class Session:
+    """As much of the command line's session as bringing models to life takes."""
+
+    def __init__(self, home: Path) -> None:
+        self.name, self.home = "local", home
+        self.registry = Yard().registry()
+        self.settings = SimpleNamespace(region="eu-west-1")
+        self.local_aws = SimpleNamespace(start=lambda: "running", stop=lambda: None, endpoint="http://127.0.0.1:1")
+
+    def predict_url(self, name: str) -> str:
+        return f"http://127.0.0.1:1/models/{name}/predict"
+
+
+@pytest.fixture
+def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    for step in ("_deploy", "_remove_stacks_without_model", "_make_developer"):
+        monkeypatch.setattr(up, step, lambda *_: False)
+    monkeypatch.setattr(up, "_ask", lambda _session, model: [model.name, "none", 0, "", "url"])
+    monkeypatch.setattr(up, "send_file", lambda *_: ("key", "v1"))
+    return Session(tmp_path)
+
+
+@pytest.fixture
+def weather() -> Model:
+    return load_model(WEATHER)
+
+
+def live(session: Any, versions: int = 1) -> None:
+    for number in range(1, versions + 1):
+        register(session.registry, NAME, f"model {number}".encode())
+    session.registry.promote(NAME, versions)
+
+
+def accepted(session: Any, file: Path) -> None:
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    session.registry.add_dataset_file(
+        NAME, bucket="b", key=file.name, version_id="v", sha256=digest, rows=9, size=9, run_id=f"run-{file.stem}"
+    )
+
+
+def test_a_training_that_failed_lets_the_rest_go_on_and_ends_with_1(
+    session: Any, weather: Model, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained: list[str] = []
+
+    def wait(_session: Any, name: str, *_: str, **__: str) -> Any:
+        trained.append(name)
+        return SimpleNamespace(status="failed", reason="no space left")
+
+    monkeypatch.setattr(up, "wait_for_run", wait)
+    with pytest.raises(
+        ModelyardError, match=f"training of {NAME} failed, and nothing of it is live: no space"
+    ) as ended:
+        up._bring_up(session, [weather, weather])
+    assert trained == [NAME, NAME]
+    assert ended.value.exit_code == 1
+    assert ended.value.next_step == f"Run 'modelyard logs {NAME} --step all', then 'make up' again."
+    shown = capsys.readouterr().out
+    assert "modelyard status" in shown
+    for vain in ("upload", "history", "rollback", "predict"):
+        assert f"modelyard {vain}" not in shown
+
+
+def proposed(session: Any, model: Model, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    up._show_next(session, [model])
+    return [line.split()[1] for line in capsys.readouterr().out.splitlines() if line.startswith("  modelyard ")]
+
+
+def test_a_file_is_proposed_until_it_was_accepted_and_a_rollback_where_it_can_be(
+    session: Any, weather: Model, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = weather.training_files()
+    live(session)
+    accepted(session, files[0])
+    assert proposed(session, weather, capsys) == ["upload", "history", "rollback", "predict", "status"]
+    for file in files[1:]:
+        accepted(session, file)
+    assert proposed(session, weather, capsys) == ["history", "predict", "status"]
+    live(session, 2)
+    assert proposed(session, weather, capsys) == ["history", "rollback", "predict", "status"]
+    session.registry.rollback(NAME)
+    assert proposed(session, weather, capsys) == ["history", "predict", "status"]
+
+
+def test_a_version_that_is_not_live_is_said_with_how_to_promote_it(
+    session: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    live(session)
+    registered = SimpleNamespace(version=SimpleNamespace(number=4), created=True)
+    monkeypatch.setattr(up, "register_artifact", lambda *_: registered)
+    model: Any = SimpleNamespace(name=NAME, spec=SimpleNamespace(training=None))
+    assert up._bring_to_life(session, model, {}) is True
+    said = " ".join(capsys.readouterr().err.split())
+    assert "version 4 registered; version 1 stays live until you run: modelyard promote seattle_weather 4" in said

@@ -71,13 +71,31 @@ def test_a_missing_number_is_nan_where_it_may_be_missing() -> None:
     assert (one, missing != missing, three) == (1.0, True, 3.0)
 
 
+def test_a_missing_integer_is_nan_where_the_model_takes_floats_that_may_be_missing() -> None:
+    (array,) = read(stream("missing integers"), nulls=("x",))
+    one, missing = array.elements()
+    assert (array.dtype, one, missing != missing) == ("float64", 1.0, True)
+
+
+def test_batches_of_integers_with_and_without_missing_ones_are_one_column() -> None:
+    whole = stream("missing integers")
+    at = whole.index(struct.pack("<I", 0xFFFFFFFF), 8)
+    body = struct.pack("<2q", 5, 7)
+    full = arrow_writer._framed(
+        {0: ("h", 4), 1: ("B", 3), 2: {0: ("q", 2), 1: [(2, 0)], 2: [(0, 0), (0, 16)]}, 3: ("q", len(body))}
+    )
+    (array,) = read(whole[:at] + full + body + whole[at:], nulls=("x",))
+    five, seven, one, missing = array.elements()
+    assert (array.shape, five, seven, one, missing != missing) == ((4,), 5.0, 7.0, 1.0, True)
+
+
 @pytest.mark.parametrize(
     ("name", "row"),
     [("missing numbers", 1), ("missing texts", 1), ("missing integers", 1), ("a missing list", 0),
      ("a missing number in a list", 0)],
 )  # fmt: skip
 def test_a_missing_value_is_refused_elsewhere_with_its_row(name: str, row: int) -> None:
-    nulls = ("x",) if name in ("missing integers", "a missing list") else ()
+    nulls = ("x",) if name == "a missing list" else ()
     with pytest.raises(RequestError, match="is null") as refused:
         read(stream(name), TEXT if "texts" in name else ONE, nulls)
     assert (refused.value.code, refused.value.row, refused.value.field) == ("wrong_type", row, "x")

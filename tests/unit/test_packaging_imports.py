@@ -94,6 +94,7 @@ def test_an_app_that_is_one_passes(with_app: Project) -> None:
     [
         ("import rich\n" + APP, "ModuleNotFoundError: No module named 'rich'"),
         (APP + "main = app\ndel app\n", "has no 'app'; its apps are 'main'"),
+        ("async def read(row, model, asked): ...\n" + APP + "main = app\ndel app\n", "its apps are 'main'"),
         ("app = 1\n", "which is of type int and no ASGI app"),
         ("def app(environ, start_response): ...\n", "which is of type function and no ASGI app"),
         ("print('said at import')\nraise SystemExit('secret')\n", "web:app does not import from the layers of app of"),

@@ -225,3 +225,12 @@ def _is_lenient(instance: dict[str, Any], wrong: list[str], answer: Answer) -> b
 
 def test_the_document_holds_no_row_of_the_data_and_is_small() -> None:
     assert len(json.dumps(DOCUMENTS["contract"])) < 20_000
+
+
+def test_a_text_that_the_contract_knows_nothing_of_is_said_to_stand_for_any() -> None:
+    def summary(name: str) -> str:
+        predict = DOCUMENTS[name]["paths"]["/models/weather/predict"]["post"]["requestBody"]["content"]
+        return str(predict["application/json"]["examples"]["one"]["summary"])
+
+    assert summary("contract") == "The middle of the training data"
+    assert summary("no contract") == 'The middle of the training data; "text" stands for any text of kind'

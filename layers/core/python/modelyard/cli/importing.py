@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 
 from modelyard.cli.bring import code_digest, compiler_with_progress, contract_of
-from modelyard.cli.models import AcceptBreaking, AsJson, Reason, check_reason, promote_registered
+from modelyard.cli.models import AcceptBreaking, AsJson, Reason, check_reason, promote_registered, show_promotion
 from modelyard.cli.session import Session
 from modelyard.cli.show import Step, errors, out, print_json
 from modelyard.errors import NotFoundError, UsageError
@@ -71,7 +71,7 @@ def mlflow(
             }
         )
         return
-    _show(model.name, registered, imported, promote)
+    _show(session, model.name, registered, imported, promote)
 
 
 def _model(session: Session, source: str, name: str | None) -> Model:
@@ -157,7 +157,7 @@ def _register(
     )
 
 
-def _show(name: str, registered: "Registered", imported: "Imported", promoted: bool) -> None:
+def _show(session: Session, name: str, registered: "Registered", imported: "Imported", promoted: bool) -> None:
     version = registered.version
     for remark in imported.remarks:
         errors.print(f"[yellow]note:[/] {escape(remark)}", soft_wrap=True)
@@ -169,7 +169,4 @@ def _show(name: str, registered: "Registered", imported: "Imported", promoted: b
             f"{escape(name)}: was registered before, as version [bold]{version.number}[/], "
             "which keeps the metrics and parameters it has"
         )
-    if promoted:
-        out.print(f"version {version.number} is the champion")
-    else:
-        out.print(f"  next: modelyard promote {escape(name)} {version.number} --reason '…'")
+    show_promotion(session, name, version.number, promoted=promoted)

@@ -1,8 +1,10 @@
 """Commands that look and change nothing: status, logs, doctor."""
 
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,6 +17,9 @@ from modelyard.errors import ConflictError, ModelyardError, UsageError
 
 if TYPE_CHECKING:
     from modelyard.registry import Registry
+
+PLATFORM = re.compile(r"(START|END|REPORT) RequestId: |(INIT|RESTORE)_(START|REPORT) |(EXTENSION|LOGS|TELEMETRY)\t")
+"""How the lines begin that Lambda itself writes, around those of a function."""
 
 
 def status(
@@ -59,6 +64,9 @@ def logs(
     ] = None,
     since_minutes: Annotated[int, typer.Option("--since", min=1, help="Minutes to look back.")] = 60,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10000, help="At most this many lines.")] = 200,
+    platform: Annotated[
+        bool, typer.Option("--platform", help="Show Lambda's own lines too: INIT_START, START, END, REPORT.")
+    ] = False,
 ) -> None:
     """Show what a model's functions logged, oldest first."""
     from modelyard.aws.failures import aws_errors
@@ -74,16 +82,24 @@ def logs(
     lines: list[tuple[int, str, str]] = []
     for title, group in wanted.items():
         with aws_errors(f"read the logs of {name}"):
-            pages = client.get_paginator("filter_log_events").paginate(
-                logGroupName=group, startTime=start, PaginationConfig={"MaxItems": limit}
-            )
-            for page in pages:
-                lines += [(event["timestamp"], title, event["message"].rstrip()) for event in page["events"]]
-    for milliseconds, title, message in sorted(lines)[-limit:]:
+            found = _events(client, group, start, platform=platform)
+            lines += [(event["timestamp"], title, event["message"].rstrip()) for event in islice(found, limit)]
+    # By time alone: the lines of one millisecond stay as they came, a traceback's too.
+    for milliseconds, title, message in sorted(lines, key=lambda line: line[0])[-limit:]:
         clock = time.strftime("%H:%M:%S", time.localtime(milliseconds / 1000))
         out.print(f"[dim]{clock} {title}[/] {escape(message)}", soft_wrap=True)
     if not lines:
-        out.print(f"no lines in the last {since_minutes} minutes")
+        out.print(f"no lines of {escape(step)} in the last {since_minutes} minutes")
+        wider = f"--since {since_minutes * 24}" if step == "all" or len(groups) == 1 else "--step all"
+        out.print(f"  next: modelyard logs {escape(name)} {wider}")
+
+
+def _events(client: Any, group: str, start: int, *, platform: bool) -> Iterator[dict[str, Any]]:
+    pages = client.get_paginator("filter_log_events").paginate(logGroupName=group, startTime=start)
+    for page in pages:
+        for event in page["events"]:
+            if platform or PLATFORM.match(event["message"]) is None:
+                yield event
 
 
 def _log_groups(session: Session, name: str) -> dict[str, str]:

@@ -69,10 +69,24 @@ def register(
         return
     what = "registered" if registered.created else "was registered before, as"
     out.print(f"{escape(name)}: {what} version [bold]{version.number}[/] (sha256 {version.manifest.digest[:12]}…)")
-    if promote:
-        out.print(f"version {version.number} is the champion")
+    show_promotion(session, name, version.number, promoted=promote)
+
+
+def show_promotion(session: Session, name: str, number: int, *, promoted: bool) -> None:
+    """Say that a version is live, or how it becomes so."""
+    if promoted:
+        out.print(f"version {number} is the champion")
+        return
+    deployment = session.registry.deployment(name)
+    if deployment is not None and deployment.champion == number:
+        out.print(f"version {number} is the champion already")
     else:
-        out.print(f"  next: modelyard promote {escape(name)} {version.number} --reason '…'")
+        out.print(f"  next: {escape(promotion_of(name, number))}")
+
+
+def promotion_of(name: str, number: int) -> str:
+    """The command that makes a version live."""
+    return f"modelyard promote {name} {number} --reason '…'"
 
 
 def promote_registered(session: Session, name: str, number: int, *, reason: str) -> None:
@@ -110,11 +124,11 @@ def upload(
         print_json(
             {"model": name, "run_id": run.run_id, "status": run.status, "reason": run.reason, "version": run.version}
         )
-    else:
+    elif run.status != "failed":
         out.print(f"{escape(name)}: run {run.run_id} [bold]{run.status}[/]: {escape(run.reason)}")
     if run.status == "failed":
         raise ModelyardError(
-            f"the retraining run failed: {run.reason}", next_step=f"Run 'modelyard logs {name} --step all'."
+            f"run {run.run_id} failed: {run.reason}", next_step=f"Run 'modelyard logs {name} --step all'."
         )
 
 
@@ -172,6 +186,8 @@ def predict(
     out.print(f"{escape(name)} version [bold]{answer.body['version']}[/]  prediction {answer.body['prediction_id']}")
     for instance, prediction in zip(body["instances"], answer.body["predictions"], strict=True):
         out.print(f"  {escape(brief(instance))} → [bold]{escape(brief(prediction))}[/]", soft_wrap=True)
+    for warning in answer.body.get("warnings", ()):
+        errors.print(f"[yellow]warning:[/] {escape(warning['detail'])}", soft_wrap=True)
 
 
 def refusal(status: int, body: Any) -> ModelyardError:
@@ -296,8 +312,8 @@ def history(
     import msgspec
 
     session: Session = context.obj
-    session.registry.model(name)
     if at is not None:
+        session.registry.model(name)
         deployment = session.registry.deployment_at(name, at)
         if as_json:
             print_json(msgspec.to_builtins(deployment))

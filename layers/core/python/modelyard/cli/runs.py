@@ -33,6 +33,14 @@ def wait_for_run(
 ) -> "Run":
     """Wait for the end of the run that claimed an uploaded object version, showing its states.
 
+    Args:
+        session: Where it runs.
+        model: Whose run it is.
+        key: The uploaded object's key.
+        version_id: The uploaded object's version.
+        title: What its line begins with, and then how the run ended and why; without it, the caller says that.
+        start_timeout_s: How long it may take to begin.
+
     Raises:
         RunNotStartedError: When no run starts.
         AWSError: When it takes longer than the workflow's own limit.
@@ -51,7 +59,8 @@ def wait_for_run(
                 )
             if run is not None and run.status != "running":
                 number = f" version {run.version}" if run.version else ""
-                step.outcome = f"{run.status}{number}: {run.reason}"
+                step.outcome = f"{run.status}{number}: {run.reason}" if title else ""
+                step.is_failed = run.status == "failed"
                 return run
             if waited > limit:
                 raise AWSError(

@@ -59,7 +59,8 @@ def moment(stamp: str) -> str:
 class Step:
     """A long step: a spinner with what it is doing right now, then one line with its outcome and seconds.
 
-    Without a terminal only the line is printed, so that logs stay readable.
+    The line begins with a check mark, or with a cross after an error or where ``is_failed`` says so. Without a terminal
+    only the line is printed, so that logs stay readable.
 
     Example:
         >>> with Step("Deploy") as step:
@@ -68,7 +69,7 @@ class Step:
     """
 
     def __init__(self, title: str) -> None:
-        self.title, self.outcome = title, ""
+        self.title, self.outcome, self.is_failed = title, "", False
         self._status = errors.status(f"{title} …") if errors.is_terminal else None
         self._began = time.monotonic()
 
@@ -90,7 +91,8 @@ class Step:
             return
         seconds = time.monotonic() - self._began
         outcome = f"  {escape(self.outcome)}" if self.outcome else ""
-        errors.print(f"[green]✓[/] {self.title:<28}{seconds:6.1f} s{outcome}", soft_wrap=True)
+        mark = "[red]✗[/]" if self.is_failed else "[green]✓[/]"
+        errors.print(f"{mark} {self.title:<28}{seconds:6.1f} s{outcome}", soft_wrap=True)
 
 
 @contextmanager

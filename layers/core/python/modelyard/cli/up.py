@@ -6,6 +6,7 @@ it again changes nothing that is up to date, and running it after a crash goes o
 """
 
 import fcntl
+import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from rich.markup import escape
 from modelyard import stack_names
 from modelyard.cli.bring import register_artifact
 from modelyard.cli.look import check_pointer
-from modelyard.cli.models import brief, refusal, send_file
+from modelyard.cli.models import brief, promotion_of, refusal, send_file
 from modelyard.cli.runs import RunNotStartedError, wait_for_run
 from modelyard.cli.session import CREDENTIALS_FILE, Session
 from modelyard.cli.show import Step, errors, out, table
@@ -73,8 +74,9 @@ def _bring_up(session: Session, models: list[Model]) -> None:
     changed = _deploy(session)
     changed |= _remove_stacks_without_model(session, models)
     _make_developer(session)
+    failed: dict[str, str] = {}
     for model in models:
-        changed |= _bring_to_life(session, model)
+        changed |= _bring_to_life(session, model, failed)
     rows = [_ask(session, model) for model in models]
     if changed:
         with Step("Save the local AWS") as step:
@@ -85,6 +87,14 @@ def _bring_up(session: Session, models: list[Model]) -> None:
     out.print()
     table("Models", ["model", "live", "versions", "first answer"], rows)
     _show_next(session, models)
+    if failed:
+        (name, reason), *others = failed.items()
+        more = f"; so did that of {', '.join(other for other, _ in others)}" if others else ""
+        raise ModelyardError(
+            f"the training of {name} failed, and nothing of it is live: {reason}{more}",
+            code="training_failed",
+            next_step=f"Run 'modelyard logs {name} --step all', then 'make up' again.",
+        )
 
 
 def down(
@@ -211,8 +221,12 @@ def _write_private(path: Path, text: str) -> None:
     path.write_text(text)
 
 
-def _bring_to_life(session: Session, model: Model) -> bool:
-    """A first version for a model that has none live; whether anything was done."""
+def _bring_to_life(session: Session, model: Model, failed: dict[str, str]) -> bool:
+    """A first version for a model that has none live; whether anything was done.
+
+    A training that fails ends nothing: why goes into ``failed``, under the model's name, and the next model has its
+    turn.
+    """
     registry = session.registry
     deployment = registry.deployment(model.name)
     if model.spec.training is None:
@@ -224,6 +238,9 @@ def _bring_to_life(session: Session, model: Model) -> bool:
                 step.outcome = f"version {number} registered and made champion"
             else:
                 step.outcome = f"version {number} {'registered' if registered.created else 'is up to date'}"
+                if number != deployment.champion:
+                    step.outcome += f"; version {deployment.champion} stays live until you run: "
+                    step.outcome += promotion_of(model.name, number)
             return registered.created or deployment is None
     if deployment is not None:
         return False
@@ -234,11 +251,13 @@ def _bring_to_life(session: Session, model: Model) -> bool:
     sent = send_file(session, model.name, model.spec.upload_prefix, files[0])
     title = f"Train {model.name} on {files[0].name}"
     try:
-        wait_for_run(session, model.name, *sent, title=title)
+        run = wait_for_run(session, model.name, *sent, title=title)
     except RunNotStartedError:
         # An event that was on its way when the emulator was killed is gone; the next upload sends another.
         sent = send_file(session, model.name, model.spec.upload_prefix, files[0])
-        wait_for_run(session, model.name, *sent, title=title)
+        run = wait_for_run(session, model.name, *sent, title=title)
+    if run.status == "failed":
+        failed[model.name] = run.reason
     return True
 
 
@@ -269,13 +288,18 @@ def _ask(session: Session, model: Model) -> list[Any]:
 
 
 def _show_next(session: Session, models: list[Model]) -> None:
-    trained = next((model for model in models if len(model.training_files()) > 1), None)
-    asked = next((model for model in models if model.spec.model.example), None)
+    """Commands that would work now, in an order that tells a story."""
+    live = [model for model in models if session.registry.deployment(model.name) is not None]
+    new = next(((model, file) for model in live if (file := _not_uploaded(session, model))), None)
+    asked = next((model for model in live if model.spec.model.example), None)
     out.print("\n[bold]Try next[/]  (put .venv/bin on PATH, or write .venv/bin/modelyard)")
-    if trained is not None:
-        out.print(f"  modelyard upload {trained.name} {_shown(trained.training_files()[1])}")
-        out.print(f"  modelyard history {trained.name}")
-        out.print(f"  modelyard rollback {trained.name} --reason 'trying it out'")
+    if new is not None:
+        out.print(f"  modelyard upload {new[0].name} {_shown(new[1])}")
+    told = new[0] if new else next((model for model in live if model.spec.training), None)
+    if told is not None:
+        out.print(f"  modelyard history {told.name}")
+        if new is not None or _has_predecessor(session, told.name):
+            out.print(f"  modelyard rollback {told.name} --reason 'trying it out'")
     if asked is not None:
         example = _shown(asked.folder / str(asked.spec.model.example))
         keys = _shown(session.home / "aws" / "curl")
@@ -288,6 +312,22 @@ def _show_next(session: Session, models: list[Model]) -> None:
             soft_wrap=True,
         )
     out.print("  modelyard status")
+
+
+def _not_uploaded(session: Session, model: Model) -> Path | None:
+    """The first training file whose rows no run has accepted yet."""
+    if model.spec.training is None:
+        return None
+    known = {file.sha256 for file in session.registry.dataset_files(model.name)}
+    return next(
+        (file for file in model.training_files() if hashlib.sha256(file.read_bytes()).hexdigest() not in known), None
+    )
+
+
+def _has_predecessor(session: Session, name: str) -> bool:
+    changes = (entry for entry in session.registry.history(name, limit=20).items if entry.revision is not None)
+    last = next(changes, None)
+    return last is not None and last.kind == "promoted" and last.previous is not None
 
 
 def _shown(path: Path) -> str:

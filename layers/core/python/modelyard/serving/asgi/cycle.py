@@ -100,7 +100,7 @@ class Cycle:
         self._size += len(chunk)
         if self._size > MAX_RESPONSE_BYTES:
             self._chunks.clear()
-            self._fail(too_large(f"more than {MAX_RESPONSE_BYTES:,} bytes"))
+            self._fail(too_large(f"{self._size:,} bytes or more"))
             raise OSError("the answer is too large; nobody reads on")  # as servers tell of a caller who has left
         self._chunks.append(chunk)
 

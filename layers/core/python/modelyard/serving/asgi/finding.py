@@ -27,7 +27,7 @@ def find_app(named: str) -> "ASGI":
     try:
         app: Any = getattr(module, attribute)
     except AttributeError:
-        apps = [name for name, value in vars(module).items() if not name.startswith("_") and is_asgi(value)]
+        apps = [name for name, value in vars(module).items() if not name.startswith("_") and _looks_like_an_app(value)]
         has = f"its apps are {', '.join(map(repr, apps))}" if apps else "it has no app"
         raise _wrong(f"is {named!r}, and {module_name} has no {attribute!r}; {has}") from None
     if not is_asgi(app):
@@ -50,6 +50,13 @@ def is_asgi(value: Any) -> bool:
     except (TypeError, ValueError):
         return False
     return True
+
+
+def _looks_like_an_app(value: Any) -> bool:
+    """Whether to propose it: a route of three parameters could be called like an app, but is none."""
+    if not is_asgi(value):
+        return False
+    return not inspect.isfunction(value) or next(iter(inspect.signature(value).parameters)) == "scope"
 
 
 def answers_its_errors(app: Any) -> bool:

@@ -18,7 +18,7 @@ from typing import Any
 from modelyard.errors import RequestError
 from modelyard.predictor.array import CODES, ITEM_BYTES, Array
 from modelyard.predictor.encode import listed
-from modelyard.predictor.signature import FLOATS, Tensor
+from modelyard.predictor.signature import FLOATS, INTEGERS, Tensor
 from modelyard.serving.forms.flatbuffer import MalformedError, Table, read
 
 MOST_BATCHES = 1000
@@ -85,6 +85,7 @@ def read_table(body: bytes, tensors: tuple[Tensor, ...], nulls: frozenset[str], 
 
 
 def _read_table(body: bytes, tensors: tuple[Tensor, ...], nulls: frozenset[str], most_rows: int) -> list[Array]:
+    numbers = nulls.intersection(tensor.name for tensor in tensors if tensor.dtype in FLOATS)
     columns: list[Column] | None = None
     parts: list[list[Array]] = []
     rows = place = 0
@@ -105,7 +106,7 @@ def _read_table(body: bytes, tensors: tuple[Tensor, ...], nulls: frozenset[str],
                     status=413,
                     next_step="Split the rows over several requests.",
                 )
-            values = _Batch(header, memoryview(body)[begins:place], begins, nulls)
+            values = _Batch(header, memoryview(body)[begins:place], begins, nulls, numbers)
             parts.append([values.array(column) for column in columns])
             values.finish()
         else:
@@ -177,9 +178,11 @@ def _dtype(name: str, field: Table) -> str:
 class _Batch:
     """One record batch, of which columns are taken one after the other."""
 
-    __slots__ = ("_begins", "_body", "_buffers", "_nodes", "_nulls", "_place", "_rows")
+    __slots__ = ("_begins", "_body", "_buffers", "_nodes", "_nulls", "_numbers", "_place", "_rows")
 
-    def __init__(self, header: Table, body: memoryview, begins: int, nulls: frozenset[str]) -> None:
+    def __init__(
+        self, header: Table, body: memoryview, begins: int, nulls: frozenset[str], numbers: frozenset[str]
+    ) -> None:
         if header.has(3):
             raise RequestError(
                 "the record batches are compressed; compressed bodies are not unpacked",
@@ -196,6 +199,7 @@ class _Batch:
         self._begins = begins
         self._place = 0  # of the buffer that was taken last, in the whole stream
         self._nulls = nulls
+        self._numbers = numbers  # of `nulls`, those whose input is of floats
 
     def array(self, column: Column) -> Array:
         """The next column."""
@@ -249,11 +253,12 @@ class _Batch:
         there = _bits(valid, start, count)
         if all(there):
             return array
-        if column.name not in self._nulls or column.dtype not in (*FLOATS, "string"):
+        is_whole = column.dtype in INTEGERS and column.name in self._numbers  # to become floats in any case
+        if not is_whole and (column.name not in self._nulls or column.dtype not in (*FLOATS, "string")):
             raise self._null(column, there.index(False) * shape[0] // count)
         mark: Any = "" if text else nan
         values = [value if is_there else mark for value, is_there in zip(array.elements(), there, strict=True)]
-        return Array.pack(column.dtype, shape, values)
+        return Array.pack("float64" if is_whole else column.dtype, shape, values)
 
     def _texts(self, column: Column, start: int, count: int) -> list[str]:
         kind = "q" if column.inner.number(2, "B") == _LARGE_UTF8 else "i"
@@ -335,6 +340,8 @@ def _joined(parts: list[Array], tensor: Tensor, columns: list[Column]) -> Array:
     shape = (sum(part.shape[0] for part in parts), *(rest.pop() if rest else first.shape[1:]))
     if first.dtype == "string":
         return Array("string", shape, [text for part in parts for text in part.buffer])
+    if any(part.dtype != first.dtype for part in parts):  # integers, of which some batches have missing ones
+        return Array.pack("float64", shape, [value for part in parts for value in part.elements()])
     return Array(first.dtype, shape, b"".join(part.buffer for part in parts))
 
 

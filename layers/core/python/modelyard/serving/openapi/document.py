@@ -73,9 +73,16 @@ def _predict(predictor: Predictor, fields: dict[str, Field]) -> dict[str, Any]:
     given: dict[str, Any] = {JSON: {"schema": _ref("PredictResponse")}}
     if not predictor.has_preprocess:
         shown = examples.instances(predictor.signature.inputs, fields)
+        texts = [tensor.name for tensor in predictor.signature.inputs if tensor.dtype == "string"]
+        unknown = [name for name in texts if name not in fields or fields[name].categories is None]
+        free = f'; "text" stands for any text of {", ".join(unknown[:5])}' if unknown else ""
         taken[JSON]["examples"] = {
-            "one": {"summary": "The middle of the training data", "value": {"instances": shown[:1]}},
-            **({"several": {"summary": "Middle and ends", "value": {"instances": shown}}} if len(shown) > 1 else {}),
+            "one": {"summary": f"The middle of the training data{free}", "value": {"instances": shown[:1]}},
+            **(
+                {"several": {"summary": f"Middle and ends{free}", "value": {"instances": shown}}}
+                if len(shown) > 1
+                else {}
+            ),
         }
         taken[ARROW] = {"schema": _FILE}
         if len(predictor.signature.inputs) == 1 and predictor.signature.inputs[0].dtype != "string":
