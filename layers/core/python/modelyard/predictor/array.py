@@ -9,8 +9,6 @@ import struct
 from math import isfinite
 from typing import Any
 
-import msgspec
-
 from modelyard.predictor.signature import FLOATS
 
 CODES = {
@@ -25,7 +23,7 @@ _NO_VIEW = "e"  # a `memoryview` gives no elements of float16 before Python 3.12
 ITEM_BYTES = {dtype: struct.calcsize(f"={code}") for dtype, code in CODES.items()}
 
 
-class Array(msgspec.Struct, eq=False, gc=False):  # made in a third of the time that a class takes
+class Array:
     """A tensor's elements.
 
     Attributes:
@@ -35,9 +33,12 @@ class Array(msgspec.Struct, eq=False, gc=False):  # made in a third of the time 
             list of `str`.
     """
 
-    dtype: str
-    shape: tuple[int, ...]
-    buffer: Any
+    __slots__ = ("buffer", "dtype", "shape")
+
+    def __init__(self, dtype: str, shape: tuple[int, ...], buffer: Any) -> None:
+        self.dtype = dtype
+        self.shape = shape
+        self.buffer = buffer
 
     @classmethod
     def pack(cls, dtype: str, shape: tuple[int, ...], elements: Any) -> "Array":
