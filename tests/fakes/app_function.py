@@ -8,8 +8,6 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-import pytest
-
 PROJECT = Path(__file__).parents[2]
 
 
@@ -46,11 +44,10 @@ def asking(method: str, path: str, body: object = None, *, query: str = "", **ch
 class Function:
     """The imported function, and what it wrote."""
 
-    def __init__(self, module: ModuleType, capfd: pytest.CaptureFixture[str]) -> None:
+    def __init__(self, module: ModuleType, written: Path) -> None:
         self.module = module
-        self._capfd = capfd
+        self._written = written
         self.lines: list[dict[str, Any]] = []
-        self._begun = ""
 
     def ask(self, event: object, context: object = CONTEXT) -> tuple[int, Any]:
         """Status and body, as JSON where it is JSON."""
@@ -64,8 +61,8 @@ class Function:
         return response
 
     def read(self) -> list[dict[str, Any]]:
-        *whole, self._begun = (self._begun + self._capfd.readouterr().out).split("\n")  # another thread may be writing
-        self.lines += map(json.loads, whole)
+        whole = self._written.read_text().split("\n")[:-1]  # another thread may be writing the last one
+        self.lines += map(json.loads, whole[len(self.lines) :])
         return self.lines
 
     @property

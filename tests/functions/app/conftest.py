@@ -3,7 +3,7 @@
 import gc
 import importlib
 import sys
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -20,9 +20,11 @@ def bucket():
 
 
 @pytest.fixture
-def start(bucket, monkeypatch, capfd):
+def start(bucket, monkeypatch, tmp_path):
     """Import the function in the environment that Lambda would give it."""
     functions: list[ModuleType] = []
+    # A file of our own: pytest's capture loses what a thread writes while it is being read.
+    written = tmp_path / "stdout"
 
     def started(app: str = "tests.fakes.web_app:app", **environment: str) -> Function:
         variables = {
@@ -38,13 +40,15 @@ def start(bucket, monkeypatch, capfd):
         for module in ("functions.app", "tests.fakes.web_app"):
             monkeypatch.delitem(sys.modules, module, raising=False)
         functions.append(importlib.import_module("functions.app"))
-        return Function(functions[-1], capfd)
+        return Function(functions[-1], written)
 
-    yield started
-    gc.enable()  # a start that fails leaves it off
-    for function in functions:  # a check under way would fail, and say so, in the middle of the next test
-        function.ENDPOINT._follower.wait(10.0)
-        function.ENDPOINT._afterwards.flush(10.0)
+    with written.open("w", buffering=1) as stream:
+        monkeypatch.setattr("modelyard.serving.audit.sys", SimpleNamespace(stdout=stream))
+        yield started
+        gc.enable()  # a start that fails leaves it off
+        for function in functions:  # a check under way would fail, and say so, in the middle of the next test
+            function.ENDPOINT._follower.wait(10.0)
+            function.ENDPOINT._afterwards.flush(10.0)
 
 
 @pytest.fixture
