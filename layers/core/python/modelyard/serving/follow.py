@@ -112,7 +112,7 @@ class PointerFollower:
         self._failure: Exception | None = None
         self._checked: tuple[float, float] | None = None  # when the last finished check began
         self._asked = (float("-inf"), float("-inf"))  # when the last request came
-        self._gap_s = float("inf")  # between it and the one before
+        self._gap_s = self._last_gap_s = float("inf")  # between requests: the smaller of the last two, and the last
         self._thread: threading.Thread | None = None
         self._given_up: threading.Thread | None = None
         self._lock = threading.Lock()  # held while a check is started, never while one runs
@@ -140,10 +140,11 @@ class PointerFollower:
                 ``model_unavailable`` where it could not be loaded. The next call tries again.
         """
         now = self._now()
-        self._gap_s, self._asked = _between(self._asked, now), now
+        gap_s = _between(self._asked, now)
+        self._gap_s, self._last_gap_s, self._asked = min(gap_s, self._last_gap_s), gap_s, now
         age = self._age(now)
         if self._live is None or age > self._refresh_s:
-            if self._gap_s > self._refresh_s and self._live is not None:
+            if gap_s > self._refresh_s and self._live is not None:
                 self._give_up()
             self._check_and_wait()
         elif age > self._refresh_s / 2:
