@@ -15,10 +15,7 @@ from tests.fakes import onnx_models
 from tests.fakes.endpoint import event
 
 OCTETS = "application/octet-stream"
-
-
 ENGINES = ("standard", "lean")
-
 
 MODEL = onnx_models.echo(
     ("size", "float32", [None, 1]),
@@ -26,7 +23,6 @@ MODEL = onnx_models.echo(
     ("kind", "string", [None, 1]),
     ("pair", "float32", [None, 2]),
 )
-
 
 CONTRACT = {
     "format": 1,
@@ -38,7 +34,6 @@ CONTRACT = {
                  "nulls": False},
     },
 }  # fmt: skip
-
 
 RIGHT = {"size": 0.5, "count": 1, "kind": "rain", "pair": [1.0, 2.0]}
 
@@ -58,7 +53,6 @@ TENSORS: dict[str, dict[str, Any]] = {
     "kind": {"name": "kind", "datatype": "BYTES", "shape": [1, 1], "data": ["rain"]},
     "pair": {"name": "pair", "datatype": "FP32", "shape": [1, 2], "data": [1.0, 2.0]},
 }
-
 
 INFER = "/v2/models/weather/infer"
 

@@ -44,15 +44,11 @@ import numpy as np
 import pytest
 
 from modelyard.predictor.array import Array
-from tests.fakes import onnx_models
 from tests.fakes.endpoint import EndpointStand
 from tests.fakes.predict_requests import (
     COLUMNS,
-    CONTRACT,
-    ENGINES,
     EVERY,
     INFER,
-    MODEL,
     RIGHT,
     TENSORS,
     array,
@@ -68,23 +64,8 @@ from tests.fakes.predict_requests import (
 )
 
 DEEP = "[" * 20_000 + "]" * 20_000
-
-
-@pytest.fixture(scope="module", params=ENGINES)
-def stand(request: pytest.FixtureRequest) -> EndpointStand:
-    return EndpointStand(MODEL, engine=request.param, contract=CONTRACT)
-
-
-@pytest.fixture(scope="module", params=ENGINES)
-def sums(request: pytest.FixtureRequest) -> EndpointStand:
-    return EndpointStand(onnx_models.row_sum(), engine=request.param)
-
-
 NAN, INF = float("nan"), float("inf")
-
-
 GZIPPED = gzip.compress(b"0" * 10**7)
-
 
 BAD: dict[str, list[tuple[dict[str, Any], int, str]]] = {
     "empty": [(changed(made, body=None), 400, "empty_body") for made in EVERY.values()],
@@ -261,7 +242,6 @@ BAD: dict[str, list[tuple[dict[str, Any], int, str]]] = {
         (as_json(json.dumps({"inputs": [], "id": 5}), INFER), 400, "wrong_type"),
     ],
 }  # fmt: skip
-
 
 CASES = [
     pytest.param(made, status, code, id=f"{entry} {number}")

@@ -8,17 +8,7 @@ import pytest
 from tests.fakes import onnx_models
 from tests.fakes.endpoint import EndpointStand, event
 from tests.fakes.objects import promote
-from tests.fakes.predict_requests import CONTRACT, ENGINES, EVERY, MODEL, changed, headed, instances, tensors
-
-
-@pytest.fixture(scope="module", params=ENGINES)
-def stand(request: pytest.FixtureRequest) -> EndpointStand:
-    return EndpointStand(MODEL, engine=request.param, contract=CONTRACT)
-
-
-@pytest.fixture(scope="module", params=ENGINES)
-def sums(request: pytest.FixtureRequest) -> EndpointStand:
-    return EndpointStand(onnx_models.row_sum(), engine=request.param)
+from tests.fakes.predict_requests import EVERY, changed, headed, instances, tensors
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,6 @@ from tests.fakes import onnx_models
 from tests.fakes.endpoint import CONTEXT, EndpointStand, event
 from tests.fakes.predict_requests import ENGINES, INFER, as_json, headed, instances, npy
 
-NAN, INF = float("nan"), float("inf")
-
 
 def _one_value(value: float) -> Iterator[dict[str, Any]]:
     data = struct.pack("<f", value)

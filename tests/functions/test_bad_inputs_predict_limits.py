@@ -14,15 +14,10 @@ from modelyard.serving.request import ARROW, NPY
 from modelyard.serving.response import MAX_RESPONSE_BYTES, binary_response, json_response
 from tests.fakes import onnx_models
 from tests.fakes.endpoint import EndpointStand, event
-from tests.fakes.predict_requests import ENGINES, INFER, OCTETS, as_json, changed, headed, npy
+from tests.fakes.predict_requests import INFER, OCTETS, as_json, changed, headed, npy
 from tests.fakes.runtime_client import runtime_client
 
 MIB = 1024 * 1024
-
-
-@pytest.fixture(scope="module", params=ENGINES)
-def sums(request: pytest.FixtureRequest) -> EndpointStand:
-    return EndpointStand(onnx_models.row_sum(), engine=request.param)
 
 
 def _json_of(size: int) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Between `Array` and numpy: for a model's own code, the standard engine and evaluation. The lean engine imports none.
 
-Where the dtype has a buffer, both sides share it; only text is converted.
+Where the dtype has a buffer, both sides share it; text and another byte order are converted.
 """
 
 from typing import Any
@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from modelyard.errors import ModelError
 from modelyard.predictor import encode as plain
 from modelyard.predictor.array import CODES, Array
 from modelyard.predictor.signature import Tensor
 
 _NAMES = {np.dtype(name): name for name in CODES}  # a dtype's own ``name`` takes 2 us
+_TEXT = "OUS"  # numpy's letters for objects, text and bytes
 
 
 def encode(inputs: tuple[Tensor, ...], instances: list[Any]) -> dict[str, NDArray[Any]]:
@@ -37,8 +39,23 @@ def to_numpy(array: Array) -> NDArray[Any]:
 
 
 def from_numpy(found: NDArray[Any]) -> Array:
-    """A numpy array as an `Array`, over the same memory where it is contiguous."""
+    """A numpy array as an `Array`, over the same memory where it is contiguous and in the machine's byte order.
+
+    Raises:
+        ModelError: For a dtype that no tensor has, like complex64 (code ``wrong_output``).
+    """
     dtype = _NAMES.get(found.dtype)
     if dtype is None:
-        return Array("string", found.shape, [str(text) for text in found.ravel().tolist()])
+        if found.dtype.kind in _TEXT:
+            if found.dtype.kind == "S":
+                found = np.char.decode(found, "utf-8")
+            return Array("string", found.shape, [str(text) for text in found.ravel().tolist()])
+        native = found.dtype.newbyteorder("=")
+        dtype = _NAMES.get(native)
+        if dtype is None:
+            raise ModelError(
+                f"an array has dtype {found.dtype}; a tensor has one of {', '.join(CODES)} or string",
+                code="wrong_output",
+            )
+        found = found.astype(native)
     return Array(dtype, found.shape, np.ascontiguousarray(found).reshape(-1).view(np.uint8).data)

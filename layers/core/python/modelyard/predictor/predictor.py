@@ -45,16 +45,8 @@ class Predictor:
     """
 
     __slots__ = (
-        "_code",
-        "_engine",
-        "_preprocess",
-        "_row",
-        "_screen",
-        "check_rows",
-        "max_instances",
-        "reader",
-        "signature",
-    )
+        "_code", "_engine", "_preprocess", "_row", "_screen", "check_rows", "max_instances", "reader", "signature",
+    )  # fmt: skip
 
     def __init__(
         self,

@@ -214,11 +214,10 @@ def refuse_surplus_keys(body: str | bytes, keys: int) -> None:
         RequestError: As `refuse_duplicate_keys` does.
     """
     # `count` looks at every character; `find` and, between two finds, `replace` leap.
-    if isinstance(body, str):
-        more = body.find(":") != body.rfind(":") if keys == 1 else ":" in body.replace(":", ";", keys)
-    else:
-        more = body.find(b":") != body.rfind(b":") if keys == 1 else b":" in body.replace(b":", b";", keys)
-    if more:
+    colon: Any
+    other: Any
+    colon, other = (":", ";") if type(body) is str else (b":", b";")
+    if body.find(colon) != body.rfind(colon) if keys == 1 else colon in body.replace(colon, other, keys):
         refuse_duplicate_keys(body)
 
 
