@@ -4,7 +4,7 @@ import os
 from typing import Any
 
 from modelyard.aws.workbench import open_workbench
-from modelyard.retraining.steps import conclude_run
+from modelyard.retraining.concluding import conclude_run
 from modelyard.retraining.workbench import run_step
 
 WORKBENCH = open_workbench(os.environ)

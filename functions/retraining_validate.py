@@ -4,7 +4,7 @@ import os
 from typing import Any
 
 from modelyard.aws.workbench import open_workbench
-from modelyard.retraining.steps import validate_upload
+from modelyard.retraining.validating import validate_upload
 from modelyard.retraining.workbench import run_step
 
 WORKBENCH = open_workbench(os.environ)

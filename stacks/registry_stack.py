@@ -128,17 +128,31 @@ class RegistryStack(ModelyardStack):
         return bucket
 
     def _notify(self) -> None:
-        """Tell people about runs that did not end well, and about events that could not be delivered."""
+        """Tell people about runs that did not end well or wait for them, and about events that were not delivered."""
         undelivered = DeadLetters(
             self, "Undelivered", settings=self.settings, topic=self.topic, what="a notification about a run"
+        )
+        said = {name: events.EventField.from_path(f"$.detail.{name}") for name in ("model", "run_id", "reason")}
+        chosen = "" if self.settings.is_local else f"--env {self.deployment.name} "
+        message = (
+            f"{events.EventField.detail_type}: {said['model']}\n{said['reason']}\n"
+            f"Report: modelyard {chosen}report {said['model']} --run {said['run_id']}"
         )
         events.Rule(
             self,
             "RunEnded",
             event_bus=self.bus,
-            description="Runs that were rejected or failed, to the notification topic",
-            event_pattern=events.EventPattern(source=["modelyard"], detail_type=["Run Rejected", "Run Failed"]),
-            targets=[targets.SnsTopic(self.topic, dead_letter_queue=undelivered.queue)],
+            description="Runs that were rejected, failed or wait for a person, to the notification topic",
+            event_pattern=events.EventPattern(
+                source=["modelyard"], detail_type=["Run Rejected", "Run Failed", "Run Registered"]
+            ),
+            targets=[
+                targets.SnsTopic(
+                    self.topic,
+                    dead_letter_queue=undelivered.queue,
+                    message=events.RuleTargetInput.from_text(message),
+                )
+            ],
         )
 
     def _operator_policy(self) -> iam.ManagedPolicy:
@@ -158,9 +172,15 @@ class RegistryStack(ModelyardStack):
         actions = {
             "cloudformation": ["DescribeStacks"],
             "logs": ["FilterLogEvents"],
-            "states": ["ListExecutions", "DescribeExecution", "GetExecutionHistory"],
+            "states": [
+                "StartExecution",
+                "RedriveExecution",
+                "ListExecutions",
+                "DescribeExecution",
+                "GetExecutionHistory",
+            ],
         }
-        keys = ["artifacts/*", "deployments/*", "reports/*"]
+        keys = ["artifacts/*", "deployments/*", "evaluation_sets/*", "reports/*"]
         policy.add_statements(
             iam.PolicyStatement(
                 actions=["dynamodb:GetItem", "dynamodb:Query", "dynamodb:PutItem"], resources=[self.table.table_arn]
@@ -179,6 +199,9 @@ class RegistryStack(ModelyardStack):
                 actions=["s3:AbortMultipartUpload"], resources=[self.artifacts.arn_for_objects("artifacts/*")]
             ),
             iam.PolicyStatement(actions=["s3:GetObject"], resources=[self.artifacts.arn_for_objects("sweeps/*")]),
+            # Training files are read as the versions that were trained on: to reproduce, and to tell old from new.
+            iam.PolicyStatement(actions=["s3:GetObjectVersion"], resources=[self.uploads.arn_for_objects("*")]),
+            iam.PolicyStatement(actions=["s3:ListBucketVersions"], resources=[self.uploads.bucket_arn]),
             # Without it S3 answers 403 for an object that is not there, and "not yet published" reads as "forbidden".
             iam.PolicyStatement(
                 actions=["s3:ListBucket"], resources=[self.artifacts.bucket_arn, self.uploads.bucket_arn]

@@ -86,3 +86,22 @@ class UploadStoreContract:
         newest = bucket.store.head(key)
         assert newest is not None
         assert newest.version_id == first
+
+    def test_versions_are_listed_newest_first_without_delete_markers(self, bucket: Bucket) -> None:
+        key = fresh()
+        assert bucket.store.versions(key) == ()
+        first, second = bucket.put(key, b"one"), bucket.put(key, b"two")
+        bucket.delete(key)
+        third = bucket.put(key, b"two")
+        bucket.delete(key)
+        assert bucket.store.versions(key) == (third, second, first)
+        bucket.delete_version(key, second)
+        assert bucket.store.versions(key) == (third, first)
+
+    @pytest.mark.parametrize("name", ["a b+c%20d.csv", "käse ☔.csv", "x'y\"z&=?#.csv", "a//b/../c.csv"])
+    def test_versions_are_those_of_exactly_this_key(self, bucket: Bucket, name: str) -> None:
+        key = fresh(name)
+        version = bucket.put(key, b"here")
+        for other in (f"{key}.bak", f"{key}/more", key[:-1], f"{key}{key}"):
+            bucket.put(other, b"there")
+        assert bucket.store.versions(key) == (version,)

@@ -77,7 +77,7 @@ def test_the_predict_role_reads_its_model_and_writes_nothing(system: System) -> 
     _denied(dynamodb.delete_item, TableName=table, Key=key)
 
 
-STEPS = ("Claim", "Validate", "Train", "Evaluate", "Register", "Promote", "Conclude")
+STEPS = ("Claim", "Validate", "Turn", "Prepare", "Train", "Evaluate", "Register", "Promote", "Conclude")
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -92,6 +92,18 @@ def test_a_retraining_step_cannot_touch_another_model(system: System, step: str)
     _denied(dynamodb.scan, TableName=names["RegistryTable"])
     _denied(s3.put_object, Bucket=names["ArtifactBucket"], Key="deployments/digits.json", Body=b"{}")
     _denied(s3.put_object, Bucket=names["DataBucket"], Key="digits/new.csv", Body=b"")
+
+
+def test_the_step_that_runs_the_training_code_reaches_neither_registry_nor_data(system: System) -> None:
+    names = system.outputs("Registry")
+    keys = system.role_credentials(_function_of(system, "Train"))
+    s3, dynamodb = system.client("s3", **keys), system.client("dynamodb", **keys)
+    item = {"pk": {"S": "MODEL#seattle_weather"}, "sk": {"S": "DEPLOYMENT"}}
+    _denied(dynamodb.get_item, TableName=names["RegistryTable"], Key=item)
+    _denied(s3.get_object, Bucket=names["DataBucket"], Key="seattle_weather/2012.csv")
+    _denied(s3.put_object, Bucket=names["ArtifactBucket"], Key="deployments/seattle_weather.json", Body=b"{}")
+    _denied(s3.put_object, Bucket=names["ArtifactBucket"], Key="artifacts/sha256/x/model.onnx", Body=b"")
+    _denied(s3.put_object, Bucket=names["ArtifactBucket"], Key="evaluation_sets/seattle_weather/x.csv", Body=b"")
 
 
 @pytest.mark.parametrize(("step", "writes"), [("Train", False), ("Evaluate", False), ("Promote", True)])

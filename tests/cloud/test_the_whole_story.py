@@ -12,6 +12,7 @@ from tests.cloud.conftest import PROJECT, System
 from tests.cloud.signing import request
 
 DATA = PROJECT / "models" / "seattle_weather" / "data"
+NEW = PROJECT / "models" / "seattle_weather" / "new" / "2015.csv"
 EXAMPLE = json.loads((PROJECT / "models" / "seattle_weather" / "example.json").read_text())
 DIGITS = json.loads((PROJECT / "models" / "digits" / "example.json").read_text())
 REFRESH_S = 10
@@ -28,7 +29,9 @@ def test_up_trained_registered_and_asked_every_model(system: System) -> None:
     (weather,) = system.json("versions", "seattle_weather")
     lineage = weather["manifest"]["lineage"]
     assert lineage["source"] == "trained"
-    assert [found["key"] for found in lineage["objects"]] == ["seattle_weather/2012.csv"]
+    keys = {found["key"] for found in lineage["objects"]}
+    assert keys == {f"seattle_weather/{year}.csv" for year in (2012, 2013, 2014)}, "one training on what came together"
+    assert sorted(run["status"] for run in system.json("runs", "seattle_weather")) == ["merged", "merged", "promoted"]
     assert lineage["code_digest"]
     assert lineage["lock_digest"]
     (digits,) = system.json("versions", "digits")
@@ -55,7 +58,7 @@ def test_the_curl_line_that_up_prints_works_when_pasted(system: System) -> None:
 def second_version(system: System) -> dict[str, Any]:
     """A new year arrives."""
     before = _predict(system, "seattle_weather", EXAMPLE)
-    run = system.json("upload", "seattle_weather", str(DATA / "2013.csv"))
+    run = system.json("upload", "seattle_weather", str(NEW))
     return {"before": before, "run": run}
 
 
@@ -68,12 +71,12 @@ def test_a_new_year_becomes_a_version_with_another_answer(system: System, second
     assert after["predictions"] != second_version["before"]["predictions"]
     newest = system.json("versions", "seattle_weather")[0]
     assert newest["manifest"]["lineage"]["parent_version"] == 1
-    assert len(newest["manifest"]["lineage"]["objects"]) == 2
+    assert len(newest["manifest"]["lineage"]["objects"]) == 4
 
 
 def test_the_same_file_again_changes_nothing(system: System, second_version: dict[str, Any]) -> None:
     before = (system.json("versions", "seattle_weather"), system.json("history", "seattle_weather"))
-    run = system.json("upload", "seattle_weather", str(DATA / "2013.csv"))
+    run = system.json("upload", "seattle_weather", str(NEW))
     assert run["status"] == "duplicate"
     assert (system.json("versions", "seattle_weather"), system.json("history", "seattle_weather")) == before
 
@@ -131,7 +134,7 @@ def _wait(states: Any, execution: str) -> Any:
 def test_bad_data_is_rejected_with_findings_and_leaves_the_live_model_alone(
     system: System, second_version: dict[str, Any], tmp_path: Path
 ) -> None:
-    broken = tmp_path / "2014.csv"
+    broken = tmp_path / "2016.csv"
     lines = (DATA / "2014.csv").read_text().splitlines()
     lines[5] = lines[5].replace(lines[5].split(",")[1], "a lot", 1)
     broken.write_text("\n".join(lines) + "\n")

@@ -78,6 +78,7 @@ def test_an_unversioned_object_is_named_by_its_bytes(plain: S3Bucket) -> None:
     facts = plain.store.head(key)
     assert facts is not None
     assert facts.version_id == f"null:{facts.etag}"
+    assert plain.store.versions(key) == (facts.version_id,)
     assert plain.store.get(key, facts.version_id) == b"one"
     assert plain.store.head(key, facts.version_id) == facts
     plain.client.put_object(Bucket="plain", Key=key, Body=b"two")

@@ -7,15 +7,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from modelyard.training.freezing import choose
 from modelyard.training.plan import Plan, decode_plan
+from modelyard.training.table import Table, read_table
 
 WEATHER = Path(__file__).parents[2] / "models" / "seattle_weather"
 
 SMALL: dict[str, dict[str, list[Any]]] = {
     "logistic_regression": {"C": [10.0]},
-    "linear_regression": {},
+    "linear_regression": {"alpha": [0.0]},
     "random_forest": {"n_estimators": [10], "min_samples_leaf": [3]},
     "gradient_boosting": {"max_iter": [10], "max_leaf_nodes": [8]},
+    "lightgbm": {"n_estimators": [10], "num_leaves": [8]},
+    "neural_network": {"width": [8], "max_iter": [30]},
 }
 """One quick setting for each kind of candidate."""
 
@@ -29,10 +33,16 @@ def plan(
     kinds: Sequence[str] = ("logistic_regression",),
     grids: dict[str, dict[str, list[Any]]] | None = None,
     folds: int = 3,
-    minimum_rows: int = 1,
+    triggers: Sequence[dict[str, Any]] = (),
     holdout: float = 0.2,
+    confidence: float = 0.5,
+    split: dict[str, Any] | None = None,
+    **training: Any,
 ) -> Plan:
-    """A plan with small grids."""
+    """A plan with small grids; ``training`` are further keys of its table.
+
+    Its gate is content with what is more likely than not: most tests are about what follows from its answer.
+    """
     grids = SMALL if grids is None else grids
     return decode_plan(
         {
@@ -44,10 +54,13 @@ def plan(
                 "candidates": [{"kind": kind, "grid": grids[kind]} for kind in kinds],
                 "folds": folds,
                 "seed": 0,
+                **training,
             },
-            "evaluation": {"metric": metric, "holdout": holdout, "min_improvement": 0.0, "tolerance": 1e-4},
+            "evaluation": {"metric": metric, "holdout": holdout, "min_improvement": 0.0, "tolerance": 1e-4}
+            | {"confidence": confidence}
+            | ({"split": split} if split else {}),
             "automatic": True,
-            "minimum_rows": minimum_rows,
+            **({"triggers": list(triggers)} if triggers else {}),
         }
     )
 
@@ -66,7 +79,14 @@ def weather_plan(**changes: Any) -> Plan:
 
 def weather(*years: int) -> list[bytes]:
     """The weather files of some years."""
-    return [(WEATHER / "data" / f"{year}.csv").read_bytes() for year in years]
+    return [next(WEATHER.glob(f"*/{year}.csv")).read_bytes() for year in years]
+
+
+def dealt_weather() -> list[bytes]:
+    """Four years dealt out day by day into four files: each is more of the same, so a model gets better with each."""
+    header, *days = weather(2012)[0].splitlines()
+    days += [day for year in (2013, 2014, 2015) for day in weather(year)[0].splitlines()[1:]]
+    return [b"\n".join([header, *days[at::4], b""]) for at in range(4)]
 
 
 def csv_file(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
@@ -111,3 +131,43 @@ def breast_cancer() -> tuple[bytes, tuple[str, ...]]:
     return csv_file(header, [[*row[:6], goal] for row, goal in zip(bunch.data, bunch.target, strict=True)]), tuple(
         header[:-1]
     )
+
+
+def divided(spec: Plan, files: Sequence[bytes]) -> tuple[Table, Table]:
+    """The rows to train on, and the frozen ones, as a first training gets them."""
+    table = read_table(spec, files).table
+    assert table is not None
+    frozen = choose(spec, table)
+    return table.take(~frozen), table.take(frozen)
+
+
+def whole(spec: Plan, file: bytes) -> Table:
+    """All rows of a file."""
+    table = read_table(spec, [file]).table
+    assert table is not None
+    return table
+
+
+@functools.cache
+def docstrings() -> bytes:
+    """Sentences that people wrote, and which library they are of: first lines of the docstrings of numpy and Python."""
+    import asyncio
+    import email
+    import inspect
+    import logging
+    import statistics
+    import unittest
+
+    import numpy as np
+
+    rows: dict[str, str] = {}
+    for kind, modules in {
+        "numpy": (np, np.linalg, np.random),
+        "python": (asyncio, email, logging, statistics, unittest),
+    }.items():
+        for module in modules:
+            for name in sorted(dir(module)):
+                said = inspect.getdoc(getattr(module, name, None)) if not name.startswith("_") else None
+                if said and module.__name__.split(".")[0] in str(getattr(getattr(module, name), "__module__", "")):
+                    rows.setdefault(" ".join(said.split("\n\n")[0].split())[:400], kind)
+    return csv_file(["said", "library"], sorted(rows.items()))

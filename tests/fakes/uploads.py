@@ -39,10 +39,11 @@ class InMemoryUploads:
         with self._lock:
             self._versions[key] = [version for version in self._versions[key] if version[0] != version_id]
 
-    def versions(self, key: str) -> list[str]:
-        """The ids of a key's versions, newest first, delete markers among them."""
+    def versions(self, key: str) -> tuple[str, ...]:
+        """The ids of a key's versions, newest first, without delete markers."""
         with self._lock:
-            return [version_id for version_id, _ in reversed(self._versions.get(key, []))]
+            known = self._versions.get(key, [])
+            return tuple(version_id for version_id, content in reversed(known) if content is not None)
 
     def head(self, key: str, version_id: str | None = None) -> UploadFacts | None:
         """The version, or the newest; None when there is none or it is a delete marker."""

@@ -2,140 +2,209 @@
 
 import copy
 import dataclasses
+import datetime as dt
 import json
-from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from modelyard.retraining.steps import claim_upload, conclude_run, validate_upload
+from modelyard.errors import ConflictError
+from modelyard.retraining.concluding import NOTHING, conclude_run
+from modelyard.retraining.evaluating import evaluate_challenger
+from modelyard.retraining.preparing import prepare_rows
+from modelyard.retraining.registering import promote_challenger, register_challenger
 from modelyard.retraining.training_step import train_candidates
-from modelyard.retraining.verdict_steps import evaluate_challenger, promote_challenger, register_challenger
-from modelyard.retraining.workbench import Workbench
+from modelyard.retraining.turn_steps import take_turn
+from modelyard.retraining.validating import validate_upload
+from modelyard.retraining.workbench import Step
 from modelyard.training.plan import Plan
-from tests.fakes.registries import Yard
-from tests.fakes.uploads import InMemoryUploads
+from tests.fakes.front_door import FrontDoor
+from tests.fakes.trigger_events import manual_input
 
-EVENTS = Path(__file__).parents[1] / "events"
 LARGEST_STATE = 256 * 1024
 """Bytes that Step Functions takes as a state, or as the input of a task."""
 EXECUTION = "arn:aws:states:eu-west-1:111122223333:execution:Retraining:"
+MOST_LOOKS = 100
+
+State = dict[str, Any]
 
 
-def s3_event(name: str, **stored: Any) -> dict[str, Any]:
-    """An event of the files, with changes to ``detail.object``; a value of None takes the field out."""
-    event = json.loads((EVENTS / f"{name}.json").read_text())
-    described = event["detail"]["object"]
-    described.update({key.replace("_", "-"): value for key, value in stored.items()})
-    event["detail"]["object"] = {key: value for key, value in described.items() if value is not None}
-    return event  # type: ignore[no-any-return]
+class Bench(FrontDoor):
+    """A registry, its buckets, and a plan.
 
-
-class Bench:
-    """A registry, its buckets, and a plan."""
+    Each step is a method that takes the workflow's state, calls the step with what ``stacks/retraining_workflow.py``
+    gives it, puts the answer into the state and returns it. `run` takes them all.
+    """
 
     def __init__(self, plan: Plan) -> None:
-        self.yard = Yard()
-        self.uploads = InMemoryUploads()
-        self.registry = self.yard.registry(actor="arn:aws:sts::111122223333:assumed-role/train/run")
-        self.workbench = Workbench(registry=self.registry, artifacts=self.yard.artifacts, uploads=self.uploads)
-        self.plan = plan
+        super().__init__(plan)
+        self.redrives = 0
 
     def with_memory(self, megabytes: int) -> None:
         """Steps have this much from now on."""
         self.workbench = dataclasses.replace(self.workbench, memory_mb=megabytes)
 
-    def parts(self, run_id: str, **more: Any) -> dict[str, Any]:
-        """What every step gets."""
-        return {"plan": msgspec.to_builtins(self.plan), "run_id": run_id, **more}
+    def document(self, key: str) -> dict[str, Any]:
+        """A JSON object of the artifact bucket."""
+        return json.loads(self.yard.artifacts.objects[key], parse_constant=_no_json)  # type: ignore[no-any-return]
 
-    def upload(self, content: bytes, name: str = "2012.csv") -> dict[str, Any]:
-        """Put a file into the bucket; the event that says so."""
-        key = f"{self.plan.model}/{name}"
-        version = self.uploads.put(key, content)
-        return s3_event("s3_object_created", key=key, size=len(content), version_id=version)
+    def report(self, state: State) -> dict[str, Any]:
+        """The document of a run, wherever its state says that it is."""
+        steps = ("promoted", "conclusion", "evaluation", "prepared")
+        found = [key for step in steps if (key := (state.get(step) or {}).get("report_key"))]
+        return self.document(found[0])
 
-    def claim(self, event: Any, run_id: str = "run-1") -> dict[str, Any]:
-        """The claim step."""
-        return _sent(claim_upload(self.workbench, _sent(self.parts(run_id, event=event))))
+    # -- the steps ----------------------------------------------------------------------------------------------------
 
-    def validate(self, found: dict[str, Any], run_id: str = "run-1") -> dict[str, Any]:
+    def claimed(self, event: Any, run_id: str = "run-1") -> State:
+        """The state after the claim step."""
+        return {**self._begin(event), "claim": self.claim(event, run_id)}
+
+    def validate(self, state: State, run_id: str = "run-1") -> dict[str, Any]:
         """The step after it."""
-        return _sent(validate_upload(self.workbench, _sent(self.parts(run_id, object=found))))
+        return self._step(validate_upload, state, "validation", run_id, claim=state["claim"])
 
-    def accept(self, content: bytes, name: str = "2012.csv", run_id: str = "run-1") -> dict[str, Any]:
+    def accept(self, content: bytes, name: str = "2012.csv", run_id: str = "run-1") -> State:
         """Upload, claim, validate: the state after that."""
-        state: dict[str, Any] = {"claim": self.claim(self.upload(content, name), run_id)}
-        state["validation"] = self.validate(state["claim"]["object"], run_id)
+        state = self.claimed(self.upload(content, name), run_id)
+        self.validate(state, run_id)
         return state
 
-    def train(self, state: dict[str, Any], run_id: str = "run-1") -> dict[str, Any]:
-        """Train; the answer, which is in the state from then on."""
-        given = self.parts(run_id, object=state["claim"]["object"], validation=state["validation"])
-        state["training"] = _sent(train_candidates(self.workbench, _sent(given)))
-        return state["training"]  # type: ignore[no-any-return]
+    def by_hand(self, run_id: str = "run-1", **changes: Any) -> State:
+        """The state of a run that a person started, when it has its turn."""
+        state = self.claimed(manual_input(**changes), run_id)
+        self.turn(state, run_id)
+        return state
 
-    def evaluate(self, state: dict[str, Any], run_id: str = "run-1") -> dict[str, Any]:
-        """Evaluate; likewise."""
-        given = self.parts(run_id, object=state["claim"]["object"], training=state["training"])
-        state["evaluation"] = _sent(evaluate_challenger(self.workbench, _sent(given)))
-        return state["evaluation"]  # type: ignore[no-any-return]
+    def turn(self, state: State, run_id: str = "run-1") -> dict[str, Any]:
+        """Ask whose turn it is, once."""
+        given = {"claim": state["claim"], "validation": state["validation"], "turn": state["turn"]}
+        return self._step(take_turn, state, "turn", run_id, **given)
 
-    def register(self, state: dict[str, Any], run_id: str = "run-1") -> dict[str, Any]:
-        """Register; likewise."""
-        given = self.parts(
-            run_id,
-            object=state["claim"]["object"],
-            training=state["training"],
-            evaluation=state["evaluation"],
-            execution=EXECUTION + run_id,
-        )
-        state["registered"] = _sent(register_challenger(self.workbench, _sent(given)))
-        return state["registered"]  # type: ignore[no-any-return]
+    def prepare(self, state: State, run_id: str = "run-1") -> dict[str, Any]:
+        """Prepare the data."""
+        given = {"claim": state["claim"], "validation": state["validation"]}
+        return self._step(prepare_rows, state, "prepared", run_id, **given)
 
-    def promote(self, state: dict[str, Any], run_id: str = "run-1") -> dict[str, Any]:
-        """Promote; likewise."""
-        given = self.parts(run_id, evaluation=state["evaluation"], registered=state["registered"])
-        state["promoted"] = _sent(promote_challenger(self.workbench, _sent(given)))
-        return state["promoted"]  # type: ignore[no-any-return]
+    def train(self, state: State, run_id: str = "run-1") -> dict[str, Any]:
+        """Train on Lambda."""
+        return self._step(train_candidates, state, "training", run_id, job=state["prepared"]["job"])
 
-    def conclude(self, state: dict[str, Any], status: str, run_id: str = "run-1") -> dict[str, Any]:
-        """Conclude; likewise."""
-        state["conclusion"] = _sent(conclude_run(self.workbench, _sent(self.parts(run_id, status=status, state=state))))
-        return state["conclusion"]  # type: ignore[no-any-return]
+    def train_without(self, state: State, run_id: str = "run-1") -> dict[str, Any]:
+        """Train without the newest file."""
+        given = {"job": state["prepared"]["ablation"]["job"], "training": state["training"]}
+        return self._step(train_candidates, state, "without", run_id, **given)
 
-    def run(self, event: dict[str, Any], run_id: str) -> dict[str, Any]:
-        """The whole workflow, with the choices of ``stacks/retraining_stack.py``; an error ends it as a failure."""
-        state = copy.deepcopy(event)
+    def evaluate(self, state: State, run_id: str = "run-1") -> dict[str, Any]:
+        """Evaluate against the champion."""
+        without = state.get("without", NOTHING)
+        return self._step(evaluate_challenger, state, "evaluation", run_id, **_trained(state), without=without)
+
+    def register(self, state: State, run_id: str = "run-1") -> dict[str, Any]:
+        """Register the version."""
+        given = {**_trained(state), "evaluation": state["evaluation"], "execution": EXECUTION + run_id}
+        return self._step(register_challenger, state, "registered", run_id, **given)
+
+    def promote(self, state: State, run_id: str = "run-1") -> dict[str, Any]:
+        """Make it the champion."""
+        given = {**_trained(state), "evaluation": state["evaluation"], "registered": state["registered"]}
+        return self._step(promote_challenger, state, "promoted", run_id, **given)
+
+    def conclude(self, state: State, status: str, run_id: str = "run-1") -> dict[str, Any]:
+        """Record how a run ended otherwise."""
+        given = {"status": status, "state": copy.deepcopy(state), "execution": self.execution(run_id)}
+        return self._step(conclude_run, state, "conclusion", run_id, **given)
+
+    def execution(self, run_id: str) -> dict[str, Any]:
+        """What Step Functions says about an execution."""
+        return {"Id": EXECUTION + run_id, "Name": run_id, "RedriveCount": self.redrives}
+
+    # -- the workflow -------------------------------------------------------------------------------------------------
+
+    def run(self, event: dict[str, Any], run_id: str) -> State:
+        """The whole workflow, with the choices of ``stacks/retraining_workflow.py``; an error ends it as a failure."""
+        return self._walk(self._begin(event), run_id, "claim")
+
+    def go_on(self, state: State, run_id: str) -> State:
+        """The workflow from its turn on."""
+        return self._walk(copy.deepcopy(state), run_id, "turn")
+
+    def redrive(self, state: State, run_id: str) -> State:
+        """A run that failed, taken up as Step Functions does: the state again that failed."""
+        self.redrives += 1
+        state = copy.deepcopy(state)
+        given = {"conclusion": state["conclusion"], "execution": self.execution(run_id)}
+        return self._walk(state, run_id, self._step(conclude_run, state, "resume", run_id, **given)["from"])
+
+    def _begin(self, event: Any) -> State:
+        return {
+            "event": copy.deepcopy(event), "validation": NOTHING, "turn": NOTHING, "resume": {"from": "prepared"}
+        }  # fmt: skip
+
+    def _walk(self, state: State, run_id: str, begins: str) -> State:
         try:
-            status = self._choose(state, run_id)
+            end = self._steps(state, run_id, begins)
         except Exception as error:  # noqa: BLE001 - what Step Functions catches too
             cause = json.dumps({"errorMessage": str(error), "errorType": type(error).__name__, "stackTrace": []})
             state["error"] = {"Error": type(error).__name__, "Cause": cause}
-            status = "failed"
-        if status not in {"nothing to do", "promoted"}:
-            self.conclude(state, status, run_id)
-        return _sent(state)
+            end = "failed"
+        if end not in {"nothing to do", "promoted"}:
+            self.conclude(state, end, run_id)
+        return sent(state)
 
-    def _choose(self, state: dict[str, Any], run_id: str) -> str:
-        state["claim"] = self.claim(copy.deepcopy(state), run_id)
-        if state["claim"]["status"] != "claimed":
-            return "nothing to do"
-        state["validation"] = self.validate(state["claim"]["object"], run_id)
-        if state["validation"]["status"] != "valid":
-            return "duplicate" if state["validation"]["status"] == "duplicate" else "rejected"
-        self.train(state, run_id)
-        if not self.evaluate(state, run_id)["passed"]:
+    def _steps(self, state: State, run_id: str, begins: str) -> str:
+        if begins == "claim":
+            state["claim"] = self.claim(state["event"], run_id)
+            if state["claim"]["status"] != "claimed":
+                return "quiet" if state["claim"]["status"] == "superseded" else "nothing to do"
+            begins = "turn" if state["claim"]["object"] is None else "validation"
+        if begins == "validation" and self.validate(state, run_id)["status"] != "valid":
+            return "quiet" if state["validation"]["status"] == "duplicate" else "rejected"
+        for _ in range(MOST_LOOKS):
+            if self.turn(state, run_id)["status"] != "wait":
+                break
+            self.yard.clock.now += dt.timedelta(seconds=state["turn"]["wait_s"])
+        if state["turn"]["status"] != "go":
+            return "quiet"
+        return self._from_the_turn_on(state, run_id, state["resume"]["from"])
+
+    def _from_the_turn_on(self, state: State, run_id: str, begins: str) -> str:
+        begins = begins if begins in {"training", "evaluation", "registered", "promoted"} else "prepared"
+        if begins == "prepared":
+            status = self.prepare(state, run_id)["status"]
+            if status != "prepared":
+                return "quiet" if status == "unchanged" else "rejected"
+        if begins in {"prepared", "training"}:
+            if self.train(state, run_id)["status"] != "trained":
+                return "rejected"
+            if (state["prepared"]["ablation"] or {}).get("job"):
+                self.train_without(state, run_id)
+        if begins in {"prepared", "training", "evaluation"} and not self.evaluate(state, run_id)["passed"]:
             return "rejected"
-        self.register(state, run_id)
-        if not self.plan.automatic:
-            return "registered"
-        self.promote(state, run_id)
-        return "promoted"
+        try:
+            if begins != "promoted" or not self.plan.automatic:
+                self.register(state, run_id)
+            if self.plan.automatic:
+                self.promote(state, run_id)
+        except ConflictError as conflict:
+            state["conflict"] = {"Error": "ConflictError", "Cause": json.dumps({"errorMessage": str(conflict)})}
+            return self._from_the_turn_on(state, run_id, "evaluation")
+        return "promoted" if self.plan.automatic else "registered"
+
+    def _step(self, step: Step, state: State, into: str, run_id: str, /, **given: Any) -> dict[str, Any]:
+        state[into] = sent(step(self.workbench, sent(self.parts(run_id, **given))))
+        sent(state)
+        return state[into]  # type: ignore[no-any-return]
 
 
-def _sent(document: dict[str, Any]) -> dict[str, Any]:
+def _trained(state: State) -> State:
+    return {part: state[part] for part in ("claim", "prepared", "training")}
+
+
+def sent(document: dict[str, Any]) -> dict[str, Any]:
     """What arrives of a document that travels as JSON through Step Functions, which refuses NaN and what is large."""
     text = json.dumps(document, allow_nan=False)  # ASCII: the most that its text can take
     assert len(text) <= LARGEST_STATE, f"a state of {len(text):,} bytes"
     return json.loads(text)  # type: ignore[no-any-return]
+
+
+def _no_json(constant: str) -> None:
+    raise ValueError(f"{constant} stands in a JSON document")

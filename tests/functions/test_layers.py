@@ -191,7 +191,18 @@ ONE_INVOCATION: dict[str, tuple[Any, Said]] = {
     **dict.fromkeys(
         [
             f"retraining_{step}"
-            for step in ("claim", "validate", "evaluate", "register", "promote", "conclude", "train")
+            for step in (
+                "claim",
+                "validate",
+                "turn",
+                "prepare",
+                "train",
+                "collect",
+                "evaluate",
+                "register",
+                "promote",
+                "conclude",
+            )
         ],
         ({"key1": "value1"}, lambda said: "this is no event of the retraining workflow" in said["message"]),
     ),

@@ -1,5 +1,6 @@
 """The retraining functions as Lambda runs them: imported with their environment, events in, JSON out."""
 
+import datetime as dt
 import importlib
 import json
 import subprocess
@@ -11,13 +12,16 @@ from typing import Any
 
 import pytest
 
-from modelyard.errors import UsageError
+from modelyard.errors import ModelError, UsageError
 from modelyard.retraining.workbench import Workbench
 from tests.fakes.training_data import weather, weather_plan
-from tests.fakes.workbench import EXECUTION, Bench, s3_event
+from tests.fakes.trigger_events import s3_event
+from tests.fakes.workbench import EXECUTION, Bench
 
 PROJECT = Path(__file__).parents[2]
-STEPS = ("claim", "validate", "train", "evaluate", "register", "promote", "conclude")
+STEPS = (
+    "claim", "validate", "turn", "prepare", "train", "collect", "evaluate", "register", "promote", "conclude",
+)  # fmt: skip
 ENVIRONMENT = {
     "MODELYARD_MODEL": "tested",
     "MODELYARD_TABLE": "table",
@@ -66,20 +70,30 @@ def test_each_function_does_its_step_from_the_real_event_to_a_live_version(
     event = s3_event("s3_object_created", version_id=version_id)
     claim = call("claim", {"event": event})
     assert (claim["status"], claim["object"]["version_id"]) == ("claimed", version_id)
-    given: dict[str, Any] = {"object": claim["object"]}
+    given: dict[str, Any] = {"claim": claim}
     given["validation"] = call("validate", given)
     assert given["validation"]["status"] == "valid"
-    given["training"] = call("train", given)
+    assert call("turn", {**given, "turn": {"status": "none"}})["status"] == "wait", "a debounce"
+    bench.yard.clock.now += dt.timedelta(minutes=1)
+    given["turn"] = call("turn", {**given, "turn": {"status": "wait"}})
+    assert given["turn"]["status"] == "go"
+    given["prepared"] = call("prepare", given)
+    assert given["prepared"]["status"] == "prepared"
+    given["training"] = call("train", {"job": given["prepared"]["job"]})
     given["evaluation"] = call("evaluate", given)
     assert given["evaluation"]["passed"] is True
     given["registered"] = call("register", {**given, "execution": EXECUTION + "run-1"})
     assert given["registered"] == {"version": 1, "created": True}
     promoted = call("promote", given)
     assert (promoted["version"], promoted["revision"]) == (1, 1)
-    lines = [json.loads(text) for text in capsys.readouterr().out.splitlines()]
+    written = [text for text in capsys.readouterr().out.splitlines() if text.startswith("{")]
+    lines = [json.loads(text) for text in written]
     assert [(line["step"], line["outcome"]) for line in lines] == [
         ("claim", "claimed"),
         ("validate", "valid"),
+        ("turn", "wait"),
+        ("turn", "go"),
+        ("prepare", "prepared"),
         ("train", "trained"),
         ("evaluate", "done"),
         ("register", "done"),
@@ -102,13 +116,26 @@ def test_an_event_that_is_no_upload_is_ignored(call: Call, name: str) -> None:
 def test_the_conclusion_names_what_was_wrong_with_the_file(bench: Bench, call: Call) -> None:
     bench.uploads.put("tested/2012.csv", b"\xff\xfeno")
     claim = call("claim", {"event": s3_event("s3_object_created_without_version")})
-    validation = call("validate", {"object": claim["object"]})
+    validation = call("validate", {"claim": claim})
     assert validation["status"] == "invalid"
     state = {"claim": claim, "validation": validation}
-    assert call("conclude", {"status": "rejected", "state": state}) == {
-        "status": "rejected",
-        "reason": "2012.csv: is UTF-16; save the file as UTF-8",
-    }
+    conclusion = call("conclude", {"status": "rejected", "state": state, "execution": {"RedriveCount": 0}})
+    assert (conclusion["status"], conclusion["reason"]) == (
+        "rejected",
+        "2012.csv: is UTF-16; save the file as UTF-8",
+    )
+    assert bench.document(conclusion["report_key"])["passed"] is False
+
+
+def test_what_a_training_on_sagemaker_wrote_is_collected(bench: Bench, call: Call) -> None:
+    state = bench.accept(weather(2012)[0])
+    bench.prepare(state)
+    bench.yard.artifacts.objects["runs/tested/output/model.tar.gz"] = b"no archive"
+    with pytest.raises(ModelError, match="is no archive of a training job"):
+        call(
+            "collect",
+            {"job": state["prepared"]["job"], "output": "s3://artifact-bucket/runs/tested/output/model.tar.gz"},
+        )
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -130,13 +157,16 @@ NOWHERE = ("pydantic", "pandas", "aws_cdk", "fastapi", "obstore")
 @pytest.mark.parametrize(
     ("modules", "absent"),
     [
-        ("modelyard.retraining.training_step", (*NOWHERE, "onnxruntime")),
+        ("modelyard.retraining.training_step, modelyard.training.trainer", (*NOWHERE, "onnxruntime")),
+        ("modelyard.training.container", (*NOWHERE, "onnxruntime", "boto3", "botocore")),
         (
-            "modelyard.retraining.steps, modelyard.retraining.verdict_steps",
-            (*NOWHERE, "sklearn", "scipy", "skl2onnx", "onnx"),
+            "modelyard.retraining.claiming, modelyard.retraining.validating, modelyard.retraining.turn_steps, "
+            "modelyard.retraining.preparing, modelyard.retraining.training_step, modelyard.retraining.evaluating, "
+            "modelyard.retraining.registering, modelyard.retraining.concluding",
+            (*NOWHERE, "sklearn", "scipy", "skl2onnx", "onnx", "lightgbm"),
         ),
     ],
-    ids=["training layer", "serving layer"],
+    ids=["training layer", "container", "serving layer"],
 )
 def test_each_step_imports_only_what_its_layer_holds(modules: str, absent: tuple[str, ...]) -> None:
     ran = subprocess.run(

@@ -80,6 +80,31 @@ def test_a_refusal_is_no_absence(store: Uploads, s3: Stubber, code: str, error: 
         store.get("m/a.csv", "v1")
 
 
+def test_versions_are_read_page_by_page_and_only_those_of_the_key(store: Uploads, s3: Stubber) -> None:
+    more = {"IsTruncated": True, "NextKeyMarker": "m/a.csv", "NextVersionIdMarker": "v2"}
+    lines = [{"Key": "m/a.csv", "VersionId": "v3"}, {"Key": "m/a.csv", "VersionId": "v2"}]
+    s3.add_response("list_object_versions", more | {"Versions": lines}, {"Bucket": "data", "Prefix": "m/a.csv"})
+    following = {"Bucket": "data", "Prefix": "m/a.csv", "KeyMarker": "m/a.csv", "VersionIdMarker": "v2"}
+    lines = [{"Key": "m/a.csv", "VersionId": "null", "ETag": '"abc"'}, {"Key": "m/a.csv.bak", "VersionId": "v1"}]
+    more = {"IsTruncated": True, "NextKeyMarker": "m/a.csv.bak", "NextVersionIdMarker": "v1"}
+    s3.add_response("list_object_versions", more | {"Versions": lines}, following)
+    assert store.versions("m/a.csv") == ("v3", "v2", "null:abc")
+
+
+def test_of_very_many_versions_the_newest_ten_thousand_are_read(store: Uploads, s3: Stubber) -> None:
+    more = {"IsTruncated": True, "NextKeyMarker": "m/a.csv", "NextVersionIdMarker": "v0"}
+    for page in range(10):
+        lines = [{"Key": "m/a.csv", "VersionId": f"v{page}"}]
+        s3.add_response("list_object_versions", more | {"Versions": lines})
+    assert len(store.versions("m/a.csv")) == 10
+
+
+def test_versions_that_may_not_be_listed_are_an_error_in_words(store: Uploads, s3: Stubber) -> None:
+    s3.add_client_error("list_object_versions", "AccessDenied", http_status_code=403)
+    with pytest.raises(CredentialsError, match="cannot list the versions of s3://data/m/a"):
+        store.versions("m/a.csv")
+
+
 def test_a_connection_that_breaks_while_the_bytes_arrive_is_an_error_in_words(store: Uploads, s3: Stubber) -> None:
     s3.add_response("get_object", {"Body": StreamingBody(io.BytesIO(b"x,"), 3)})
     with pytest.raises(AWSError, match="cannot read s3://data/m/a"):

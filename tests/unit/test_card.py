@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 
 from modelyard.card import card_of, facts, gather, to_markdown
 from modelyard.card.answers import kind_of
-from modelyard.card.words import day, likely_range, meaning, of_hundred, one_line, person, say, strong
+from modelyard.pages.words import day, likely_range, meaning, of_hundred, one_line, person, say, strong
 from modelyard.version import Lineage, Signature, TensorSpec
 from tests.fakes.described import ANA, AT, SIGNATURE, Described, report, said, section
 from tests.fakes.registries import register

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from modelyard.cli import runs
-from modelyard.cli.runs import RunNotStartedError, wait_for_run
+from modelyard.cli.runs import RunNotStartedError, wait_for_run, wait_until_recorded
 from modelyard.errors import AWSError
 from modelyard.spec import load_model
 from tests.fakes.registries import Yard
@@ -73,6 +73,63 @@ def test_a_run_that_never_ends_is_said_so(session: Any, monkeypatch: pytest.Monk
     with pytest.raises(AWSError, match="did not end within") as late:
         wait_for_run(session, "weather", *UPLOAD[1:])
     assert late.value.code == "run_timeout"
+
+
+def test_a_run_that_was_merged_is_followed_into_the_one_that_learns_from_the_file(
+    session: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = session.registry
+    registry.claim(*UPLOAD, "run-2")
+    registry.record_run("weather", "run-1", status="running")
+    as_time_passes(
+        monkeypatch,
+        lambda: registry.record_run("weather", "run-2", status="running"),
+        lambda: registry.record_run("weather", "run-2", status="merged", reason="merged into run run-1", into="run-1"),
+        lambda: None,
+        lambda: registry.record_run("weather", "run-1", status="promoted", version=3, reason="better"),
+    )
+    run = wait_for_run(session, "weather", *UPLOAD[1:])
+    assert (run.run_id, run.status, run.version) == ("run-1", "promoted", 3)
+
+
+def test_a_run_that_was_merged_into_one_that_was_merged_is_followed_to_the_end(
+    session: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = session.registry
+    registry.claim(*UPLOAD, "run-1")
+    for run_id, into in (("run-1", "run-2"), ("run-2", "run-3")):
+        registry.record_run("weather", run_id, status="merged", into=into)
+    registry.record_run("weather", "run-3", status="rejected", reason="worse")
+    as_time_passes(monkeypatch)
+    assert wait_for_run(session, "weather", *UPLOAD[1:]).run_id == "run-3"
+
+
+@pytest.mark.parametrize("status", ["superseded", "collected", "skipped", "unchanged", "duplicate"])
+def test_a_run_that_trained_nothing_has_ended_too(session: Any, monkeypatch: pytest.MonkeyPatch, status: Any) -> None:
+    session.registry.claim(*UPLOAD, "run-1")
+    session.registry.record_run("weather", "run-1", status=status, reason="so")
+    as_time_passes(monkeypatch)
+    assert wait_for_run(session, "weather", *UPLOAD[1:]).status == status
+
+
+def test_the_record_of_a_run_whose_execution_has_ended_may_come_a_moment_later(
+    session: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = session.registry
+    as_time_passes(
+        monkeypatch,
+        lambda: registry.record_run("weather", "run-1", status="running"),
+        lambda: registry.record_run("weather", "run-1", status="rejected", reason="worse"),
+    )
+    assert wait_until_recorded(session, "weather", "run-1").reason == "worse"
+
+
+def test_a_run_that_left_no_record_is_said_so(session: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    session.registry.record_run("weather", "run-1", status="running")
+    as_time_passes(monkeypatch, step_s=10)
+    with pytest.raises(AWSError, match="run run-1 has ended and left no record") as silent:
+        wait_until_recorded(session, "weather", "run-1")
+    assert silent.value.code == "run_not_recorded"
 
 
 # -- what the lines say -----------------------------------------------------------------------------------------------

@@ -61,13 +61,23 @@ def test_stacks_import_only_what_declares() -> None:
         "modelyard.packaging",
         "modelyard.packaging.targets",
         "modelyard.pointer_key",
+        "modelyard.retraining.placing",
         "modelyard.spec",
         "modelyard.stack_names",
+        "modelyard.training.plan",
     }
     for path in _files(PROJECT / "stacks"):
         used = {name for name in _imports(path) if name.partition(".")[0] == "modelyard"}
         assert used <= allowed, path
         assert "functions" not in _roots(path)
+
+
+def test_the_steps_of_retraining_know_of_aws_only_what_they_are_given() -> None:
+    """One set of steps for the cloud, the local AWS and the tests; and a trainer that knows no step."""
+    for path in _files(LIBRARY / "retraining") + _files(LIBRARY / "training"):
+        assert not [name for name in _imports(path) if name.startswith("modelyard.aws")], path
+    for path in _files(LIBRARY / "training"):
+        assert not [name for name in _imports(path) if name.startswith(("modelyard.retraining", "modelyard.registry"))]
 
 
 def test_nothing_of_the_command_line_is_imported_by_what_runs_in_lambda() -> None:

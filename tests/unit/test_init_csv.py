@@ -113,7 +113,10 @@ def answers(*texts: str, feature: str | None = None, first: str | None = None) -
         (answers(*[f"text {n}" for n in range(50)]), "target 'b' holds 50 different texts in 50 rows"),
         (answers(*["x", "y"] * 24, "x", ""), "is the target and has no value in 1 row"),
         (answers("x", "y", feature="z"), "no column is left to learn from: 'a' is 'z' in every row"),
-        (csv_file(["a", "b"], [[1, "x"], [2, "y"]]), "too few rows that differ: "),
+        (
+            csv_file(["a", "b"], [[1, "x"], [2, "y"]]),
+            "2 rows are too few to be divided: 0 would be frozen for evaluation and 2 left",
+        ),
         (answers("x", "y", feature="2024-02-31", first="2024-01-01"), "line 3: '2024-02-31'"),
     ],
 )

@@ -1,4 +1,4 @@
-"""How a run that brought no live version is written down, and what each step logs."""
+"""How a run that brought no live version is written down, how it is taken up again, and what each step logs."""
 
 import json
 from typing import Any
@@ -7,11 +7,13 @@ import pytest
 
 from modelyard.errors import ConflictError, UsageError
 from modelyard.retraining.bounds import file_name, listed, short
+from modelyard.retraining.concluding import NOTHING, QUIET, STEPS, RunFailedError, conclude_run, first_missing
 from modelyard.retraining.workbench import METRICS, run_step
-from tests.fakes.training_data import weather, weather_plan
-from tests.fakes.workbench import Bench, s3_event
+from tests.fakes.training_data import dealt_weather, weather_plan
+from tests.fakes.trigger_events import manual_input, s3_event
+from tests.fakes.workbench import Bench
 
-YEAR = weather(2012)[0]
+FIRST, SECOND, THIRD, FOURTH = dealt_weather()
 
 
 @pytest.fixture
@@ -31,7 +33,7 @@ def lambda_error(message: str, kind: str = "UsageError") -> dict[str, Any]:
 def test_a_rejection_by_its_findings_is_in_the_run_and_in_the_history(bench: Bench) -> None:
     state = bench.run(bench.upload(b"date;wind\n2012-01-01;4"), "run-1")
     finding = "2012.csv: the values are separated by semicolons; expected commas"
-    assert state["conclusion"] == {"status": "rejected", "reason": finding}
+    assert (state["conclusion"]["status"], state["conclusion"]["reason"]) == ("rejected", finding)
     run = bench.registry.run("tested", "run-1")
     assert (run.status, run.reason, run.version) == ("rejected", finding, None)
     assert run.ended_at is not None
@@ -40,14 +42,82 @@ def test_a_rejection_by_its_findings_is_in_the_run_and_in_the_history(bench: Ben
         "rejected",
         finding,
         "run-1",
-        {"findings": [finding]},
+        {"findings": [finding], "report": run.report},
     )
+    assert state["conclusion"]["report_key"] == run.report
+    document = bench.document(run.report or "")
+    assert (document["passed"], document["reason"], document["findings"]) == (False, finding, [finding])
+    assert document["trigger"]["said"] == "upload of 2012.csv"
 
 
-def test_a_conclusion_that_is_repeated_is_one_entry(bench: Bench) -> None:
+def test_a_conclusion_that_is_repeated_is_one_entry_and_one_document(bench: Bench) -> None:
     state = bench.accept(b"nothing")
-    assert bench.conclude(dict(state), "rejected") == bench.conclude(dict(state), "rejected")
+    first = bench.conclude(dict(state), "rejected")
+    objects = dict(bench.yard.artifacts.objects)
+    assert bench.conclude(dict(state), "rejected") == first
     assert len(bench.registry.history("tested").items) == 1
+    assert bench.yard.artifacts.objects == objects
+
+
+# -- ends of which nobody is told -------------------------------------------------------------------------------------
+
+
+def test_a_run_with_nothing_new_to_learn_ends_unchanged_and_is_no_news(bench: Bench) -> None:
+    bench.run(bench.upload(FIRST), "run-1")
+    before = bench.registry.history("tested").items
+    state = bench.run(manual_input(), "run-2")
+    assert "training" not in state
+    run = bench.registry.run("tested", "run-2")
+    assert (run.status, run.trigger) == ("unchanged", "manual")
+    assert run.reason.startswith(
+        "nothing new to learn: run run-1 learnt from the same rows and ended promoted: log_loss"
+    )
+    assert (state["conclusion"]["status"], state["conclusion"]["reason"]) == ("unchanged", run.reason)
+    assert bench.registry.history("tested").items == before
+    assert bench.registry.turn("tested").holder is None
+
+
+def test_a_run_that_was_merged_says_into_which(bench: Bench) -> None:
+    held = bench.by_hand("run-0")
+    waits = bench.accept(FIRST, "1.csv", "run-1")
+    bench.turn(waits, "run-1")
+    state = bench.accept(SECOND, "2.csv", "run-2")
+    merged = bench.go_on(state, "run-2")
+    run = bench.registry.run("tested", "run-2")
+    assert (run.status, run.into) == ("merged", "run-1")
+    assert merged["conclusion"]["reason"] == run.reason
+    assert run.reason.startswith("merged into run run-1")
+    bench.conclude(held, "failed", "run-0")
+    report = bench.report(bench.go_on(waits, "run-1"))
+    assert [file["key"] for file in report["files"]] == ["tested/1.csv", "tested/2.csv"]
+
+
+def test_a_newer_file_of_the_same_name_ends_the_run_of_the_older_before_it_is_read(bench: Bench) -> None:
+    older = bench.upload(FIRST)
+    bench.upload(SECOND)
+    state = bench.run(older, "run-1")
+    assert state["conclusion"]["status"] == bench.registry.run("tested", "run-1").status == "superseded"
+    assert bench.uploads.reads == []
+
+
+def test_a_file_for_which_no_trigger_waits_is_accepted_and_trains_nothing() -> None:
+    bench = Bench(weather_plan(triggers=[{"kind": "schedule", "cron": "0 3 ? * MON *"}]))
+    state = bench.run(bench.upload(FIRST), "run-1")
+    assert state["conclusion"]["status"] == bench.registry.run("tested", "run-1").status == "collected"
+    assert [file.run_id for file in bench.registry.dataset_files("tested")] == ["run-1"]
+    assert bench.run(manual_input(), "run-2")["promoted"]["version"] == 1
+
+
+def test_every_quiet_end_is_a_status_of_a_run(bench: Bench) -> None:
+    for step, statuses in QUIET.items():
+        for status in statuses:
+            run_id = f"{step}-{status}"
+            assert bench.conclude({step: {"status": status, "reason": "so"}}, "quiet", run_id)["status"] == status
+            assert bench.registry.run("tested", run_id).status == status
+    assert bench.conclude({"claim": {"status": "claimed"}}, "quiet", "lost")["status"] == "failed"
+
+
+# -- failures ---------------------------------------------------------------------------------------------------------
 
 
 FAILURES = {
@@ -94,14 +164,12 @@ def test_a_failure_is_recorded_whatever_its_cause_looks_like(bench: Bench, case:
 def test_a_failure_is_recorded_where_no_step_understands_the_plan(bench: Bench) -> None:
     event = bench.parts("run-1", status="failed", state=lambda_error("the training plan is not valid"))
     event["plan"] = {"model": "tested", "from": "the future"}
-    from modelyard.retraining.steps import conclude_run
-
     conclude_run(bench.workbench, event)
     assert bench.registry.run("tested", "run-1").reason == "UsageError: the training plan is not valid"
 
 
 def test_a_failure_after_the_version_went_live_does_not_hide_it(bench: Bench) -> None:
-    state = bench.run(bench.upload(YEAR), "run-1")
+    state = bench.run(bench.upload(FIRST), "run-1")
     bench.conclude(state | lambda_error("nobody could be told"), "failed", "run-1")
     run = bench.registry.run("tested", "run-1")
     assert (run.status, run.version) == ("promoted", 1)
@@ -109,6 +177,113 @@ def test_a_failure_after_the_version_went_live_does_not_hide_it(bench: Bench) ->
 
 def test_an_end_without_a_reason_says_that(bench: Bench) -> None:
     assert bench.conclude({}, "rejected")["reason"] == "no reason was given"
+
+
+# -- taken up again ---------------------------------------------------------------------------------------------------
+
+
+def breaking(bench: Bench, monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Steps that raise when they are called next, once."""
+
+    def broken(name: str, step: Any) -> Any:
+        def called(*_: Any) -> None:
+            monkeypatch.setattr(bench, name, step)
+            raise ConnectionError("the network is down")
+
+        return called
+
+    for name in names:
+        monkeypatch.setattr(bench, name, broken(name, getattr(bench, name)))
+
+
+ORDER = ["validate", "turn", "prepare", "train", "evaluate", "register", "promote"]
+
+
+@pytest.mark.parametrize(
+    ("step", "resumed"),
+    [
+        ("validate", "validation"),
+        ("turn", "prepared"),
+        ("prepare", "prepared"),
+        ("train", "training"),
+        ("evaluate", "evaluation"),
+        ("register", "registered"),
+        ("promote", "promoted"),
+    ],
+)
+def test_a_redrive_goes_on_at_the_step_that_failed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, step: str, resumed: str
+) -> None:
+    breaking(bench, monkeypatch, step)
+    state = bench.run(bench.upload(FIRST), "run-1")
+    assert (state["conclusion"]["status"], state["conclusion"]["resume_from"]) == ("failed", resumed)
+    assert bench.registry.run("tested", "run-1").status == "failed"
+    assert bench.registry.turn("tested").holder is None
+    called = []
+    for name in ORDER:
+        taken = getattr(bench, name)
+
+        def counted(*arguments: Any, name: str = name, taken: Any = taken) -> Any:
+            called.append(name)
+            return taken(*arguments)
+
+        monkeypatch.setattr(bench, name, counted)
+    again = bench.redrive(state, "run-1")
+    assert again["resume"] == {"from": resumed}
+    assert again["promoted"]["version"] == 1
+    assert set(called) == {"turn", *ORDER[ORDER.index(step) :]}, "what was done is not done again"
+    run = bench.registry.run("tested", "run-1")
+    assert (run.status, run.version) == ("promoted", 1)
+    assert bench.registry.model("tested").versions == 1
+
+
+def test_a_run_without_a_file_has_no_validation_to_go_back_to(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.accept(FIRST, run_id="run-0")
+    breaking(bench, monkeypatch, "turn")
+    state = bench.run(manual_input(), "run-1")
+    assert state["conclusion"]["resume_from"] == "prepared"
+    assert bench.redrive(state, "run-1")["promoted"]["version"] == 1
+
+
+def test_a_run_that_was_redriven_ends_as_it_ends_then(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.run(bench.upload(FIRST, "1.csv"), "run-1")
+    breaking(bench, monkeypatch, "evaluate")
+    bench.plan = weather_plan(grids={"logistic_regression": {"C": [1e-5]}})
+    state = bench.run(bench.upload(SECOND, "2.csv"), "run-2")
+    assert bench.registry.run("tested", "run-2").status == "failed"
+    again = bench.redrive(state, "run-2")
+    assert again["conclusion"]["status"] == "rejected"
+    run = bench.registry.run("tested", "run-2")
+    assert (run.status, run.reason) == ("rejected", again["evaluation"]["reason"])
+    assert [entry.kind for entry in bench.registry.history("tested").items[:2]] == ["rejected", "failed"]
+
+
+def test_a_run_that_fails_again_can_be_redriven_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    breaking(bench, monkeypatch, "train")
+    state = bench.run(bench.upload(FIRST), "run-1")
+    breaking(bench, monkeypatch, "evaluate")
+    again = bench.redrive(state, "run-1")
+    assert (again["conclusion"]["resume_from"], again["conclusion"]["redrives"]) == ("evaluation", 1)
+    assert bench.redrive(again, "run-1")["promoted"]["version"] == 1
+
+
+def test_without_a_redrive_the_execution_ends_as_a_failure_in_words(bench: Bench) -> None:
+    conclusion = {"status": "failed", "reason": "the file is gone", "resume_from": "prepared", "redrives": 1}
+    event = bench.parts("run-1", conclusion=conclusion, execution={"RedriveCount": 1})
+    with pytest.raises(RunFailedError, match="the file is gone") as ended:
+        conclude_run(bench.workbench, event)
+    assert ended.value.next_step == "Run 'modelyard runs tested'."
+    assert conclude_run(bench.workbench, event | {"execution": {"RedriveCount": 2}}) == {"from": "prepared"}
+    with pytest.raises(RunFailedError):
+        conclude_run(bench.workbench, event | {"execution": {}})  # the local AWS does not count
+
+
+def test_the_first_step_whose_answer_is_missing_is_where_a_run_goes_on() -> None:
+    done = {step: {"status": "done", "object": {"key": "k"}} for step in STEPS}
+    for at, step in enumerate(STEPS):
+        for absent in ({}, {step: NOTHING}, {step: None}):
+            assert first_missing({**dict.fromkeys(STEPS[:at], done[step]), **absent}) == step
+    assert first_missing(done) == "promoted"
 
 
 # -- the line of a step -----------------------------------------------------------------------------------------------

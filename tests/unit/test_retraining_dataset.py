@@ -4,12 +4,13 @@ import random
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import msgspec
 import pytest
 
-from modelyard.retraining.dataset import Part, agree
+from modelyard.registry import DatasetFile
+from modelyard.retraining.dataset import Part, agree, newest
 from modelyard.training.plan import Plan
 from tests.fakes.training_data import csv_file, plan, weather, weather_plan
+from tests.fakes.uploads import InMemoryUploads
 from tests.fakes.workbench import Bench
 
 BINARY = plan(target="y", features={"x": "number"}, task="binary")
@@ -31,10 +32,20 @@ def left_out(state: dict[str, Any]) -> str:
     return " | ".join(state["validation"]["remarks"])
 
 
+def prepared(bench: Bench, state: dict[str, Any], run_id: str) -> dict[str, Any]:
+    """What the prepare step answers; its record when it prepared something."""
+    answer = bench.prepare(state, run_id)
+    return answer | (bench.document(answer["record_key"]) if answer["status"] == "prepared" else {})
+
+
+def learnt_from(found: dict[str, Any]) -> list[str]:
+    return [file["key"].removeprefix("tested/") for file in found["files"]]
+
+
 def test_two_uploads_at_once_are_both_accepted_when_they_agree(bench: Bench) -> None:
-    claims = [bench.claim(bench.upload(rows(at, "no", "yes"), f"{at}.csv"), f"run-{at}") for at in range(8)]
+    states = [bench.claimed(bench.upload(rows(at, "no", "yes"), f"{at}.csv"), f"run-{at}") for at in range(8)]
     with ThreadPoolExecutor(8) as pool:
-        verdicts = list(pool.map(lambda at: bench.validate(claims[at]["object"], f"run-{at}"), range(8)))
+        verdicts = list(pool.map(lambda at: bench.validate(states[at], f"run-{at}"), range(8)))
     assert {verdict["status"] for verdict in verdicts} == {"valid"}
     assert len(bench.registry.dataset_files("tested")) == 8
 
@@ -48,19 +59,19 @@ def test_an_upload_that_contradicts_what_was_accepted_is_invalid(bench: Bench) -
 
 def at_once(bench: Bench) -> list[dict[str, Any]]:
     """Two first uploads, both validated before either is accepted: one says no or yes, the other no or perhaps."""
-    states: list[dict[str, Any]] = [
-        {"claim": bench.claim(bench.upload(rows(1, "no", "yes"), "a.csv"), "run-a")},
-        {"claim": bench.claim(bench.upload(rows(2, "no", "perhaps"), "b.csv"), "run-b")},
+    states = [
+        bench.claimed(bench.upload(rows(1, "no", "yes"), "a.csv"), "run-a"),
+        bench.claimed(bench.upload(rows(2, "no", "perhaps"), "b.csv"), "run-b"),
     ]
     accept = bench.registry.add_dataset_file
 
     def both(*args: Any, **kwargs: Any) -> Any:
         bench.registry.add_dataset_file = accept  # type: ignore[method-assign]
-        states[1]["validation"] = bench.validate(states[1]["claim"]["object"], "run-b")
+        bench.validate(states[1], "run-b")
         return accept(*args, **kwargs)
 
     bench.registry.add_dataset_file = both  # type: ignore[method-assign]
-    states[0]["validation"] = bench.validate(states[0]["claim"]["object"], "run-a")
+    bench.validate(states[0], "run-a")
     assert [state["validation"]["status"] for state in states] == ["valid", "valid"]
     return states  # b was accepted first
 
@@ -68,15 +79,15 @@ def at_once(bench: Bench) -> list[dict[str, Any]]:
 def test_of_two_uploads_that_contradict_each_other_the_first_accepted_counts(bench: Bench) -> None:
     late, early = at_once(bench)
     assert [file.run_id for file in bench.registry.dataset_files("tested")] == ["run-b", "run-a"]
-    trained = bench.train(early, "run-b")
-    assert (trained["status"], trained["files"]) == ("trained", 1)
-    assert trained["remarks"] == [
-        "a.csv is left out: target 'y' has 3 classes ('no', 'perhaps', 'yes'); a binary task has two"
-    ]
-    refused = bench.train(late, "run-a")
-    assert refused == {"status": "refused", "reason": trained["remarks"][0]}
-    assert bench.evaluate(late, "run-a")["passed"] is False
-    assert bench.evaluate(late, "run-a")["reason"] == refused["reason"], "the run ends as a rejection, in words"
+    found = prepared(bench, early, "run-b")
+    assert (found["status"], learnt_from(found)) == ("prepared", ["b.csv"])
+    said = "a.csv is left out: target 'y' has 3 classes ('no', 'perhaps', 'yes'); a binary task has two"
+    assert found["left_out"] == [said]
+    refused = prepared(bench, late, "run-a")
+    assert (refused["status"], refused["reason"]) == ("refused", said)
+    ended = bench.go_on(late, "run-a")
+    assert (ended["conclusion"]["status"], ended["conclusion"]["reason"]) == ("rejected", said)
+    assert bench.report(ended)["reason"] == said
 
 
 def test_a_contradiction_does_not_block_what_comes_later(bench: Bench) -> None:
@@ -84,14 +95,14 @@ def test_a_contradiction_does_not_block_what_comes_later(bench: Bench) -> None:
     state = bench.accept(rows(3, "no", "perhaps"), "c.csv", "run-c")
     assert state["validation"]["status"] == "valid"
     assert left_out(state).startswith("a.csv is left out: target 'y' has 3 classes")
-    assert bench.train(state, "run-c")["files"] == 2
+    assert learnt_from(prepared(bench, state, "run-c")) == ["b.csv", "c.csv"]
     assert bench.accept(rows(4, "no", "yes"), "d.csv", "run-d")["validation"]["status"] == "invalid"
 
 
 def test_a_validation_that_is_repeated_after_a_contradiction_arrived_keeps_its_answer(bench: Bench) -> None:
     late, early = at_once(bench)
-    assert bench.validate(early["claim"]["object"], "run-b")["status"] == "valid"
-    assert bench.validate(late["claim"]["object"], "run-a")["status"] == "invalid", "b was there before it"
+    assert bench.validate(early, "run-b")["status"] == "valid"
+    assert bench.validate(late, "run-a")["status"] == "invalid", "b was there before it"
     assert len(bench.registry.dataset_files("tested")) == 2
 
 
@@ -102,10 +113,9 @@ def test_files_that_were_deleted_are_left_out_with_a_remark_and_block_nothing(be
     state = bench.accept(rows(2, "no", "yes"), "third.csv", "run-2")
     said = "first.csv is left out: its object version is gone from the bucket"
     assert (state["validation"]["status"], state["validation"]["remarks"]) == ("valid", [said])
-    trained = bench.train(state, "run-2")
-    assert (trained["files"], trained["rows"]["read"], trained["remarks"]) == (2, 80, [said])
-    record = msgspec.json.decode(bench.yard.artifacts.objects[trained["record_key"]])
-    assert [found["key"] for found in record["objects"]] == ["tested/second.csv", "tested/third.csv"]
+    found = prepared(bench, state, "run-2")
+    assert (found["row_counts"]["read"], found["left_out"]) == (80, [said])
+    assert learnt_from(found) == ["second.csv", "third.csv"]
 
 
 def test_all_earlier_files_may_be_gone(bench: Bench) -> None:
@@ -114,7 +124,7 @@ def test_all_earlier_files_may_be_gone(bench: Bench) -> None:
         bench.uploads.delete_version(found["key"], found["version_id"])
     state = bench.accept(rows(9, "no", "yes"), "new.csv", "run-9")
     assert state["validation"]["status"] == "valid"
-    assert bench.train(state, "run-9")["files"] == 1
+    assert learnt_from(prepared(bench, state, "run-9")) == ["new.csv"]
 
 
 def test_a_delete_marker_takes_nothing_out(bench: Bench) -> None:
@@ -122,7 +132,7 @@ def test_a_delete_marker_takes_nothing_out(bench: Bench) -> None:
     bench.uploads.delete(found["key"])
     state = bench.accept(rows(1, "no", "yes"), "second.csv", "run-1")
     assert state["validation"]["remarks"] == []
-    assert bench.train(state, "run-1")["files"] == 2
+    assert learnt_from(prepared(bench, state, "run-1")) == ["first.csv", "second.csv"]
 
 
 def test_a_file_with_other_bytes_than_it_was_accepted_with_is_left_out(bench: Bench) -> None:
@@ -131,7 +141,7 @@ def test_a_file_with_other_bytes_than_it_was_accepted_with_is_left_out(bench: Be
     state = bench.accept(rows(1, "no", "yes"), "second.csv", "run-1")
     said = "first.csv is left out: its object version has other bytes than when it was accepted"
     assert state["validation"]["remarks"] == [said]
-    assert bench.train(state, "run-1")["remarks"] == [said]
+    assert prepared(bench, state, "run-1")["left_out"] == [said]
 
 
 def test_a_run_whose_own_file_is_gone_trains_nothing(bench: Bench) -> None:
@@ -139,10 +149,10 @@ def test_a_run_whose_own_file_is_gone_trains_nothing(bench: Bench) -> None:
     state = bench.accept(rows(1, "no", "yes"), "second.csv", "run-1")
     found = state["claim"]["object"]
     bench.uploads.delete_version(found["key"], found["version_id"])
-    assert bench.train(state, "run-1") == {
-        "status": "refused",
-        "reason": "second.csv is left out: its object version is gone from the bucket",
-    }
+    answer = bench.prepare(state, "run-1")
+    said = "second.csv is left out: its object version is gone from the bucket"
+    assert (answer["status"], answer["reason"]) == ("refused", said)
+    assert bench.document(answer["report_key"])["reason"] == said
 
 
 def test_files_from_before_the_plan_changed_do_not_block_files_that_fit_it(bench: Bench) -> None:
@@ -152,8 +162,8 @@ def test_files_from_before_the_plan_changed_do_not_block_files_that_fit_it(bench
     state = bench.accept(wider, "new.csv", "run-1")
     said = "old.csv is left out: column 'z' is missing; the header has 'x', 'y'"
     assert (state["validation"]["status"], state["validation"]["remarks"]) == ("valid", [said])
-    trained = bench.train(state, "run-1")
-    assert (trained["files"], trained["remarks"]) == (1, [said])
+    found = prepared(bench, state, "run-1")
+    assert (learnt_from(found), found["left_out"]) == (["new.csv"], [said])
     assert bench.accept(rows(2, "no", "yes"), "older.csv", "run-2")["validation"]["findings"] == [
         "older.csv: column 'z' is missing; the header has 'x', 'y'"
     ]
@@ -161,11 +171,101 @@ def test_files_from_before_the_plan_changed_do_not_block_files_that_fit_it(bench
 
 def test_two_files_of_one_name_are_told_apart_by_the_time_of_their_acceptance(bench: Bench) -> None:
     for at in range(2):
-        found = bench.accept(rows(at, "no", "yes"), "same.csv", f"run-{at}")["claim"]["object"]
+        found = bench.accept(rows(at, "no", "yes"), f"{at}/same.csv", f"run-{at}")["claim"]["object"]
         bench.uploads.delete_version(found["key"], found["version_id"])
     remarks = bench.accept(rows(2, "no", "yes"), "same.csv", "run-2")["validation"]["remarks"]
     assert [remark.split(" is left out")[0][:-2] for remark in remarks] == ["same.csv of 2026-11-21T10:00:"] * 2
     assert remarks[0] != remarks[1]
+
+
+# -- versions of one key ----------------------------------------------------------------------------------------------
+
+
+def test_of_several_versions_of_one_key_the_newest_counts(bench: Bench) -> None:
+    bench.accept(rows(0, "no", "yes"), "other.csv", "run-0")
+    bench.accept(rows(1, "no", "yes"), "same.csv", "run-1")
+    state = bench.accept(rows(2, "no", "yes"), "same.csv", "run-2")
+    found = prepared(bench, state, "run-2")
+    assert learnt_from(found) == ["other.csv", "same.csv"]
+    assert [file["version_id"] for file in found["files"]] == ["v0001", "v0003"]
+    (said,) = found["left_out"]
+    assert said.startswith("same.csv of 2026-11-21T10:00:")
+    assert said.endswith("is left out: a newer file has the same name (version v0003)")
+
+
+def test_the_newest_is_what_the_bucket_says_whatever_order_the_events_came_in(bench: Bench) -> None:
+    events = [bench.upload(rows(at, "no", "yes"), "same.csv") for at in range(2)]
+    late = bench.claimed(events[1], "run-late")
+    bench.validate(late, "run-late")
+    assert bench.claim(events[0], "run-early")["status"] == "superseded"
+    stored = bench.registry.claimant("data-bucket", "tested/same.csv", "v0001")
+    assert stored == "run-early"
+    for sha256, version_id in (("ab" * 32, "v0001"), ("cd" * 32, "v0099")):  # accepted last, stored first, or gone
+        bench.registry.add_dataset_file(
+            "tested", bucket="data-bucket", key="tested/same.csv", version_id=version_id, sha256=sha256, rows=40,
+            size=10, run_id="run-early",
+        )  # fmt: skip
+    kept, left = newest(bench.uploads, bench.registry.dataset_files("tested"))
+    assert [file.version_id for file in kept] == ["v0002"]
+    assert [found.file.version_id for found in left if found.file] == ["v0001", "v0099"]
+
+
+def test_a_version_that_was_deleted_uncovers_the_one_before_it(bench: Bench) -> None:
+    first = bench.accept(rows(0, "no", "yes"), "same.csv", "run-0")["claim"]["object"]
+    second = bench.accept(rows(1, "no", "yes"), "same.csv", "run-1")["claim"]["object"]
+    bench.uploads.delete_version(second["key"], second["version_id"])
+    kept, _ = newest(bench.uploads, bench.registry.dataset_files("tested"))
+    assert [file.version_id for file in kept] == [first["version_id"]]
+
+
+def test_of_versions_that_are_all_gone_the_last_accepted_stands_for_them() -> None:
+    files = [
+        DatasetFile(
+            model="m", at=f"2026-11-21T10:00:0{at}", bucket="b", key="k.csv", version_id=f"v{at}", sha256=f"{at}" * 64,
+            rows=1, size=1, run_id="r",
+        )
+        for at in (1, 3, 2)
+    ]  # fmt: skip
+    kept, left = newest(InMemoryUploads(), files)
+    assert [file.version_id for file in kept] == ["v3"]
+    assert len(left) == 2
+
+
+def test_a_file_that_corrects_another_need_not_agree_with_it(bench: Bench) -> None:
+    bench.accept(rows(0, "no", "perhaps"), "same.csv", "run-0")
+    state = bench.accept(rows(1, "no", "yes"), "same.csv", "run-1")
+    assert state["validation"]["status"] == "valid"
+    assert learnt_from(prepared(bench, state, "run-1")) == ["same.csv"]
+
+
+def test_a_run_that_waited_learns_from_the_file_that_corrected_its_own(bench: Bench) -> None:
+    """The run of the newer file was merged into it, so nobody else would."""
+    other = bench.by_hand("run-0")
+    first = bench.accept(rows(1, "no", "yes"), "same.csv", "run-1")
+    assert bench.turn(first, "run-1")["status"] == "wait"
+    second = bench.accept(rows(2, "no", "yes"), "same.csv", "run-2")
+    assert bench.turn(second, "run-2") | {"reason": ""} == {"status": "merged", "reason": "", "into": "run-1"}
+    bench.conclude(other, "failed", "run-0")
+    ended = bench.go_on(first, "run-1")
+    assert ended["promoted"]["version"] == 1
+    assert [file["version_id"] for file in bench.report(ended)["files"]] == ["v0002"]
+
+
+def test_a_run_whose_own_file_is_gone_learns_from_those_that_were_merged_into_it(bench: Bench) -> None:
+    other = bench.by_hand("run-0")
+    first = bench.accept(rows(1, "no", "yes"), "first.csv", "run-1")
+    bench.turn(first, "run-1")
+    second = bench.accept(rows(2, "no", "yes"), "second.csv", "run-2")
+    assert bench.turn(second, "run-2")["status"] == "merged"
+    found = first["claim"]["object"]
+    bench.uploads.delete_version(found["key"], found["version_id"])
+    bench.conclude(other, "failed", "run-0")
+    ended = bench.go_on(first, "run-1")
+    assert ended["promoted"]["version"] == 1
+    assert bench.report(ended)["left_out"] == ["first.csv is left out: its object version is gone from the bucket"]
+
+
+# -- which files agree ------------------------------------------------------------------------------------------------
 
 
 def parts(*files: bytes) -> list[Part]:

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from modelyard.training.freezing import FrozenRows, are_frozen
 from modelyard.training.table import read_table
-from tests.fakes.training_data import csv_file, plan, weather, weather_plan
+from tests.fakes.training_data import csv_file, dealt_weather, plan, weather, weather_plan
 from tests.fakes.workbench import Bench
 
 YEAR = weather(2012)[0]
@@ -17,7 +18,7 @@ NEXT = weather(2013)[0]
 
 @pytest.fixture
 def bench() -> Bench:
-    return Bench(weather_plan(minimum_rows=30))
+    return Bench(weather_plan(triggers=[{"kind": "upload", "minimum_rows": 30}]))
 
 
 def edited(change: Callable[[list[list[str]]], Any], file: bytes = NEXT) -> bytes:
@@ -116,11 +117,39 @@ def test_a_bad_file_is_invalid_with_findings_in_words(bench: Bench, case: str) -
     assert bench.accept(NEXT, run_id="run-2")["validation"]["status"] == "valid", "and the corrected file goes well"
 
 
+@pytest.mark.parametrize("case", INVALID)
+def test_a_bad_file_ends_its_run_as_a_rejection_and_leaves_the_live_version_alone(case: str) -> None:
+    bench = live_bench()
+    before = bench.registry.deployment("tested")
+    file, said = INVALID[case]
+    state = bench.run(bench.upload(file, "bad.csv"), "run-2")
+    run, entry = bench.registry.run("tested", "run-2"), bench.registry.history("tested").items[0]
+    assert (run.status, entry.kind, entry.run_id) == ("rejected", "rejected", "run-2")
+    assert said[:50] in run.reason
+    assert said in " ".join(entry.details["findings"])
+    document = bench.report(state)
+    assert (document["passed"], document["run_id"]) == (False, "run-2")
+    assert said in " ".join(document["findings"])
+    assert bench.registry.deployment("tested") == before
+    assert bench.registry.turn("tested").holder is None
+
+
+def live_bench() -> Bench:
+    """With a version that was brought: what a rejection leaves alone."""
+    bench = Bench(weather_plan(triggers=[{"kind": "upload", "minimum_rows": 30}]))
+    bench.yard.add("tested")
+    bench.registry.promote("tested", 1, reason="brought")
+    return bench
+
+
 def test_an_answer_among_the_features_is_invalid() -> None:
     leaking = plan(target="y", features={"x": "number", "leak": "category"}, task="binary")
     rows = [[number, answer, answer] for number, answer in enumerate(["no", "yes"] * 40)]
-    verdict = Bench(leaking).accept(csv_file(["x", "leak", "y"], rows))["validation"]
-    assert verdict["findings"] == ["column 'leak' equals the target in all 80 rows: it is the answer; leave it out"]
+    bench = Bench(leaking)
+    state = bench.run(bench.upload(csv_file(["x", "leak", "y"], rows)), "run-1")
+    said = "column 'leak' equals the target in all 80 rows: it is the answer; leave it out"
+    assert state["validation"]["findings"] == [said]
+    assert (state["conclusion"]["status"], state["conclusion"]["reason"]) == ("rejected", said)
 
 
 VALID: dict[str, tuple[bytes, str]] = {
@@ -158,42 +187,114 @@ def test_a_file_of_ten_times_the_size_goes_well(bench: Bench) -> None:
     assert (verdict["status"], verdict["rows"]) == ("valid", 3650)
 
 
-def test_rows_that_were_held_out_stay_held_out_when_they_come_again(bench: Bench) -> None:
-    """In another file, in another order, in other spellings and with a corrected label."""
-    bench.accept(YEAR)
-    first = read_table(bench.plan, [YEAR]).table
-    assert first is not None
-    held_out = set(first.columns["date"][first.evaluation].tolist())
+# -- rows that are frozen ---------------------------------------------------------------------------------------------
+
+
+def prepared(bench: Bench, file: bytes = YEAR, run_id: str = "run-1") -> dict[str, Any]:
+    """The state of a run that has frozen the evaluation set, and failed after that."""
+    state = bench.accept(file, run_id=run_id)
+    bench.turn(state, run_id)
+    bench.prepare(state, run_id)
+    bench.conclude(state, "failed", run_id)
+    return state
+
+
+def frozen_rows(bench: Bench) -> FrozenRows:
+    frozen = bench.registry.evaluation_set("tested")
+    assert frozen is not None
+    return FrozenRows.from_csv(bench.yard.artifacts.objects[frozen.key])
+
+
+def frozen_days(bench: Bench) -> set[str]:
+    found = frozen_rows(bench)
+    return {row[found.header.index("date")] for row in found.rows}
+
+
+def test_an_upload_of_frozen_rows_only_is_refused_whatever_it_looks_like(bench: Bench) -> None:
+    """In another order, in other spellings, with a corrected label, with a column more."""
+    prepared(bench)
+    days = frozen_days(bench)
 
     def again(rows: list[list[str]]) -> list[list[str]]:
-        kept = [[row[0], f"{float(row[1])}0", *row[2:5], "fog"] for row in rows[1:] if row[0] in held_out]
-        return [rows[0], *reversed(kept)]
+        kept = [["7", row[0], f"{float(row[1])}0", *row[2:5], "fog"] for row in rows[1:] if row[0] in days]
+        return [["id", *rows[0]], *reversed(kept)]
 
-    file = edited(again, YEAR)
-    assert bench.accept(file, "again.csv", "run-2")["validation"]["status"] == "valid"
-    both = read_table(bench.plan, [YEAR, file]).table
-    assert both is not None
-    assert not held_out & set(both.columns["date"][~both.evaluation].tolist())
+    verdict = bench.accept(edited(again, YEAR), "again.csv", "run-2")["validation"]
+    assert (verdict["status"], verdict["findings"]) == (
+        "invalid",
+        [f"again.csv: all {len(days)} rows are frozen for evaluation; there is nothing to learn from them"],
+    )
+    assert len(bench.registry.dataset_files("tested")) == 1
+
+
+def test_a_run_of_frozen_rows_only_ends_as_a_rejection_and_its_file_with_more_rows_goes_well(bench: Bench) -> None:
+    prepared(bench)
+    days = frozen_days(bench)
+    file = edited(lambda rows: [rows[0], *(row for row in rows[1:] if row[0] in days)], YEAR)
+    state = bench.run(bench.upload(file, "again.csv"), "run-2")
+    run = bench.registry.run("tested", "run-2")
+    assert (run.status, run.reason) == ("rejected", state["validation"]["findings"][0])
+    assert bench.registry.history("tested").items[0].details["findings"] == state["validation"]["findings"]
+    assert (
+        bench.run(bench.upload(file + NEXT.split(b"\n", 1)[1], "again.csv"), "run-3")["prepared"]["status"]
+        == "prepared"
+    )
+
+
+def test_frozen_rows_of_one_class_are_refused_too(bench: Bench) -> None:
+    prepared(bench)
+    days = frozen_days(bench)
+    file = edited(lambda rows: [rows[0], *(row for row in rows[1:] if row[0] in days and row[5] == "sun")], YEAR)
+    bench.plan = weather_plan()
+    verdict = bench.accept(file, "sun.csv", "run-2")["validation"]
+    assert verdict["status"] == "invalid"
+    assert "rows are frozen for evaluation; there is nothing to learn from them" in verdict["reason"]
+
+
+def test_some_frozen_rows_in_an_upload_are_a_remark_and_are_not_learnt_from(bench: Bench) -> None:
+    prepared(bench)
+    both = YEAR + NEXT.split(b"\n", 1)[1]
+    state = bench.accept(both, "both.csv", "run-2")
+    verdict = state["validation"]
+    assert verdict["status"] == "valid"
+    assert "both.csv: 73 of 731 rows are frozen for evaluation: not learnt from" in verdict["remarks"]
+    bench.turn(state, "run-2")
+    bench.prepare(state, "run-2")
+    learnt = read_table(bench.plan, [bench.yard.artifacts.objects[f"{state['prepared']['job']}/in/training.csv"]]).table
+    assert learnt is not None
+    assert len(learnt) == 731 - 73
+    assert not frozen_days(bench) & set(learnt.columns["date"].tolist())
+    assert not are_frozen(bench.plan, learnt, frozen_rows(bench)).any()
+
+
+def test_the_first_upload_has_no_frozen_rows(bench: Bench) -> None:
+    assert bench.accept(YEAR)["validation"]["remarks"] == []
+
+
+# -- gone, overwritten, repeated --------------------------------------------------------------------------------------
 
 
 def test_a_file_that_is_gone_before_it_is_read_is_invalid(bench: Bench) -> None:
-    found = bench.claim(bench.upload(YEAR))["object"]
+    state = bench.claimed(bench.upload(YEAR))
+    found = state["claim"]["object"]
     bench.uploads.delete_version(found["key"], found["version_id"])
-    verdict = bench.validate(found)
+    verdict = bench.validate(state)
     assert (verdict["status"], verdict["reason"]) == ("invalid", "2012.csv: is gone: it was deleted before it was read")
 
 
 def test_a_file_that_was_overwritten_after_its_claim_is_read_as_it_was_claimed(bench: Bench) -> None:
-    found = bench.claim(bench.upload(YEAR))["object"]
-    bench.uploads.put(found["key"], b"something else")
-    bench.uploads.delete(found["key"])
-    assert bench.validate(found)["rows"] == 366
+    state = bench.claimed(bench.upload(YEAR))
+    key = state["claim"]["object"]["key"]
+    bench.uploads.put(key, b"something else")
+    bench.uploads.delete(key)
+    assert bench.validate(state)["rows"] == 366
 
 
 def test_a_validation_that_is_repeated_gives_the_same_answer_and_one_record(bench: Bench) -> None:
     bench.accept(YEAR)
     state = bench.accept(NEXT, "2013.csv", "run-2")
-    assert bench.validate(state["claim"]["object"], "run-2") == state["validation"]
+    first = dict(state["validation"])
+    assert bench.validate(state, "run-2") == first
     assert len(bench.registry.dataset_files("tested")) == 2
 
 
@@ -207,7 +308,7 @@ def test_bytes_that_a_run_learnt_from_are_a_duplicate_under_any_name(bench: Benc
     assert len(bench.registry.dataset_files("tested")) == 1
 
 
-@pytest.mark.parametrize("status", ["failed", "running", None])
+@pytest.mark.parametrize("status", ["failed", "running", "merged", "skipped", "collected", None])
 def test_bytes_whose_run_did_not_end_well_may_be_tried_again(bench: Bench, status: Any) -> None:
     bench.accept(YEAR, run_id="run-0")
     if status is None:
@@ -223,19 +324,23 @@ def test_bytes_whose_first_version_was_deleted_since_may_be_brought_again(bench:
     bench.uploads.delete_version(found["key"], found["version_id"])
     state = bench.accept(YEAR, run_id="run-2")
     assert state["validation"]["status"] == "valid"
-    assert bench.train(state, "run-2")["status"] == "trained", "and its run learns from what is there now"
+    bench.turn(state, "run-2")
+    assert bench.prepare(state, "run-2")["status"] == "prepared", "and its run learns from what is there now"
 
 
 def test_a_file_larger_than_the_memory_is_refused_before_it_is_read(bench: Bench) -> None:
-    found = bench.claim(bench.upload(YEAR))["object"]
+    state = bench.claimed(bench.upload(YEAR))
+    size = state["claim"]["object"]["size"]
     bench.with_memory(512)
-    verdict = bench.validate(found | {"size": 5 * 2**30})
+    state["claim"]["object"]["size"] = 5 * 2**30
+    verdict = bench.validate(state)
     assert verdict["status"] == "invalid"
     assert verdict["reason"] == (
         "2012.csv: the training files have 5,120.0 MB together; with 512 MB of memory this step takes 21.3 MB at most"
     )
     assert bench.uploads.reads == []
-    assert bench.validate(found)["status"] == "valid"
+    state["claim"]["object"]["size"] = size
+    assert bench.validate(state)["status"] == "valid"
 
 
 def test_a_data_set_larger_than_the_memory_is_refused_before_it_is_read(bench: Bench) -> None:
@@ -243,23 +348,24 @@ def test_a_data_set_larger_than_the_memory_is_refused_before_it_is_read(bench: B
         "tested", bucket="data-bucket", key="tested/old.csv", version_id="v0", sha256="ab" * 32, rows=10**7,
         size=300 * 2**20, run_id="run-0",
     )  # fmt: skip
-    found = bench.claim(bench.upload(YEAR))["object"]
+    state = bench.claimed(bench.upload(YEAR))
+    found = state["claim"]["object"]
     bench.with_memory(3008)
-    verdict = bench.validate(found)
+    verdict = bench.validate(state)
     assert verdict["status"] == "invalid"
     assert "have 300.0 MB together; with 3,008 MB of memory this step takes 125.3 MB at most" in verdict["reason"]
     assert bench.uploads.reads == [(found["key"], found["version_id"])]
 
 
 def test_values_that_the_live_version_promises_nothing_about_are_remarked_on_and_learnt_from(bench: Bench) -> None:
-    bench.run(bench.upload(YEAR), "run-1")
+    bench.run(bench.upload(dealt_weather()[0], "first.csv"), "run-1")
     odd = edited(column("wind", lambda at, row: "99" if at in (3, 7) else row["wind"]))
     state = bench.accept(odd, "2013.csv", "run-2")
     assert state["validation"]["status"] == "valid"
-    (remark,) = [found for found in state["validation"]["remarks"] if "live version" in found]
-    assert remark == (
-        "2013.csv: column 'wind' is 99 on line 5 and differs on 1 more; of the live version, allowed is -3.25 to 13.75"
-    )
+    remarks = [found for found in state["validation"]["remarks"] if "'wind'" in found]
+    assert remarks == [
+        "2013.csv: column 'wind' is 99 on line 5 and differs on 1 more; of the live version, allowed is -3.5 to 12.9"
+    ]
 
 
 def test_a_column_that_became_text_is_not_compared_with_numbers(bench: Bench) -> None:

@@ -10,44 +10,10 @@ from modelyard.metrics import METRICS as METRIC_FUNCTIONS
 from modelyard.spec import load_model, load_models, parse_model, training_plan
 from modelyard.spec_rules import SERVING_PACKAGES
 from modelyard.tasks import CANDIDATES, METRICS, SETTINGS
-from modelyard.training.plan import decode_plan
+from modelyard.training.plan import Split, Trigger, decode_plan
+from tests.fakes.specs import BROUGHT, TRAINED, changed, findings, folder, folder_findings
 
 PROJECT = Path(__file__).parents[2]
-
-TRAINED = """
-[model]
-name = "weather"
-task = "multiclass"
-
-[training]
-target = "sky"
-features = { wind = { kind = "number" } }
-candidates = [{ kind = "logistic_regression", grid = { C = [1.0] } }]
-
-[[triggers]]
-prefix = "weather/"
-
-[evaluation]
-metric = "log_loss"
-"""
-
-BROUGHT = """
-[model]
-name = "digits"
-task = "multiclass"
-artifact = "digits.onnx"
-"""
-
-
-def findings(text: str) -> list[str]:
-    with pytest.raises(SpecError) as caught:
-        parse_model(text, file="m")
-    return [finding.removeprefix("m: ") for finding in caught.value.findings]
-
-
-def changed(text: str, old: str, new: str) -> str:
-    assert old in text
-    return text.replace(old, new)
 
 
 # -- what is accepted -------------------------------------------------------------------------------------------------
@@ -67,7 +33,8 @@ def test_a_short_spec_gets_the_defaults():
 def test_the_plan_of_a_spec_is_what_the_functions_read():
     plan = decode_plan(training_plan(parse_model(TRAINED, file="m")))
     assert plan.columns == ("wind", "sky")
-    assert plan.minimum_rows == 1
+    assert plan.triggers == (Trigger(prefix="weather/", debounce_s=plan.triggers[0].debounce_s),)
+    assert (plan.evaluation.split, plan.evaluation.confidence, plan.training.where) == (Split(), 0.95, "auto")
 
 
 def test_a_brought_model_has_no_plan():
@@ -178,6 +145,15 @@ def test_a_timeout_above_the_apis_is_refused_with_the_reason():
 def test_what_lambda_does_not_give_is_refused():
     assert len(findings(BROUGHT + "[endpoint]\nmemory_mb = 10241\nrefresh_s = 0\nconcurrency = 0\napi = 10")) == 4
     assert len(findings(changed(TRAINED, "[training]", "[training]\nmemory_mb = 511\ntimeout_s = 901\nfolds = 1"))) == 3
+    limits = (
+        "[training]\nmemory_mb = 10241\ntimeout_s = 432001\nfolds = 21\nseed = -1\nbudget_s = 0\nusd_per_hour = 0.0"
+    )
+    assert len(findings(changed(TRAINED, "[training]", limits))) == 7
+    bounds = "debounce_s = 86401\ncooldown_s = -1\nmonthly_usd = 0.0\nminimum_rows = 0"
+    assert len(findings(changed(TRAINED, "[[triggers]]", f"[[triggers]]\n{bounds}"))) == 4
+    asked = "confidence = 1.0\nholdout = 0.9\nmax_gap = -0.1\nmax_latency_ms = 0.0\nmax_size_mb = 0.0"
+    assert len(findings(TRAINED + asked)) == 5
+    assert len(findings(TRAINED + "confidence = 0.49")) == 1
 
 
 @pytest.mark.parametrize("name", ["' wind'", "'wind '", "''"])
@@ -242,7 +218,7 @@ def test_a_secret_in_plain_text_is_refused():
         (
             changed(TRAINED, 'kind = "logistic_regression", grid = { C = [1.0] }', 'kind = "linear_regression"'),
             "training.candidates[0].kind: 'linear_regression' does not fit task 'multiclass'; logistic_regression, "
-            "random_forest, gradient_boosting do",
+            "random_forest, gradient_boosting, lightgbm, neural_network do",
         ),
         (
             changed(TRAINED, 'target = "sky"', 'target = "wind"'),
@@ -344,6 +320,11 @@ prefix = "other/"
         "[training]\ncandidates = [1, { kind = [], grid = 1 }]\nfeatures = { a = 1 }\ntarget = []\n"
         "[model]\ntask = 'binary'",
         "triggers = [1, { prefix = 1 }]\n[training]\n[model]\nname = []",
+        "[training]\ntarget = 1\nwhere = 1\ninstance = 2\ntimeout_s = 'x'\nbudget_s = []\nentry = 3\n"
+        "candidates = [{ kind = 'random_forest', grid = [], space = 1 }, { space = { a = 1, b = { low = 'x' } } }]\n"
+        "[[triggers]]\nkind = 1\ncron = 2\ntimezone = []\nalarms = 3\ncount = 'x'\n"
+        "[evaluation]\nsplit = 1\nslices = 2\nmax_slice_loss = []",
+        "[training]\ntarget = 'x'\n[evaluation]\nslices = [[], 1]\nsplit = { by = [], column = [] }",
         "contract = 1",
         "[contract]\nfields = 1\nsample = 2\naccept_breaking = []",
         "[contract.fields]\nx = 1\ny = { minimum = 'a', maximum = [] }\n"
@@ -355,20 +336,6 @@ def test_rules_between_keys_survive_any_type(text):
 
 
 # -- what the folder has ----------------------------------------------------------------------------------------------
-
-
-def folder(tmp_path: Path, name: str, text: str, *files: str) -> Path:
-    path = tmp_path / "models" / name
-    for file in (*files, "model.toml"):
-        (path / file).parent.mkdir(parents=True, exist_ok=True)
-        (path / file).write_text(text if file == "model.toml" else "x")
-    return path
-
-
-def folder_findings(path: Path) -> list[str]:
-    with pytest.raises(SpecError) as caught:
-        load_model(path)
-    return list(caught.value.findings)
 
 
 def test_a_folder_without_a_spec_says_how_to_get_one(tmp_path):
@@ -434,10 +401,10 @@ def test_metrics_of_a_task_are_those_that_can_be_computed():
         assert set(names) == fitting
 
 
-def test_settings_are_scikit_learns():
+def test_settings_are_the_estimators_own():
     pipeline = pytest.importorskip("modelyard.training.pipeline")
     for kind, names in SETTINGS.items():
-        entry = pipeline._KINDS[kind]
+        entry = pipeline.KINDS[kind]
         makers = {"regression": entry.regressor, "binary": entry.classifier, "multiclass": entry.classifier}
         assert {task for task, make in makers.items() if make} == {
             t for t, kinds in CANDIDATES.items() if kind in kinds

@@ -1,7 +1,7 @@
 """What a model that is trained promises: from all rows of its training files, by the kinds of the plan."""
 
 from modelyard.contract.document import Field
-from modelyard.training.contract import contract_of
+from modelyard.training.contract import contract_of, remarks_on_upload
 from modelyard.training.table import read_table
 from tests.fakes.training_data import csv_file, plan
 
@@ -29,3 +29,30 @@ def test_empty_cells_are_missing_values_and_text_may_be_missing_only_where_there
     assert (found["day"].nulls, found["day"].null_rate) == (True, 0.5)
     assert (found["kind"].nulls, found["kind"].null_rate, found["kind"].categories) == (True, 0.25, {"a": 1.0})
     assert not fields((1, "2012-01-01", "a", 5), (2, "2012-01-01", "b", 3))["kind"].nulls
+
+
+def test_a_text_is_free_however_few_there_are_and_has_no_range() -> None:
+    spec = plan(target="y", features={"said": "text"}, task="binary")
+    rows = [["fine", "good"], ["bad", "poor"], ["", "poor"]]
+    table = read_table(spec, [csv_file(["said", "y"], rows)]).table
+    assert table is not None
+    (found,) = contract_of(spec, table).fields.values()
+    assert (found.dtype, found.shape, found.categories, found.seen) == ("string", (None, 1), None, None)
+    assert (found.nulls, found.null_rate) == (True, 0.3333)
+
+
+def test_an_upload_is_compared_with_what_the_live_version_promises() -> None:
+    table = read_table(
+        PLAN, [csv_file(["x", "day", "kind", "y"], [(at, "2012-01-01", "ab"[at % 2], at % 4) for at in range(9)])]
+    )
+    assert table.table is not None
+    contract = contract_of(PLAN, table.table)
+    odd = csv_file(
+        ["x", "day", "kind", "y"], [(100, "1999-01-01", "a", 1), (200, "", "c", 2), ("", "2012-01-01", "b", 3)]
+    )
+    assert remarks_on_upload(PLAN, contract, odd, name="odd.csv") == [
+        "odd.csv: column 'x' is 100 on line 2 and differs on 1 more; of the live version, allowed is -4 to 12",
+        "odd.csv: column 'kind' is 'c' on line 3; of the live version, allowed are 'a', 'b'",
+    ]
+    spec = plan(target="y", features={"x": "text", "day": "date"}, task="regression", metric="rmse")
+    assert remarks_on_upload(spec, contract, odd, name="odd.csv") == [], "a column that became text is another one"

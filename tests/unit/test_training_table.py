@@ -3,13 +3,15 @@
 import hashlib
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from modelyard.errors import UsageError
 from modelyard.training.plan import Plan
-from modelyard.training.table import Reading, Table, check_upload, read_table
+from modelyard.training.table import Reading, Table, check_upload, read_table, table_of
 from tests.fakes.training_data import csv_file, plan, weather, weather_plan
 
 HEADER = ["day", "size", "colour", "grade"]
@@ -84,7 +86,7 @@ def test_spellings_of_the_same_table_read_the_same(graded: Plan, spelling: Any) 
     assert [column.tolist() for column in table.columns.values()] == [
         column.tolist() for column in plain.columns.values()
     ]
-    assert table.evaluation.tolist() == plain.evaluation.tolist()
+    assert table.target.tolist() == plain.target.tolist()
 
 
 def test_a_quoted_newline_is_part_of_a_value_and_lines_are_still_counted_right(graded: Plan) -> None:
@@ -103,8 +105,7 @@ def test_missing_values_of_features_are_kept_as_missing(graded: Plan) -> None:
     assert np.isnan(table.columns["size"]).tolist() == [True, True, True, False]
     assert table.columns["colour"].tolist() == ["", "NA", "red", "red"], "NA is a value of a category"
     assert table.columns["day"][0] == ""
-    every = np.ones(4, dtype=bool)
-    assert table.instances(every)[0] == {"day": "", "size": None, "colour": ""}
+    assert table.instances()[0] == {"day": "", "size": None, "colour": ""}
 
 
 @pytest.mark.parametrize(
@@ -239,16 +240,17 @@ def test_no_files_at_all_is_a_finding(graded: Plan) -> None:
 
 def test_an_upload_is_checked_alone_and_its_digest_is_that_of_its_bytes() -> None:
     (file,) = weather(2012)
-    check = check_upload(weather_plan(minimum_rows=30), file, name="2012.csv")
+    check = check_upload(weather_plan(), file, name="2012.csv", minimum_rows=30)
     assert check.valid
     assert check.rows == 366
     assert check.sha256 == hashlib.sha256(file).hexdigest()
 
 
 def test_an_upload_with_too_few_rows_is_refused(graded: Plan) -> None:
-    check = check_upload(plan(target="grade", features=FEATURES, minimum_rows=5), csv_file(HEADER, ROWS), name="a.csv")
+    check = check_upload(graded, csv_file(HEADER, ROWS), name="a.csv", minimum_rows=5)
     assert not check.valid
     assert check.findings == ("a.csv: has 4 rows; expected at least 5",)
+    assert check_upload(graded, csv_file(HEADER, ROWS + ROWS[:1]), minimum_rows=5).valid, "as the file has them"
 
 
 def test_a_sunny_week_is_refused_alone_and_accepted_after_a_year() -> None:
@@ -273,6 +275,97 @@ def test_ten_times_the_usual_rows_are_read(graded: Plan) -> None:
         for day in range(10)
     ]
     assert len(accepted(read_table(graded, [csv_file(HEADER, rows)]))) == 9_000
+
+
+# -- columns that are no features -------------------------------------------------------------------------------------
+
+SPLIT = plan(target="grade", features={"size": "number"}, split={"by": "time", "column": "day"})
+GROUPED = plan(target="grade", features={"size": "number"}, split={"by": "group", "column": "colour"})
+SLICED = msgspec.structs.replace(GROUPED, evaluation=msgspec.structs.replace(GROUPED.evaluation, slices=["day"]))
+
+
+def test_columns_that_rows_are_split_or_sliced_by_are_kept_beside_the_features() -> None:
+    table = accepted(read_table(SLICED, [csv_file(HEADER, ROWS)]))
+    assert list(table.columns) == ["size"]
+    assert {name: column.tolist() for name, column in table.others.items()} == {
+        "day": ["2024-01-01", "2024-01-02", "2024-01-03", "2024-01-04"],
+        "colour": ["red", "blue", "red", "green"],
+    }
+    assert table.others_or_features("colour").tolist() == ["red", "blue", "red", "green"]
+    assert table.others_or_features("size").tolist() == [1.5, 2.5, 3.5, 4.5]
+
+
+@pytest.mark.parametrize("spec", [SPLIT, GROUPED, SLICED], ids=["time", "group", "slices"])
+def test_a_file_without_such_a_column_is_refused(spec: Plan) -> None:
+    (missing,) = {"day", "colour"} & set(spec.columns) if spec is not SLICED else ("day",)
+    assert f"column {missing!r} is missing" in read_table(spec, [without(missing)]).findings[0]
+
+
+@pytest.mark.parametrize("value", ["soon", "03.01.2024", "2024", "", "20240103"])
+def test_a_time_that_does_not_sort_as_text_is_refused(value: str) -> None:
+    (finding,) = read_table(SPLIT, [changed(2, "day", value)], names=["a.csv"]).findings
+    assert finding.startswith(
+        f"a.csv: column 'day': 1 value cannot be read (line 4: {value!r}); expected dates or times"
+    )
+
+
+@pytest.mark.parametrize("value", ["2024-01-03", "2024-01-03T06:00:00Z", "2024-01-03 06:00", "2024-01"])
+def test_a_date_a_time_and_a_month_are_times(value: str) -> None:
+    accepted(read_table(SPLIT, [changed(2, "day", value)]))
+
+
+def test_a_row_of_no_group_is_refused() -> None:
+    (finding,) = read_table(GROUPED, [changed(1, "colour", "")]).findings
+    assert "expected a name in every row: rows of one group stay together" in finding
+    accepted(read_table(SLICED, [changed(1, "day", "")]))  # a slice may be without a name
+
+
+# -- parts of a table -------------------------------------------------------------------------------------------------
+
+
+def test_some_rows_of_a_table_are_a_table(graded: Plan) -> None:
+    table = accepted(
+        read_table(graded, [csv_file(HEADER, ROWS), csv_file([*HEADER, "id"], [[*ROWS[0][:2], "x", "bad", 7]])])
+    )
+    part = table.take(np.array([False, True, False, False, True]))
+    assert len(part) == 2
+    assert part.columns["colour"].tolist() == ["blue", "x"]
+    assert part.target.tolist() == ["bad", "bad"]
+    assert part.files.tolist() == [0, 1]
+    assert part.rows[1] == ["2024-01-01", "1.5", "x", "bad", "7"]
+    assert part.headers[1] == (*HEADER, "id")
+
+
+def test_a_file_of_checked_rows_is_read_whole(graded: Plan) -> None:
+    """Duplicates, rows without any value, columns without any value, one class: a part of a table may be so."""
+    rows = [["", "", "", "good"], ["2024-01-01", "", "", "good"], ["2024-01-01", "", "", "good"]]
+    table = table_of(graded, csv_file(HEADER, rows), name="training.csv")
+    assert (len(table), table.target.tolist()) == (3, ["good"] * 3)
+    assert table.columns["day"].tolist() == ["", "2024-01-01", "2024-01-01"]
+
+
+def test_questions_are_read_without_their_answer(graded: Plan) -> None:
+    header, *rows = [[*row[:3]] for row in [HEADER, *ROWS]]
+    table = table_of(graded, csv_file(header, [["", "", ""], *rows]), name="q.csv", without_target=True)
+    assert (len(table), len(table.target)) == (5, 0)
+    assert table.instances()[0] == {"day": "", "size": None, "colour": ""}
+    assert len(table.take(np.array([True, True, False, False, False])).target) == 0
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        (csv_file(HEADER, []), "q.csv: has a header and no rows"),
+        (without("size"), "q.csv: column 'size' is missing"),
+        (changed(0, "size", "big"), "q.csv: column 'size': 1 value cannot be read (line 2: 'big')"),
+        (changed(0, "grade", ""), "q.csv: column 'grade' is the target and has no value in 1 row (line 2)"),
+    ],
+)
+def test_a_file_that_is_not_of_checked_rows_is_an_error(graded: Plan, file: bytes, said: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        table_of(graded, file, name="q.csv")
+    assert refused.value.code == "invalid_training_data"
+    assert said in refused.value.message
 
 
 @given(st.one_of(st.binary(max_size=200), st.text(max_size=200).map(str.encode)))

@@ -21,8 +21,3 @@ def bucket() -> Fake:
 
 class TestInMemoryUploads(UploadStoreContract):
     """The fake."""
-
-    def test_versions_are_listed_newest_first(self, bucket: Fake) -> None:
-        ids = [bucket.put("m/a", b"1"), bucket.put("m/a", b"2"), bucket.delete("m/a")]
-        assert bucket.versions("m/a") == ids[::-1]
-        assert bucket.versions("m/b") == []

@@ -20,7 +20,7 @@ Mode = Literal["live", "shadow", "canary"]
 Trial = Literal["shadow", "canary"]
 ChangeKind = Literal["promoted", "rolled_back", "shadow_started", "canary_started", "trial_ended"]
 Kind = Literal[
-    "registered", "rejected", "failed", "noted",
+    "registered", "rejected", "failed", "noted", "evaluation_frozen", "refresh_requested",
     "promoted", "rolled_back", "shadow_started", "canary_started", "trial_ended",
 ]  # fmt: skip
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, RootModel
 
 from modelyard.errors import SpecError, UsageError
-from modelyard.spec import Section
+from modelyard.spec_section import Section
 from modelyard.toml import Problem, dotted, nearest, read_toml, read_toml_file, validate, value_at
 
 ENVIRONMENTS_FILE = "environments.toml"

@@ -8,33 +8,22 @@ nearest known one. Every key that exists is a field below: ``docs/spec.md`` list
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from modelyard import spec_rules
+from modelyard import spec_retraining_rules, spec_rules
 from modelyard.contract.rules import TOLERANCE
 from modelyard.errors import SpecError
 from modelyard.names import LONGEST_REASON
-from modelyard.toml import read_toml, read_toml_file, validate
+from modelyard.spec_retraining import EvaluationSection, TrainingSection, Trigger
+from modelyard.spec_section import Column, PathInside, Section
+from modelyard.toml import Problem, read_toml, read_toml_file, validate
 
 SPEC_FILE = "model.toml"
 SPEC_DOCS = "docs/spec.md"
 
 Task = Literal["regression", "binary", "multiclass"]
 ContractMode = Literal["reject", "clip", "warn"]
-Metric = Literal["accuracy", "balanced_accuracy", "f1_macro", "log_loss", "mae", "rmse", "r2"]
 Engine = Literal["lean", "standard"]
-
-
-class Section(BaseModel):
-    """One table of a TOML file: immutable, no unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-PathInside = Annotated[str, AfterValidator(spec_rules.path_inside)]
-Column = Annotated[str, AfterValidator(spec_rules.column)]
-KeyPart = Annotated[str, AfterValidator(spec_rules.key_part)]
-Setting = Annotated[float | int | bool | str, BeforeValidator(spec_rules.setting)]
 
 
 class ModelSection(Section):
@@ -95,65 +84,6 @@ class EndpointSection(Section):
         default=False, description="Start from a snapshot of the loaded model, for a price; [local] ignores it."
     )
     api: int = Field(default=0, ge=0, le=9, description="Which HTTP API carries the route; each holds 300 routes.")
-
-
-class Feature(Section):
-    """One column that the model sees."""
-
-    kind: Literal["number", "category", "date"] = Field(
-        description="number: missing ones filled in; category: one-hot; date: ISO 8601 text, its place in the year."
-    )
-
-
-Grid = dict[str, Annotated[list[Setting], Field(min_length=1)]]
-
-
-class Candidate(Section):
-    """One kind of estimator that the trainer tries, with the settings to search."""
-
-    kind: Literal["logistic_regression", "linear_regression", "random_forest", "gradient_boosting"] = Field(
-        description="Which estimator."
-    )
-    grid: Grid = Field(default_factory=dict, description="Settings to try: name = [values]; all combinations.")
-
-
-class TrainingSection(Section):
-    """How the model is trained from configuration alone."""
-
-    target: Column = Field(description="The column to predict.")
-    features: dict[Column, Feature] = Field(min_length=1, description="The columns the model sees; keys of a request.")
-    candidates: list[Candidate] = Field(min_length=1, description="What is tried; the best by cross-validation wins.")
-    data: PathInside = Field(default="data", description="Folder with the training files, in order of their names.")
-    folds: int = Field(default=5, ge=2, le=20, description="Cross-validation folds.")
-    seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Makes a run repeatable.")
-    memory_mb: int = Field(default=3008, ge=512, le=10240, description="Memory of the training function.")
-    timeout_s: int = Field(default=600, ge=30, le=900, description="Deadline of the training function.")
-
-
-class UploadTrigger(Section):
-    """Retrain when a file arrives in the data bucket."""
-
-    kind: Literal["upload"] = Field(default="upload", description="What starts a run.")
-    prefix: KeyPart | None = Field(
-        default=None, description="Key prefix in the data bucket, starting with '<name>/', which is the default."
-    )
-    suffix: KeyPart = Field(default=".csv", description="Key suffix.")
-    minimum_rows: int = Field(default=1, ge=1, description="A file with fewer rows is rejected.")
-
-
-class EvaluationSection(Section):
-    """How a challenger is compared with the champion."""
-
-    metric: Metric = Field(description="What decides.")
-    holdout: float = Field(
-        default=0.2, gt=0, lt=0.9, description="Share of rows, chosen by their hash, that no version trains on."
-    )
-    min_improvement: float = Field(
-        default=0.0, ge=0, description="The least improvement of the metric that justifies a new version."
-    )
-    tolerance: float = Field(
-        default=1e-3, gt=0, description="Largest difference allowed between ONNX and framework probabilities or values."
-    )
 
 
 class RolloutSection(Section):
@@ -220,7 +150,7 @@ class ModelSpec(Section):
     model: ModelSection
     endpoint: EndpointSection = EndpointSection()
     training: TrainingSection | None = None
-    triggers: list[UploadTrigger] = Field(default_factory=list)
+    triggers: list[Trigger] = Field(default_factory=list)
     evaluation: EvaluationSection | None = None
     contract: ContractSection = ContractSection()
     rollout: RolloutSection = RolloutSection()
@@ -234,17 +164,32 @@ class ModelSpec(Section):
         return "lean" if self.model.code is None and self.model.app is None else "standard"
 
     @property
-    def upload_triggers(self) -> tuple[UploadTrigger, ...]:
+    def retraining_triggers(self) -> tuple[Trigger, ...]:
         """What starts a run: the spec's triggers, or any CSV file below ``<name>/`` when it names none."""
         if self.training is None:
             return ()
-        return tuple(self.triggers) or (UploadTrigger(),)
+        return tuple(self.triggers) or (Trigger(),)
+
+    @property
+    def upload_places(self) -> tuple[tuple[str, str], ...]:
+        """Prefix and suffix of the keys in the data bucket that are training files, each pair once.
+
+        A file that no trigger waits for is accepted as well: a scheduled run learns from what has come meanwhile.
+        """
+        places = [
+            (trigger.prefix or f"{self.model.name}/", trigger.suffix)
+            for trigger in self.retraining_triggers
+            if trigger.kind in {"upload", "labels"}
+        ]
+        if self.training is not None and not places:
+            places.append((f"{self.model.name}/", Trigger().suffix))
+        return tuple(dict.fromkeys(places))
 
     @property
     def upload_prefix(self) -> str:
         """Where ``modelyard upload`` puts training files in the data bucket."""
-        prefixes = [trigger.prefix for trigger in self.upload_triggers if trigger.prefix is not None]
-        return prefixes[0] if prefixes else f"{self.model.name}/"
+        places = self.upload_places
+        return places[0][0] if places else f"{self.model.name}/"
 
 
 class Model(BaseModel):
@@ -261,9 +206,15 @@ class Model(BaseModel):
         return self.spec.model.name
 
     @property
+    def has_training_code(self) -> bool:
+        """Whether a package of its own under ``python/`` trains it."""
+        entry = None if self.spec.training is None else self.spec.training.entry
+        return entry is not None and not entry.endswith(".ipynb")
+
+    @property
     def code_folder(self) -> Path | None:
-        """``python/`` of a model that has code or an app of its own."""
-        own = self.spec.model.code is not None or self.spec.model.app is not None
+        """``python/`` of a model that has code, an app or a training of its own."""
+        own = self.spec.model.code is not None or self.spec.model.app is not None or self.has_training_code
         return self.folder / "python" if own else None
 
     def training_files(self) -> list[Path]:
@@ -280,7 +231,11 @@ def parse_model(text: str, *, file: str) -> ModelSpec:
         SpecError: With every finding, as ``file: key: what is wrong``.
     """
     document = read_toml(text, file=file)
-    return validate(ModelSpec, document, file=file, rules=spec_rules.disagreements(document), docs=SPEC_DOCS)
+    return validate(ModelSpec, document, file=file, rules=_rules(document), docs=SPEC_DOCS)
+
+
+def _rules(document: dict[str, Any]) -> list[Problem]:
+    return [*spec_rules.disagreements(document), *spec_retraining_rules.disagreements(document)]
 
 
 def load_model(folder: Path) -> Model:
@@ -296,7 +251,7 @@ def load_model(folder: Path) -> Model:
         raise SpecError(
             f"{shown}: not found", findings=(f"{shown}: not found",), next_step="Run 'modelyard init' to write one."
         ) from missing
-    rules = [*spec_rules.disagreements(document), *spec_rules.wrong_files(document, folder)]
+    rules = [*_rules(document), *spec_rules.wrong_files(document, folder)]
     return Model(spec=validate(ModelSpec, document, file=shown, rules=rules, docs=SPEC_DOCS), folder=folder)
 
 
@@ -339,9 +294,12 @@ def training_plan(spec: ModelSpec) -> dict[str, Any]:
         "model": spec.model.name,
         "task": spec.model.task,
         "about": spec.model.model_dump(mode="json", include={"description", "owner", "tags"}),
-        "training": spec.training.model_dump(mode="json", exclude={"data", "memory_mb", "timeout_s"}),
+        "training": spec.training.model_dump(mode="json", exclude={"data"}),
         "evaluation": spec.evaluation.model_dump(mode="json"),
         "contract": contract_rules(spec),
         "automatic": spec.rollout.automatic,
-        "minimum_rows": max(trigger.minimum_rows for trigger in spec.upload_triggers),
+        "triggers": [
+            {**trigger.model_dump(mode="json"), "prefix": trigger.prefix or f"{spec.model.name}/"}
+            for trigger in spec.retraining_triggers
+        ],
     }

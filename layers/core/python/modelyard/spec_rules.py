@@ -6,21 +6,24 @@ to hear of both at once. They say nothing about a value of a wrong type: the sch
 
 import json
 import keyword
+import re
 import sys
+import zoneinfo
 from collections.abc import Iterator
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from modelyard.names import name_problem, tag_problem, text_problem
-from modelyard.tasks import CANDIDATES, METRICS, SETTINGS
 from modelyard.toml import Problem, dotted, nearest, value_at
-from modelyard.training.plan import LABEL, PREDICTION, PROBABILITIES
 
 SERVING_PACKAGES = frozenset(
     {"flatbuffers", "google", "modelyard", "msgspec", "numpy", "obstore", "onnxruntime", "orjson", "packaging"}
     | {"typing_extensions"}
 )
 """What lies beside a model's own package on the endpoint, and would be hidden by one of the same name."""
+
+_INSTANCE = re.compile(r"ml\.[a-z0-9-]+\.[a-z0-9]+")
+_CRON_FIELD = re.compile(r"[0-9A-Za-z*?/,#-]+")
 
 
 def portable_name(value: str) -> str:
@@ -72,6 +75,47 @@ def own_app(value: str) -> str:
     return value
 
 
+def own_entry(value: str) -> str:
+    """``value``, when it names a function in a package that a model may have, or a notebook in its folder."""
+    if value.endswith(".ipynb"):
+        return path_inside(value)
+    module, colon, attribute = value.partition(":")
+    names = [*module.split("."), attribute]
+    if not colon or not all(name.isascii() and name.isidentifier() and not keyword.iskeyword(name) for name in names):
+        raise ValueError(
+            f"{value!r} names no training code; write 'package.module:function', like 'iris_model.training:train', or "
+            "a notebook, like 'train.ipynb'"
+        )
+    own_package(names[0])
+    return value
+
+
+def instance(value: str) -> str:
+    """``value``, when SageMaker may have such an instance."""
+    if not _INSTANCE.fullmatch(value):
+        raise ValueError(f"{value!r} is not an instance type of SageMaker; write one like 'ml.m5.xlarge'")
+    return value
+
+
+def cron(value: str) -> str:
+    """``value``, when it has the six fields that EventBridge takes."""
+    fields = value.split()
+    if len(fields) != 6 or not all(_CRON_FIELD.fullmatch(field) for field in fields):
+        raise ValueError(
+            f"{value!r} is not minutes, hours, day of month, month, day of week, year, like '0 3 ? * MON *'"
+        )
+    if (fields[2] == "?") == (fields[4] == "?"):
+        raise ValueError(f"{value!r} needs '?' for the day of the month or for the day of the week, and not for both")
+    return value
+
+
+def timezone(value: str) -> str:
+    """``value``, when there is such a time zone."""
+    if value != "UTC" and value not in zoneinfo.available_timezones():
+        raise ValueError(f"{value!r} is no time zone; write one like 'Europe/Berlin'")
+    return value
+
+
 def column(value: str) -> str:
     """``value``, when a training file can have a column of that name."""
     if not value or value != value.strip():
@@ -112,55 +156,11 @@ def disagreements(document: dict[str, Any]) -> Iterator[Problem]:
     if training is None:
         if not brought:
             yield "", "needs either model.artifact (a finished ONNX file) or a [training] section"
-        for section in ("triggers", "evaluation"):
-            if value_at(document, section):
-                yield section, "needs a [training] section; a model that is brought is not retrained"
         return
     if brought:
         yield "model.artifact", "stands beside [training]; a model is either brought or trained"
     if value_at(document, "model", "code") is not None:
         yield "model.code", "stands beside [training]; a trained model has its preprocessing in the ONNX file"
-    if value_at(document, "evaluation") is None:
-        yield "evaluation", "is required beside [training]: its metric says which version is better"
-    yield from _wrong_for_task(document)
-    yield from _wrong_columns(value_at(training, "target"), value_at(training, "features"))
-    name = value_at(document, "model", "name")
-    for index, trigger in _entries(value_at(document, "triggers")):
-        prefix = value_at(trigger, "prefix")
-        if isinstance(prefix, str) and isinstance(name, str) and not prefix.startswith(f"{name}/"):
-            yield f"triggers[{index}].prefix", f"{prefix!r} must start with {name + '/'!r}, the model's own"
-
-
-def _wrong_for_task(document: dict[str, Any]) -> Iterator[Problem]:
-    task, metric = value_at(document, "model", "task"), value_at(document, "evaluation", "metric")
-    known_task = isinstance(task, str) and task in METRICS
-    if known_task and _misplaced(metric, METRICS, task):
-        yield "evaluation.metric", f"{metric!r} does not fit task {task!r}; {', '.join(METRICS[task])} do"
-    for index, candidate in _entries(value_at(document, "training", "candidates")):
-        kind, grid = value_at(candidate, "kind"), value_at(candidate, "grid")
-        if known_task and _misplaced(kind, CANDIDATES, task):
-            key = f"training.candidates[{index}].kind"
-            yield key, f"{kind!r} does not fit task {task!r}; {', '.join(CANDIDATES[task])} do"
-        known = SETTINGS.get(kind, frozenset()) if isinstance(kind, str) else frozenset()
-        for name in grid if known and isinstance(grid, dict) else ():
-            if name not in known:
-                key = dotted(("training", "candidates", index, "grid", name))
-                yield key, f"unknown setting; {nearest(name, sorted(known))}"
-
-
-def _misplaced(choice: object, choices: dict[str, tuple[str, ...]], task: str) -> bool:
-    """Whether a choice exists, but for other tasks."""
-    return choice not in choices[task] and any(choice in others for others in choices.values())
-
-
-def _wrong_columns(target: object, features: object) -> Iterator[Problem]:
-    if not isinstance(features, dict):
-        return
-    if isinstance(target, str) and target in features:
-        yield "training.target", f"{target!r} is also a feature; the model would see the answer"
-    for name in (LABEL, PROBABILITIES, PREDICTION):
-        if name in features:  # in ONNX, inputs and outputs share one namespace
-            yield f"training.features.{name}", "is the name of a model's output; rename the column in the data"
 
 
 def _wrong_contract(contract: object, training: object) -> Iterator[Problem]:
@@ -180,15 +180,11 @@ def _wrong_contract(contract: object, training: object) -> Iterator[Problem]:
             continue
         if name not in features:
             yield key, f"is no input of the model; {nearest(name, sorted(features))}"
-        elif value_at(features[name], "kind") in ("category", "date"):
+        elif value_at(features[name], "kind") in ("category", "date", "text"):
             if low is not None or high is not None:
                 yield key, f"has a range; {name!r} is text"
             if value_at(said, "mode") == "clip":
                 yield f"{key}.mode", f"{name!r} is text, which cannot be clipped; 'reject' or 'warn'"
-
-
-def _entries(tables: object) -> Iterator[tuple[int, Any]]:
-    yield from enumerate(tables if isinstance(tables, list) else ())
 
 
 def wrong_files(document: dict[str, Any], folder: Path) -> Iterator[Problem]:
@@ -211,6 +207,13 @@ def wrong_files(document: dict[str, Any], folder: Path) -> Iterator[Problem]:
     sample = value_at(document, "contract", "sample")
     if isinstance(sample, str) and sample.isprintable() and _stays_inside(sample) and not (folder / sample).is_file():
         yield "contract.sample", f"{sample!r} is not a file in the model's folder"
+    entry = value_at(document, "training", "entry")
+    places = _module_files(entry)
+    if isinstance(entry, str) and entry.endswith(".ipynb"):
+        if entry.isprintable() and _stays_inside(entry) and not (folder / entry).is_file():
+            yield "training.entry", f"{entry!r} is not a file in the model's folder"
+    elif places and not any((folder / "python" / place).is_file() for place in places):
+        yield "training.entry", f"python/{places[0]} is missing from the model's folder"
     if isinstance(code, str) and code.isidentifier() and not (folder / "python" / code / "__init__.py").is_file():
         yield "model.code", f"python/{code}/__init__.py is missing from the model's folder"
 

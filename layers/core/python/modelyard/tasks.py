@@ -12,10 +12,12 @@ METRICS: dict[str, tuple[str, ...]] = {
 }
 """Metrics of a task; the first is the one to start with."""
 
+_ANY_TASK = ("random_forest", "gradient_boosting", "lightgbm", "neural_network")
+
 CANDIDATES: dict[str, tuple[str, ...]] = {
-    "regression": ("linear_regression", "random_forest", "gradient_boosting"),
-    "binary": ("logistic_regression", "random_forest", "gradient_boosting"),
-    "multiclass": ("logistic_regression", "random_forest", "gradient_boosting"),
+    "regression": ("linear_regression", *_ANY_TASK),
+    "binary": ("logistic_regression", *_ANY_TASK),
+    "multiclass": ("logistic_regression", *_ANY_TASK),
 }
 """Kinds of candidates of a task, the simplest first."""
 
@@ -23,7 +25,7 @@ _TREE = {"max_depth", "max_features", "max_leaf_nodes", "min_samples_leaf"}
 
 SETTINGS: dict[str, frozenset[str]] = {
     "logistic_regression": frozenset({"C", "class_weight", "fit_intercept", "l1_ratio", "max_iter", "solver", "tol"}),
-    "linear_regression": frozenset({"fit_intercept", "positive", "tol"}),
+    "linear_regression": frozenset({"alpha", "fit_intercept", "l1_ratio", "positive", "tol"}),
     "random_forest": frozenset(
         {"bootstrap", "ccp_alpha", "class_weight", "criterion", "max_samples", "min_impurity_decrease"}
         | {"min_samples_split", "min_weight_fraction_leaf", "n_estimators"}
@@ -34,6 +36,14 @@ SETTINGS: dict[str, frozenset[str]] = {
         | {"n_iter_no_change", "quantile", "tol", "validation_fraction"}
         | _TREE
     ),
+    "lightgbm": frozenset(
+        {"class_weight", "colsample_bytree", "learning_rate", "max_depth", "min_child_samples", "min_child_weight"}
+        | {"min_split_gain", "n_estimators", "num_leaves", "reg_alpha", "reg_lambda", "subsample", "subsample_freq"}
+    ),
+    "neural_network": frozenset(
+        {"activation", "alpha", "batch_size", "learning_rate_init", "max_iter", "tol", "width", "layers"}
+    ),
 }
-"""scikit-learn's names of what can be searched. Left out is what changes nothing about the model (``n_jobs``), and what
-takes more than a number or a word (``monotonic_cst``)."""
+"""The libraries' own names of what can be searched. Ours are ``alpha`` and ``l1_ratio`` of a linear regression (0 is
+least squares; with ``l1_ratio`` 0 ridge regression), and ``width`` and ``layers`` of a network. Left out is what
+changes nothing about the model (``n_jobs``), and what takes more than a number or a word (``monotonic_cst``)."""

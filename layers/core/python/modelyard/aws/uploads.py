@@ -27,6 +27,8 @@ LARGEST_UPLOAD = 5 * 1024**3
 _ABSENT = frozenset({"404", "NoSuchKey", "NoSuchVersion", "NotFound", "405", "MethodNotAllowed"})
 _CHANGED = frozenset({"412", "PreconditionFailed"})
 _UNVERSIONED = "null"
+_MOST_PAGES = 10
+"""Pages of 1,000 versions (and delete markers) of one key that are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,21 @@ class Uploads:
                 if code_of(error) in _ABSENT | _CHANGED:
                     return None
                 raise
+
+    def versions(self, key: str) -> tuple[str, ...]:
+        """The ids of the versions under exactly this key, newest first, without delete markers; see ``UploadStore``."""
+        found: list[str] = []
+        after: Any = {}
+        with aws_errors(f"list the versions of s3://{self.bucket}/{key}"):
+            for _ in range(_MOST_PAGES):
+                # Keys that begin with this one come after it, and S3 lists the versions of one key newest first.
+                page: Any = self._client.list_object_versions(Bucket=self.bucket, Prefix=key, **after)
+                versions = page.get("Versions", [])
+                found += [_version_id(version) for version in versions if version["Key"] == key]
+                if not page.get("IsTruncated") or page.get("NextKeyMarker") != key:
+                    break
+                after = {"KeyMarker": key, "VersionIdMarker": page["NextVersionIdMarker"]}
+        return tuple(found)
 
     def put(self, key: str, file: Path, *, sha256: str, progress: Callable[[int], None] = lambda _: None) -> str:
         """Upload a file; S3 checks its SHA-256. Returns the version id.

@@ -17,4 +17,5 @@ def open_workbench(environ: Mapping[str, str]) -> Workbench:
         artifacts=registry.artifacts,
         uploads=Uploads(clients.s3, environ["MODELYARD_DATA_BUCKET"]),
         memory_mb=int(environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0")) or None,
+        has_sagemaker=environ.get("MODELYARD_SAGEMAKER") != "no",
     )

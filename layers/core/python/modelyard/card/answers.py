@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 from modelyard.card.blocks import Block, Paragraph, Table
-from modelyard.card.words import NOT_RECORDED, Text, code, count, figure, listing, quiet, say, strong
 from modelyard.contract.document import Field, Limit, parse
 from modelyard.errors import UsageError
+from modelyard.pages.words import NOT_RECORDED, Text, code, count, figure, listing, quiet, say, strong
 from modelyard.version import Dtype, Manifest, Signature, TensorSpec
 
 MOST_INPUTS = 60

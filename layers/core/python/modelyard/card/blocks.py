@@ -2,7 +2,7 @@
 
 import msgspec
 
-from modelyard.card.words import Text
+from modelyard.pages.words import Text
 
 
 class Paragraph(msgspec.Struct, frozen=True):

@@ -9,12 +9,14 @@ import msgspec
 from modelyard.card import answers, limits, quality, story
 from modelyard.card.blocks import Block, Bullets, Owners, Pairs, Paragraph, Section, Table
 from modelyard.card.facts import Facts
-from modelyard.card.words import (
+from modelyard.contract.signatures import show_shape
+from modelyard.pages.words import (
     NOT_RECORDED,
     Text,
     code,
     count,
     day,
+    estimator,
     listing,
     one_line,
     person,
@@ -23,7 +25,6 @@ from modelyard.card.words import (
     strong,
     when,
 )
-from modelyard.contract.signatures import show_shape
 from modelyard.version import TrainingObject
 
 MOST_FILES = 30
@@ -137,7 +138,7 @@ def _learnt_from(facts: Facts) -> tuple[Block, ...]:
         chosen = ", ".join(f"{name} {value}" for name, value in trained.settings.items())
         tried = sum(line.candidate != "baseline" for line in trained.leaderboard)
         best = f", the best of {tried:,} that were tried" if tried > 1 else ""
-        kind = strong(trained.candidate.replace("_", " "))
+        kind = strong(estimator(trained.candidate))
         found.append(Paragraph(say("It is a {}{}{}.", kind, f" ({chosen})" if chosen else "", best)))
     if objects:
         found.append(_files(facts, objects[-MOST_FILES:]))

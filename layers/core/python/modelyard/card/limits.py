@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from modelyard.card.answers import by_share, classes_of, fields_of, has_own_code, named
 from modelyard.card.facts import Facts
 from modelyard.card.quality import deciding_metric
-from modelyard.card.words import NOT_RECORDED, Text, code, count, day, is_better, say, strong
+from modelyard.pages.words import NOT_RECORDED, Text, code, count, day, is_better, say, strong
 
 FEW_ROWS = 200
 """With fewer held-out rows, 80 right of 100 may as well be 74 or 85: the half-width of the interval is over 5."""

@@ -9,8 +9,8 @@ import re
 
 from modelyard.card.blocks import Block, Bullets, Course, Hundred, Owners, Pairs, Paragraph, Section, Table
 from modelyard.card.content import Card
-from modelyard.card.words import Span, Text, figure, say, title
 from modelyard.names import legible
+from modelyard.pages.words import Span, Text, figure, say, title
 
 _ALWAYS = re.compile(r"[\\`*\[\]<|~$]|&(?=[#a-zA-Z])")
 _LONE_UNDERSCORE = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")

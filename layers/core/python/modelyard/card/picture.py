@@ -6,12 +6,11 @@ text beside it, so nothing is lost on somebody who cannot see it.
 """
 
 import itertools
-import math
-from collections.abc import Sequence
 from html import escape
 
 from modelyard.card.blocks import Course, Hundred, Point
-from modelyard.card.words import figure, title
+from modelyard.pages.scale import ticks
+from modelyard.pages.words import figure, title
 
 TOP, BOTTOM, HEIGHT = 34, 160, 228
 LEFT, RIGHT = 18.0, 91.0
@@ -105,22 +104,3 @@ def label(course: Course) -> str:
     if course.rival is not None:
         told.append(f"version {course.rival[0]} on the rows of this card {figure(course.rival[1])}")
     return f"{title(course.metric)} of the last versions: {'; '.join(told)}"
-
-
-def ticks(low: float, high: float, most: int = 4) -> Sequence[float]:
-    """Round values that enclose the range, at most ``most`` steps of 1, 2 or 5 times a power of ten apart.
-
-    Example:
-        >>> ticks(0.71, 0.93)
-        [0.7, 0.8, 0.9, 1.0]
-    """
-    if not high > low:
-        low, high = low - (abs(low) or 1) / 20, high + (abs(high) or 1) / 20
-    power = 10.0 ** math.floor(math.log10((high - low) / most))
-    for factor in (1, 2, 5, 10, 20):
-        step = factor * power
-        first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-        if last - first <= most:
-            break
-    digits = max(0, -math.floor(math.log10(step)))
-    return [round(mark * step, digits) for mark in range(first, last + 1)]

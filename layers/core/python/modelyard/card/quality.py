@@ -8,7 +8,9 @@ from typing import Literal
 
 from modelyard.card.blocks import Block, Bullets, Course, Hundred, Paragraph, Point, Table
 from modelyard.card.facts import Facts
-from modelyard.card.words import (
+from modelyard.comparison import compare
+from modelyard.metrics import METRICS
+from modelyard.pages.words import (
     NOT_RECORDED,
     Text,
     count,
@@ -22,8 +24,6 @@ from modelyard.card.words import (
     strong,
     title,
 )
-from modelyard.comparison import compare
-from modelyard.metrics import METRICS
 from modelyard.tasks import METRICS as OF_TASK
 
 _PLAIN = ("accuracy", "mae", "r2")

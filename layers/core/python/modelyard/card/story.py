@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 from modelyard.card.blocks import Block, Pairs, Paragraph
 from modelyard.card.facts import Facts
-from modelyard.card.words import NOT_RECORDED, Text, day, person, quiet, say, strong, when
 from modelyard.deployment import LedgerEntry
+from modelyard.pages.words import NOT_RECORDED, Text, day, person, quiet, say, strong, when
 
 MOST_LINES = 50
 

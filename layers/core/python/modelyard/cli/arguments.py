@@ -27,6 +27,8 @@ Metric = Annotated[
         "--metric", help="A metric and a bound, like 'accuracy>=0.9' or 'rmse<=3.5'.", metavar="METRIC>=VALUE"
     ),
 ]
+Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=500, help="At most this many.")]
+
 _BOUND = re.compile(r"\s*(.+?)\s*(>=|<=)\s*(\S+)\s*")
 _NUMBER = re.compile(r"[1-9][0-9]{0,7}")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from modelyard.cli.arguments import REFERENCE, Metric, find_version, parse_bounds, parse_reference
+from modelyard.cli.arguments import REFERENCE, Limit, Metric, find_version, parse_bounds, parse_reference
 from modelyard.cli.models import AsJson, Name
 from modelyard.cli.session import Session
 from modelyard.cli.show import errors, moment, out, print_json, table, who
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from modelyard.registry import Bounds, FoundVersion, Sweep
     from modelyard.version import Compilation, Version
 
-Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=500, help="At most this many.")]
 MOST_SHOWN = 20
 """Files of a version, or orphans, that are listed; ``--json`` has all."""
 

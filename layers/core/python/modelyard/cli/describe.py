@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from modelyard.cli.arguments import REFERENCE, find_version, parse_reference, parse_two
+from modelyard.cli.output import check_output, write_whole
 from modelyard.cli.session import Session
 from modelyard.cli.show import errors, moment, out, print_json, who
-from modelyard.errors import UsageError
 from modelyard.names import legible
 
 if TYPE_CHECKING:
@@ -252,13 +252,13 @@ def card(
     session: Session = context.obj
     wanted = parse_reference(reference)
     if output is not None:
-        _check_output(output)
+        check_output(output)
     version = find_version(session.registry, wanted)
     found = card_of(gather(session.registry, version, at=stamp(utc_now())))
     as_html = as_html or (output is not None and output.suffix.lower() in {".html", ".htm"})
     text = to_html(found) if as_html else to_markdown(found)
     if output is not None:
-        _write(output, text)
+        write_whole(output, text)
         errors.print(
             f"the card of {escape(found.model)} version {found.version} is in {escape(str(output))}", soft_wrap=True
         )
@@ -268,23 +268,3 @@ def card(
         from rich.markdown import Markdown
 
         out.print(Markdown(text, hyperlinks=False))
-
-
-def _check_output(output: Path) -> None:
-    if output.is_dir() or not output.resolve().parent.is_dir():
-        problem = "is a folder" if output.is_dir() else f"cannot be written: {output.parent} is not a folder"
-        raise UsageError(
-            f"{output} {problem}", code="invalid_output", next_step="Name a file in a folder that is there."
-        )
-
-
-def _write(output: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    import secrets
-
-    unfinished = output.with_name(f".{output.name}-{secrets.token_hex(4)}")
-    try:
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(output)
-    finally:
-        unfinished.unlink(missing_ok=True)

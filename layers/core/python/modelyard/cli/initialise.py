@@ -9,7 +9,8 @@ from rich.markup import escape
 from modelyard.cli.session import Session
 from modelyard.cli.show import Step, out, table
 from modelyard.errors import UsageError
-from modelyard.spec import Metric, Task
+from modelyard.spec import Task
+from modelyard.spec_retraining import Metric
 
 if TYPE_CHECKING:
     from modelyard.scaffold import Draft

@@ -17,7 +17,21 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from modelyard import __version__
-from modelyard.cli import build, catalogue, describe, export, importing, initialise, look, models, up
+from modelyard.cli import (
+    build,
+    catalogue,
+    dataset,
+    describe,
+    export,
+    importing,
+    initialise,
+    look,
+    models,
+    report,
+    reproduce,
+    training,
+    up,
+)
 from modelyard.cli.session import Session
 from modelyard.cli.show import errors
 from modelyard.environments import LOCAL
@@ -91,6 +105,10 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     initialise.init,
     models.register,
     models.upload,
+    training.train,
+    training.runs,
+    dataset.dataset,
+    reproduce.reproduce,
     models.predict,
     models.versions,
     models.history,
@@ -98,6 +116,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     models.rollback,
     describe.diff,
     describe.card,
+    report.report,
     export.export,
     catalogue.search,
     catalogue.lineage,

@@ -140,7 +140,7 @@ def send_file(session: Session, name: str, prefix: str, file: Path) -> tuple[str
 
     if not file.is_file():
         raise UsageError(f"{file} is not a file", code="no_file", next_step="Give the path of a CSV file.")
-    suffixes = tuple({trigger.suffix for trigger in session.model(name).spec.upload_triggers})
+    suffixes = tuple({suffix for _, suffix in session.model(name).spec.upload_places})
     if not file.name.endswith(suffixes):
         raise UsageError(
             f"{file.name} would start no run: [[triggers]] of {name} ask for {' or '.join(suffixes)}",

@@ -95,6 +95,8 @@ def _type(annotation: Any) -> str:
         return _type(arguments[0])
     if origin in (Union, UnionType):
         sides = [_type(side) for side in arguments if side is not type(None)]
+        if {*sides} == {_TYPES[float], _TYPES[int]}:
+            return _TYPES[float]
         return sides[0] if len(sides) == 1 else "number, text, true or false"
     if origin is Literal:
         return _TYPES[type(arguments[0])]
@@ -111,6 +113,8 @@ def _default(field: FieldInfo) -> str:
     default = field.get_default(call_default_factory=True, validated_data={})
     if default is None:
         return "none"
+    if isinstance(default, BaseModel):
+        return "its defaults"
     return f"`{json.dumps(default)}`" if default is not PydanticUndefined else "required"
 
 
@@ -118,12 +122,13 @@ def _allowed(field: FieldInfo) -> str:
     choices = [choice for option in _literals(field.annotation) for choice in get_args(option)]
     if choices:
         return _listed([json.dumps(choice) for choice in choices])
-    return ", ".join(
+    bounds = ", ".join(
         text.format(getattr(rule, name))
         for rule in field.metadata
         for name, text in _BOUNDS.items()
         if hasattr(rule, name)
     )
+    return bounds if field.annotation is str else bounds.replace(" characters", "")
 
 
 def _literals(annotation: Any) -> list[Any]:

@@ -1,6 +1,7 @@
 """Follow a retraining run: which state it is in, and how it ended."""
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from modelyard import stack_names
@@ -31,7 +32,7 @@ def wait_for_run(
     title: str | None = None,
     start_timeout_s: float = START_TIMEOUT_S,
 ) -> "Run":
-    """Wait for the end of the run that claimed an uploaded object version, showing its states.
+    """Wait for the end of the run that claimed an uploaded object version, or that it was merged into.
 
     Args:
         session: Where it runs.
@@ -46,17 +47,21 @@ def wait_for_run(
         AWSError: When it takes longer than the workflow's own limit.
     """
     plan = session.model(model).spec.training
-    limit = 1200 + (plan.timeout_s if plan else 0)
+    limit = 1200 + (2 * plan.timeout_s if plan else 0)  # another run may have the turn
     began = time.monotonic()
+    merged: str | None = None
     with Step(title or f"Retrain {model}") as step:
         while True:
-            run = _run_of(session, model, key, version_id)
+            run = _run_of(session, model, key, version_id) if merged is None else session.registry.run(model, merged)
             waited = time.monotonic() - began
             if run is None and waited > start_timeout_s:
                 raise RunNotStartedError(
                     f"no run started within {start_timeout_s:.0f} s of the upload",
                     next_step="Run 'modelyard doctor'; 'modelyard status' shows runs that started later.",
                 )
+            if run is not None and run.status == "merged" and run.into is not None:
+                merged = run.into  # its rows are learnt there
+                continue
             if run is not None and run.status != "running":
                 number = f" version {run.version}" if run.version else ""
                 step.outcome = f"{run.status}{number}: {run.reason}" if title else ""
@@ -94,3 +99,23 @@ def _state(session: Session, model: str, run_id: str) -> str:
         if details:
             return str(details["name"])
     return "starting"
+
+
+def wait_until_recorded(session: Session, model: str, run_id: str, *, timeout_s: float = 30.0) -> "Run":
+    """The record of a run whose execution has ended; its last step may still be writing it.
+
+    Raises:
+        AWSError: When nothing was recorded.
+    """
+    began = time.monotonic()
+    while True:
+        with suppress(NotFoundError):
+            run = session.registry.run(model, run_id)
+            if run.status != "running":
+                return run
+        if time.monotonic() - began > timeout_s:
+            raise AWSError(
+                f"run {run_id} has ended and left no record", code="run_not_recorded",
+                next_step=f"Run 'modelyard runs {model} --run {run_id}'.",
+            )  # fmt: skip
+        time.sleep(POLL_S)

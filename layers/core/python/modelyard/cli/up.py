@@ -248,14 +248,15 @@ def _bring_to_life(session: Session, model: Model, failed: dict[str, str]) -> bo
     if not files:
         errors.print(f"[yellow]note:[/] {model.name} has no training file in {model.spec.training.data}/ yet")
         return False
-    sent = send_file(session, model.name, model.spec.upload_prefix, files[0])
-    title = f"Train {model.name} on {files[0].name}"
+    # All of them before any is waited for: the runs of those that come together are one training.
+    sent = [send_file(session, model.name, model.spec.upload_prefix, file) for file in files]
+    title = f"Train {model.name} on {files[0].name if len(files) == 1 else f'{len(files)} files'}"
     try:
-        run = wait_for_run(session, model.name, *sent, title=title)
+        run = wait_for_run(session, model.name, *sent[0], title=title)
     except RunNotStartedError:
         # An event that was on its way when the emulator was killed is gone; the next upload sends another.
-        sent = send_file(session, model.name, model.spec.upload_prefix, files[0])
-        run = wait_for_run(session, model.name, *sent, title=title)
+        again = send_file(session, model.name, model.spec.upload_prefix, files[0])
+        run = wait_for_run(session, model.name, *again, title=title)
     if run.status == "failed":
         failed[model.name] = run.reason
     return True
@@ -315,13 +316,12 @@ def _show_next(session: Session, models: list[Model]) -> None:
 
 
 def _not_uploaded(session: Session, model: Model) -> Path | None:
-    """The first training file whose rows no run has accepted yet."""
+    """The first training file in the model's folder whose rows no run has accepted yet."""
     if model.spec.training is None:
         return None
     known = {file.sha256 for file in session.registry.dataset_files(model.name)}
-    return next(
-        (file for file in model.training_files() if hashlib.sha256(file.read_bytes()).hexdigest() not in known), None
-    )
+    files = [*model.training_files(), *sorted(model.folder.glob("*/*.csv"))]
+    return next((file for file in files if hashlib.sha256(file.read_bytes()).hexdigest() not in known), None)
 
 
 def _has_predecessor(session: Session, name: str) -> bool:

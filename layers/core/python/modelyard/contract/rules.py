@@ -39,3 +39,8 @@ class Rules(msgspec.Struct, frozen=True):
     mode: Mode = "reject"
     fields: dict[str, FieldRules] = {}
     accept_breaking: Accepted | None = None
+
+    def accepted(self, live: int | None) -> str | None:
+        """Why breaks of the live version are accepted; None when they are not."""
+        said = self.accept_breaking
+        return said.reason if said is not None and said.version == live else None

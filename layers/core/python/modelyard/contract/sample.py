@@ -18,7 +18,7 @@ from modelyard.predictor.arrays import to_numpy
 from modelyard.predictor.encode import encode
 from modelyard.predictor.signature import FLOATS, INTEGERS, Tensor
 from modelyard.training.records import Records, read_records
-from modelyard.training.split import NUMBER
+from modelyard.training.rows import NUMBER
 from modelyard.version import TensorSpec
 
 LARGEST_SAMPLE = 64 * 1024 * 1024

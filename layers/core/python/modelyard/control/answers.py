@@ -258,6 +258,15 @@ class Run(Answer):
         description="The upload that started it.", examples=[{"key": "seattle_weather/2026.csv"}]
     )
     version: int | None = Field(description="What came of it.", examples=[2])
+    trigger: str = Field(
+        description="What started it: upload, labels, schedule, alarm, manual; collect: nothing.", examples=["upload"]
+    )
+    into: str | None = Field(description="The run that a merged run became a part of.", examples=[None])
+    report: str | None = Field(
+        description="Key of its document in the artifact bucket.",
+        examples=["reports/seattle_weather/20261121T100000-4c6a-9f86d081884c7d65.json"],
+    )
+    usd: float | None = Field(description="What it cost on AWS, about; null while it trains.", examples=[0.0113])
 
 
 class Runs(Answer):

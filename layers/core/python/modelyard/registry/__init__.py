@@ -2,11 +2,13 @@
 
 S3 holds bytes, DynamoDB holds the truth (DESIGN of the table: ``keys``). One class with all verbs, one module for each
 idea: ``reading`` (queries), ``publishing`` (a version becomes visible), ``deploying`` (a version becomes live),
-``finding`` (search), ``noting`` (the owner's words), ``runs`` (what retraining writes down), ``sweeping`` (removing
-what no record names). All work over the two ports of ``modelyard.ports`` and import no AWS client.
+``finding`` (search), ``noting`` (the owner's words), ``runs`` (what retraining writes down), ``turns`` (which run
+trains), ``evaluation_sets`` (which rows judge), ``sweeping`` (removing what no record names). All work over
+the two ports of ``modelyard.ports`` and import no AWS client.
 """
 
 from modelyard.registry.deploying import Deployer
+from modelyard.registry.evaluation_sets import EvaluationSets
 from modelyard.registry.finding import Bounds, Finder, Search
 from modelyard.registry.noting import Noter
 from modelyard.registry.publishing import Publisher
@@ -15,6 +17,8 @@ from modelyard.registry.records import (
     DatasetFile,
     Found,
     FoundVersion,
+    FrozenSet,
+    Learnt,
     ModelRecord,
     Notes,
     Registered,
@@ -23,6 +27,7 @@ from modelyard.registry.records import (
 )
 from modelyard.registry.runs import RunLog
 from modelyard.registry.sweeping import Sweeper
+from modelyard.registry.turns import TurnKeeper
 
 __all__ = [
     "Bounds",
@@ -30,6 +35,8 @@ __all__ = [
     "DatasetFile",
     "Found",
     "FoundVersion",
+    "FrozenSet",
+    "Learnt",
     "ModelRecord",
     "Notes",
     "Registered",
@@ -40,7 +47,7 @@ __all__ = [
 ]
 
 
-class Registry(Publisher, Deployer, Finder, Noter, RunLog, Sweeper):
+class Registry(Publisher, Deployer, Finder, Noter, RunLog, TurnKeeper, EvaluationSets, Sweeper):
     """All verbs. See ``modelyard.registry.reading.Reader`` for what it is made of.
 
     Example:

@@ -27,7 +27,16 @@ VERSIONS = "VERSIONS#"
 INDEXED = "INDEXED"
 """Which entries the search index holds of a model; in a partition of the index."""
 DATASET = "DATASET#"
+EVALUATION_SET = "EVALUATION_SET#"
+REFRESH = "REFRESH#"
+"""Requests for another evaluation set, under the number of the one that is to be replaced."""
+LEARNT = "LEARNT#"
+"""What a training came to, under the digest of what it learnt from."""
 RUN = "RUN#"
+CLAIMED = "CLAIMED#"
+"""Claims on what starts a run and is no upload; those on uploads have partitions of their own."""
+TURN = "TURN"
+"""Whose turn it is to train."""
 
 
 def partition(model: str) -> str:
@@ -63,6 +72,16 @@ def ledger(at: str, operation: str) -> str:
 def dataset(at: str, sha256: str) -> str:
     """Sort key of an accepted training file."""
     return f"{DATASET}{at}#{sha256[:16]}"
+
+
+def evaluation_set(number: int) -> str:
+    """Sort key of a frozen evaluation set."""
+    return f"{EVALUATION_SET}{number:06d}"
+
+
+def refresh(number: int) -> str:
+    """Sort key of the request to replace an evaluation set."""
+    return f"{REFRESH}{number:06d}"
 
 
 def item(pk: str, sk: str, record: msgspec.Struct | dict[str, Any]) -> Item:

@@ -6,11 +6,21 @@ import msgspec
 
 from modelyard.version import Task, Version
 
-Status = Literal["running", "duplicate", "rejected", "failed", "registered", "promoted"]
+Status = Literal[
+    "running", "duplicate", "superseded", "collected", "merged", "skipped", "unchanged", "rejected", "failed",
+    "registered", "promoted",
+]  # fmt: skip
 
-WEIGHT: dict[str, int] = {"running": 0, "duplicate": 1, "rejected": 1, "failed": 1, "registered": 2, "promoted": 3}
+WEIGHT: dict[str, int] = {
+    "running": 0,
+    **dict.fromkeys(("duplicate", "superseded", "collected", "merged", "skipped", "unchanged", "rejected"), 2),
+    "failed": 1,
+    "registered": 3,
+    "promoted": 4,
+}
 """A run's status only gains weight: an event that is delivered late or twice cannot make it unfinished again, and a
-failure after the promotion (of the step that tells people, say) does not hide that the version is live."""
+failure after the promotion (of the step that tells people, say) does not hide that the version is live. A failure
+weighs less than every other end: a run that is redriven ends as it ends then."""
 
 
 class CatalogueLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,7 +119,11 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """One retraining run; ``object`` is the upload that started it, ``version`` what came of it."""
+    """One retraining run; ``object`` is the upload that started it, ``version`` what came of it.
+
+    ``trigger`` is the kind of what started it, ``into`` the run that a merged run became a part of, ``report`` the key
+    of its document in the artifact bucket, ``usd`` what it cost, once its turn is over.
+    """
 
     model: str
     run_id: str
@@ -119,6 +133,10 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: str | None = None
     object: dict[str, Any] | None = None
     version: int | None = None
+    trigger: str = ""
+    into: str | None = None
+    report: str | None = None
+    usd: float | None = None
 
 
 class DatasetFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,3 +151,46 @@ class DatasetFile(msgspec.Struct, frozen=True, kw_only=True):
     rows: int
     size: int
     run_id: str
+
+
+class FrozenSet(msgspec.Struct, frozen=True, kw_only=True):
+    """A frozen evaluation set: rows that no version trains on, as a CSV file in the artifact bucket.
+
+    ``rule`` says in words how they were chosen, ``reason`` why there is another set than before.
+    """
+
+    model: str
+    number: int
+    key: str
+    sha256: str
+    rows: int
+    rule: str
+    at: str
+    by: str
+    run_id: str
+    reason: str = ""
+
+
+class RefreshRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody asked for another evaluation set than number ``replaces``."""
+
+    model: str
+    replaces: int
+    at: str
+    by: str
+    reason: str
+
+
+class Learnt(msgspec.Struct, frozen=True, kw_only=True):
+    """What a training came to: asked again with the same rows, plan and champion, it would come to the same.
+
+    ``champion`` is the version that it was compared with, ``version`` the one that it became.
+    """
+
+    digest: str
+    run_id: str
+    status: Status
+    reason: str
+    at: str
+    champion: int | None = None
+    version: int | None = None

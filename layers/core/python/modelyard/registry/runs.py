@@ -4,6 +4,7 @@ Events are delivered at least once and tasks are repeated, so each verb here may
 arguments, and then gives the first answer instead of writing a second record.
 """
 
+import hashlib
 from typing import Any, Literal, get_args
 
 import msgspec
@@ -15,7 +16,7 @@ from modelyard.names import LONGEST_NOTE, check_id, check_name, check_unicode, l
 from modelyard.ports import ConditionFailedError, Put
 from modelyard.registry import keys
 from modelyard.registry.reading import Reader, S, check_number
-from modelyard.registry.records import WEIGHT, DatasetFile, Run, Status
+from modelyard.registry.records import WEIGHT, DatasetFile, Learnt, Run, Status
 
 
 class RunLog(Reader):
@@ -45,6 +46,23 @@ class RunLog(Reader):
         taken = self.records.get(_claims_on(bucket, key, version_id), version_id)
         return None if taken is None else str(taken["run_id"])
 
+    def claim_event(self, model: str, event: str, run_id: str) -> str:
+        """The id of the one run that works on an event that is no upload; the first to ask is.
+
+        Args:
+            model: The model's name.
+            event: An id of the event that every delivery of it has.
+            run_id: Who asks.
+        """
+        pk, sk = keys.partition(check_name(model)), keys.CLAIMED + check_id(event, field="event")
+        claim = {"run_id": check_id(run_id, field="run_id"), "claimed_at": self._now()}
+        try:
+            self.records.put(Put(keys.item(pk, sk, claim), absent=True))
+        except ConditionFailedError:
+            taken = self.records.get(pk, sk)
+            return run_id if taken is None else str(taken["run_id"])
+        return run_id
+
     def record_run(
         self,
         model: str,
@@ -54,6 +72,10 @@ class RunLog(Reader):
         reason: str = "",
         object: dict[str, Any] | None = None,  # noqa: A002 - the name of the stored attribute
         version: int | None = None,
+        trigger: str = "",
+        into: str | None = None,
+        report: str | None = None,
+        usd: float | None = None,
     ) -> Run:
         """Start a run (``running``) or say how it ended; what is given replaces what is stored, the rest stays.
 
@@ -64,6 +86,7 @@ class RunLog(Reader):
         check_id(run_id, field="run_id")
         reason = legible(check_unicode(reason, field="reason", limit=LONGEST_NOTE))
         check_json(object, field="object")
+        check_unicode(trigger, field="trigger", limit=48)
         if status not in WEIGHT:
             raise UsageError(
                 f"status {ascii(status)[:40]} is not one of {', '.join(WEIGHT)}", code="invalid_status", field="status"
@@ -85,6 +108,10 @@ class RunLog(Reader):
                 ended_at=None if status == "running" else now,
                 object=object if object is not None or before is None else before.object,
                 version=version if version is not None or before is None else before.version,
+                trigger=trigger or ("" if before is None else before.trigger),
+                into=into if into is not None or before is None else before.into,
+                report=report if report is not None or before is None else before.report,
+                usd=usd if usd is not None or before is None else before.usd,
             )
             expected = {} if before is None else {"status": before.status}
             try:
@@ -95,9 +122,13 @@ class RunLog(Reader):
         raise _contended(f"run {run_id!r} of model {model!r}")
 
     def add_dataset_file(
-        self, model: str, *, bucket: str, key: str, version_id: str, sha256: str, rows: int, size: int, run_id: str
-    ) -> DatasetFile:
-        """Accept a training file; the same content is accepted once per model, and then the first line is returned."""
+        self, model: str, *, bucket: str, key: str, version_id: str, sha256: str, rows: int, size: int, run_id: str,
+        is_back: bool = False,
+    ) -> DatasetFile:  # fmt: skip
+        """Accept a training file; the same content is accepted once per model, and then the first line is returned.
+
+        With ``is_back`` it is accepted once more, as this object version: other content had taken its place.
+        """
         check_name(model)
         check_id(run_id, field="run_id")
         check_id(sha256, field="sha256")
@@ -108,7 +139,8 @@ class RunLog(Reader):
             model=model, at=now, bucket=bucket, key=key, version_id=version_id, sha256=sha256, rows=rows, size=size,
             run_id=run_id,
         )  # fmt: skip
-        return self._once(model, f"dataset-{sha256}", keys.dataset(now, sha256), file)
+        again = hashlib.sha256(f"{key}\n{version_id}".encode()).hexdigest()[:16] if is_back else ""
+        return self._once(model, f"dataset-{sha256}{again and '-' + again}", keys.dataset(now, sha256), file)
 
     def record_outcome(
         self,
@@ -133,6 +165,24 @@ class RunLog(Reader):
             details=details or {},
         )  # fmt: skip
         return self._once(model, operation, keys.ledger(now, operation), entry)
+
+    def record_learnt(
+        self, model: str, digest: str, *, run_id: str, status: Status, reason: str, champion: int | None = None,
+        version: int | None = None,
+    ) -> None:  # fmt: skip
+        """Note what a training came to, under the digest of what it learnt from; the last one counts."""
+        check_name(model)
+        check_id(digest, field="digest")
+        learnt = Learnt(
+            digest=digest, run_id=check_id(run_id, field="run_id"), status=status,
+            reason=legible(check_unicode(reason, field="reason", limit=LONGEST_NOTE)), at=self._now(),
+            champion=champion, version=version,
+        )  # fmt: skip
+        self.records.put(Put(keys.item(keys.partition(model), keys.LEARNT + digest, learnt)))
+
+    def learnt(self, model: str, digest: str) -> Learnt | None:
+        """What a training came to that learnt from this; None when none did."""
+        return self._read(keys.partition(check_name(model)), keys.LEARNT + digest, Learnt)
 
     def _once(self, model: str, operation: str, sk: str, record: S) -> S:
         """Write ``record`` unless this operation wrote one before; the one that is stored, either way."""

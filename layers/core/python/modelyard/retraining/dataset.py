@@ -6,8 +6,9 @@ left out, and the run says which and why. So a deleted object version takes its 
 plan leaves behind the files that lack its columns, and of two uploads that contradict each other (each was valid alone,
 both arrived at once) the first accepted counts, in every run alike.
 
-A delete marker takes nothing out: the version below it is still there. Files are kept whole in memory; what cannot fit
-is refused before it is read.
+Of several files under one key the newest counts, in S3's order: who uploads a file again under its name corrects it. A
+delete marker takes nothing out: the version below it is still there. Files are kept whole in memory; what cannot fit is
+refused before it is read.
 """
 
 import hashlib
@@ -18,13 +19,11 @@ from dataclasses import dataclass
 
 from modelyard.registry import DatasetFile
 from modelyard.retraining.bounds import file_name, short
-from modelyard.retraining.workbench import Workbench
+from modelyard.retraining.workbench import UploadStore, Workbench
 from modelyard.training.plan import Plan
 from modelyard.training.table import UploadCheck, check_upload, findings_of_file, read_table
 
 READERS = 8
-CHECKING, TRAINING = 24, 40
-"""Bytes of memory per byte of CSV, at the least: measured with six columns and rows of 33 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +76,32 @@ def _names(files: Sequence[DatasetFile]) -> list[str]:
     return [name if count[name] == 1 else f"{name} of {file.at[:19]}" for name, file in zip(plain, files, strict=True)]
 
 
+def newest(uploads: UploadStore, files: Sequence[DatasetFile]) -> tuple[list[DatasetFile], list[LeftOut]]:
+    """Of several accepted versions of one key the one that was stored last; the others are left out.
+
+    Events come in any order, so the order of acceptance says nothing; S3 knows in which order versions were stored. An
+    accepted version that is not there any more comes last, and then the order of acceptance decides.
+    """
+    versions: dict[str, list[DatasetFile]] = {}
+    for file in files:
+        versions.setdefault(file.key, []).append(file)
+    superseded: dict[int, str] = {}
+    for key, found in versions.items():
+        if len(found) == 1:
+            continue
+        order = {version_id: -place for place, version_id in enumerate(uploads.versions(key))}
+        oldest = -len(order)
+        kept = max(found, key=lambda file: (order.get(file.version_id, oldest), file.at, file.sha256))
+        superseded |= {id(file): kept.version_id for file in found if file is not kept}
+    names = dict(zip(map(id, files), _names(files), strict=True))
+    left = [
+        LeftOut(names[id(file)], (f"a newer file has the same name (version {superseded[id(file)]})",), file)
+        for file in files
+        if id(file) in superseded
+    ]
+    return [file for file in files if id(file) not in superseded], left
+
+
 def agree(plan: Plan, parts: Sequence[Part]) -> tuple[list[Part], list[LeftOut]]:
     """The files that can be learnt from together, in their order, and the others with the reason.
 
@@ -116,15 +141,18 @@ def _problems(plan: Plan, parts: Sequence[Part]) -> tuple[str, ...]:
     return read_table(plan, [part.content for part in parts], names=[part.name for part in parts]).findings
 
 
-def check_new(plan: Plan, new: Part, others: Sequence[Part]) -> tuple[UploadCheck, list[LeftOut]]:
+def check_new(
+    plan: Plan, new: Part, others: Sequence[Part], *, minimum_rows: int = 1
+) -> tuple[UploadCheck, list[LeftOut]]:
     """Whether an upload fits the plan and the files accepted before it; and which of those are not learnt from.
 
     Args:
         plan: What is trained.
         new: The upload; with its line when an earlier attempt had it accepted: its place among the others counts then.
         others: The accepted files with other bytes, in the order of acceptance.
+        minimum_rows: What the upload must have at least.
     """
-    check = _check(plan, new, others)
+    check = _check(plan, new, others, minimum_rows)
     if check.valid:
         return check, []
     place = len(others) if new.file is None else sum(_at(other) < _at(new) for other in others)
@@ -133,12 +161,12 @@ def check_new(plan: Plan, new: Part, others: Sequence[Part]) -> tuple[UploadChec
     if not gone:
         return check, []
     agreeing = [other for other in others if id(other.file) not in gone]
-    return _check(plan, new, agreeing), [found for found in left if found.file is not new.file]
+    return _check(plan, new, agreeing, minimum_rows), [found for found in left if found.file is not new.file]
 
 
-def _check(plan: Plan, new: Part, others: Sequence[Part]) -> UploadCheck:
+def _check(plan: Plan, new: Part, others: Sequence[Part], minimum_rows: int) -> UploadCheck:
     contents, names = [other.content for other in others], [other.name for other in others]
-    return check_upload(plan, new.content, name=new.name, earlier=contents, names=names)
+    return check_upload(plan, new.content, name=new.name, earlier=contents, names=names, minimum_rows=minimum_rows)
 
 
 def _at(part: Part) -> tuple[str, str]:

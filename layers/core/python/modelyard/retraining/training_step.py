@@ -1,113 +1,169 @@
-"""The training step, apart from the others because it alone needs scikit-learn and runs on the training layer."""
+"""The training step, apart from the others because it alone needs scikit-learn and runs on the training layer.
 
-import hashlib
+It reads a job from the artifact bucket and writes what came of it beside it. It knows neither the registry nor the data
+bucket: what it may learn from was decided before. SageMaker's container does the same with folders of its own
+(`modelyard.training.container`), and `collect_output` brings its files to where this step leaves them.
+"""
+
+import gzip
+import io
+import shutil
+import tarfile
+import tempfile
+import zlib
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from modelyard.contract.document import to_json
-from modelyard.errors import UsageError
-from modelyard.registry import DatasetFile
-from modelyard.retraining.bounds import MOST_SCORES, file_name, listed, short
-from modelyard.retraining.dataset import TRAINING, LeftOut, Part, agree, fetch, remarks_on, too_large
+from modelyard.errors import ModelError, UsageError
+from modelyard.retraining.bounds import LONGEST_ERROR, MOST_SCORES, listed, short
 from modelyard.retraining.workbench import Workbench
-from modelyard.training.plan import Plan, decode_plan
-from modelyard.training.trainer import TrainingResult, train
+from modelyard.retraining.working_files import leave, read, read_if_there
+from modelyard.training import job
 
-REFUSALS = frozenset({"invalid_training_data", "too_few_rows", "nothing_fitted", "invalid_contract"})
+REFUSALS = frozenset({"too_few_rows", "nothing_fitted"})
 """What the data is to blame for: the run ends as a rejection, in words, and not as a failure of the machinery."""
+LARGEST_OUTPUT = 600 * 2**20
+"""Bytes of an archive when it is unpacked; the registry takes no model above 512 MiB."""
+_OUTPUT = frozenset({job.MODEL, job.TRAINED, job.REFUSED})
 
 
 def train_candidates(workbench: Workbench, event: dict[str, Any]) -> dict[str, Any]:
-    """Train on the model's data set, and leave the model and its evaluation rows in the run's folder.
-
-    The data set is as it is now: files that other runs had accepted meanwhile are in it, so runs that overlap train the
-    same model, which then is one version. Files that cannot be learnt from are left out and named in the remarks; when
-    that is this run's own file, nothing is trained.
+    """Train what a job says.
 
     Args:
-        workbench: Registry, data bucket, artifact bucket.
-        event: ``object`` and ``validation`` as those steps answered; ``plan``; ``run_id``.
+        workbench: The artifact bucket.
+        event: ``job``, the job's folder; ``plan``; ``run_id``.
 
     Returns:
-        ``status``: ``trained`` or ``refused``; ``reason``, when refused. When trained also ``model_key``,
-        ``evaluation_key`` and ``record_key`` in the artifact bucket, the last with the whole leaderboard, the contract
-        and every file that was trained on; ``candidate``, ``settings``, the best of the ``leaderboard``; ``rows``;
-        ``files``, how many; ``remarks``.
+        ``status``: ``trained`` or ``refused``; ``reason``, when refused. When trained also ``model_key`` and
+        ``trained_key`` in the artifact bucket; ``candidate``, ``settings``, the best of the ``leaderboard``;
+        ``seconds``; ``remarks``.
     """
-    plan, run_id = decode_plan(event["plan"]), event["run_id"]
-    files = workbench.registry.dataset_files(plan.model)
-    large = too_large(workbench, (file.size for file in files), memory_per_byte=TRAINING)
-    if large:
-        return _refused(large)
-    parts, gone = _parts(workbench, files, event)
-    parts, left = agree(plan, parts)
-    sha256 = event["validation"]["sha256"]
-    for found in (*gone, *left):
-        if found.file is not None and found.file.sha256 == sha256:
-            return _refused(found.remark)
+    folder = str(event["job"])
+    done = _earlier(workbench, folder)
+    if done is not None:
+        return done
+    scratch = Path(tempfile.mkdtemp(prefix="training-"))
     try:
-        result = train(plan, [part.content for part in parts], names=[part.name for part in parts])
-    except UsageError as refusal:
-        if refusal.code not in REFUSALS:
-            raise
-        return _refused(refusal.message)
-    return _answer(workbench, plan, run_id, result, parts, [*gone, *left])
+        source, destination = scratch / "in", scratch / "out"
+        for part in (source, destination):
+            part.mkdir()
+        for name in (job.PLAN, job.TRAINING, job.EVALUATION):
+            (source / name).write_bytes(read(workbench, f"{folder}/in/{name}"))
+        given = read_if_there(workbench, f"{folder}/in/{job.GIVEN}")
+        if given is not None:
+            (source / job.GIVEN).write_bytes(given)
+        try:
+            job.run_job(source, destination, progress=_say)
+        except UsageError as refusal:
+            if refusal.code not in REFUSALS:
+                raise
+            return {"status": "refused", "reason": short(refusal.message)}
+        return _leave_output(
+            workbench, folder, {path.name: path.read_bytes() for path in destination.iterdir() if path.is_file()}
+        )
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _parts(
-    workbench: Workbench, files: tuple[DatasetFile, ...], event: dict[str, Any]
-) -> tuple[list[Part], list[LeftOut]]:
-    """The bytes of the data set. This run's own file may be a second upload of bytes whose first is gone by now."""
-    upload, sha256 = event["object"], event["validation"]["sha256"]
-    parts, gone = fetch(workbench, files)
-    own = next((found.file for found in gone if found.file is not None and found.file.sha256 == sha256), None)
-    content = None if own is None else workbench.uploads.get(upload["key"], upload["version_id"])
-    if own is None or content is None or hashlib.sha256(content).hexdigest() != sha256:
-        return parts, gone
-    again = msgspec.structs.replace(own, bucket=upload["bucket"], key=upload["key"], version_id=upload["version_id"])
-    parts.append(Part(file_name(again.key), content, again))
-    order = {file.sha256: place for place, file in enumerate(files)}
-    parts.sort(key=lambda part: order[part.file.sha256] if part.file else len(order))
-    return parts, [found for found in gone if found.file is not own]
+def collect_output(workbench: Workbench, event: dict[str, Any]) -> dict[str, Any]:
+    """Bring what a SageMaker training job wrote to where the next steps look for it.
+
+    Args:
+        workbench: The artifact bucket.
+        event: ``job``; ``output``, the key of SageMaker's ``model.tar.gz``; ``plan``; ``run_id``.
+
+    Returns:
+        What `train_candidates` answers.
+
+    Raises:
+        ModelError: With code ``training_output`` when the archive does not hold a training's files.
+    """
+    folder, key = str(event["job"]), str(event["output"])
+    key = key.split("/", 3)[3] if key.startswith("s3://") else key
+    done = _earlier(workbench, folder)
+    if done is not None:
+        return done
+    files, others = _unpacked(key, read(workbench, key))
+    refusal = files.get(job.REFUSED)
+    if refusal is not None:
+        return {"status": "refused", "reason": short(refusal.decode("utf-8", "replace"))}
+    missing = sorted({job.MODEL, job.TRAINED} - set(files))
+    if missing:
+        raise ModelError(
+            f"{key} lacks {', '.join(missing)}; it holds {short(', '.join([*files, *others]), 200) or 'nothing'}",
+            code="training_output",
+            next_step="Look at the training job's log: the container writes both at the end of a training.",
+        )
+    return _leave_output(workbench, folder, files)
 
 
-def _refused(reason: str) -> dict[str, Any]:
-    return {"status": "refused", "reason": short(reason)}
+def _unpacked(key: str, archive: bytes) -> tuple[dict[str, bytes], list[str]]:
+    """The files of a training in an archive, and the names of what else is there. Nothing is written by its names.
+
+    Raises:
+        ModelError: When it is no archive, is damaged or cut off, or unpacks to more than any model.
+    """
+    files: dict[str, bytes] = {}
+    others: list[str] = []
+    try:
+        # To its end, where the checksum is: reading it as tar stops before that.
+        with gzip.open(io.BytesIO(archive)) as packed:
+            content = packed.read(LARGEST_OUTPUT + 1)
+        if len(content) > LARGEST_OUTPUT:
+            raise _unusable(key, f"it unpacks to more than {LARGEST_OUTPUT:,} bytes")
+        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as opened:
+            for member in opened:
+                name = member.name.removeprefix("./")
+                stream = opened.extractfile(member) if member.isfile() and name in _OUTPUT else None
+                if stream is None:
+                    others.append(name)
+                else:
+                    files[name] = stream.read()
+    except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError) as problem:
+        raise _unusable(key, str(problem)) from problem
+    return files, others
 
 
-def _answer(
-    workbench: Workbench, plan: Plan, run_id: str, result: TrainingResult, parts: list[Part], left: list[LeftOut]
-) -> dict[str, Any]:
-    remarks = [*remarks_on(left), *result.remarks]
-    record = {
-        "leaderboard": result.leaderboard,
-        "remarks": remarks,
-        "contract": to_json(result.contract),
-        "objects": [
-            {
-                "bucket": part.file.bucket,
-                "key": part.file.key,
-                "version_id": part.file.version_id,
-                "sha256": part.file.sha256,
-                "rows": part.file.rows,
-            }
-            for part in parts
-            if part.file is not None
-        ],
-    }
+def _unusable(key: str, why: str) -> ModelError:
+    return ModelError(
+        f"{key} is no archive of a training job: {short(why)}",
+        code="training_output",
+        next_step="Look at the training job's log, and start another run.",
+    )
+
+
+def _earlier(workbench: Workbench, folder: str) -> dict[str, Any] | None:
+    """What an earlier attempt of this step came to, when only its answer was lost."""
+    if read_if_there(workbench, f"{folder}/out/{job.MODEL}") is None:
+        return None
+    document = read_if_there(workbench, f"{folder}/out/{job.TRAINED}")
+    return None if document is None else _answer(folder, job.read_trained(document))
+
+
+def _leave_output(workbench: Workbench, folder: str, files: dict[str, bytes]) -> dict[str, Any]:
+    try:
+        trained = job.read_trained(files[job.TRAINED])
+    except msgspec.MsgspecError as problem:
+        raise _unusable(job.TRAINED, str(problem)) from problem
+    for name in sorted(files, key=lambda name: name == job.TRAINED):  # the answer last: what it names is there then
+        leave(workbench, f"{folder}/out/{name}", files[name])
+    return _answer(folder, trained)
+
+
+def _answer(folder: str, trained: job.Trained) -> dict[str, Any]:
     return {
         "status": "trained",
         "reason": "",
-        "model_key": _leave(workbench, plan.model, run_id, result.model, ending="onnx"),
-        "evaluation_key": _leave(workbench, plan.model, run_id, result.evaluation.to_json(), ending="json"),
-        "record_key": _leave(workbench, plan.model, run_id, msgspec.json.encode(record), ending="json"),
-        "candidate": result.candidate,
-        "settings": result.settings,
-        "leaderboard": [_brief(score) for score in msgspec.to_builtins(result.leaderboard[:MOST_SCORES])],
-        "rows": msgspec.to_builtins(result.rows),
-        "files": len(parts),
-        "remarks": listed(remarks),
+        "model_key": f"{folder}/out/{job.MODEL}",
+        "trained_key": f"{folder}/out/{job.TRAINED}",
+        "candidate": trained.candidate,
+        "settings": dict(list(trained.settings.items())[:50]),
+        "leaderboard": [_brief(score) for score in trained.leaderboard[:MOST_SCORES]],
+        "seconds": trained.seconds,
+        "remarks": listed(trained.remarks),
     }
 
 
@@ -116,10 +172,6 @@ def _brief(score: dict[str, Any]) -> dict[str, Any]:
     return {key: short(value) if key == "problem" else value for key, value in score.items() if key != "folds"}
 
 
-def _leave(workbench: Workbench, model: str, run_id: str, content: bytes, *, ending: str) -> str:
-    """Put a working file where the next steps find it; named by its digest, so a repeated step cannot mix two."""
-    digest = hashlib.sha256(content).hexdigest()
-    key = f"runs/{model}/{run_id}/{digest}.{ending}"
-    kind = "application/json" if ending == "json" else "application/octet-stream"
-    workbench.artifacts.put_if_absent(key, content, content_type=kind, sha256=digest)
-    return key
+def _say(progress: str) -> None:
+    """A line of the function's log, for whoever follows a training."""
+    print(short(progress, LONGEST_ERROR), flush=True)  # noqa: T201 - Lambda's log is standard output

@@ -60,15 +60,26 @@ class UploadStore(Protocol):
         """The bytes of one version; None when it is gone or is a delete marker."""
         ...
 
+    def versions(self, key: str) -> tuple[str, ...]:
+        """The ids of the versions under exactly this key, the one that was stored last first, no delete markers.
+
+        At most the newest 10,000; events come in any order, so this alone says which file is newer.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Workbench:
-    """Everything outside that a step touches; ``memory_mb`` is what it has to work in, None where nothing limits it."""
+    """Everything outside that a step touches.
+
+    ``memory_mb`` is what it has to work in, None where nothing limits it; ``has_sagemaker`` is false in the local AWS.
+    """
 
     registry: Registry
     artifacts: ArtifactStore
     uploads: UploadStore
     memory_mb: int | None = None
+    has_sagemaker: bool = True
 
 
 Step = Callable[[Workbench, dict[str, Any]], dict[str, Any]]

@@ -10,7 +10,7 @@ from collections import Counter
 from modelyard.scaffold.draft import ColumnDraft
 from modelyard.training.dates import SHAPE
 from modelyard.training.plan import LABEL, PREDICTION, PROBABILITIES, FeatureKind
-from modelyard.training.split import NUMBER
+from modelyard.training.rows import NUMBER
 from modelyard.training.table import MAX_CATEGORIES, MISSING_NUMBERS
 
 MOST_CATEGORIES = 200

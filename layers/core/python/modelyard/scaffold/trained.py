@@ -19,9 +19,10 @@ from modelyard.scaffold.naming import plain
 from modelyard.scaffold.render import render
 from modelyard.spec import parse_model, training_plan
 from modelyard.tasks import CANDIDATES, METRICS
-from modelyard.training.plan import decode_plan
+from modelyard.training.freezing import choose
+from modelyard.training.plan import Plan, decode_plan
 from modelyard.training.records import Records, read_records
-from modelyard.training.split import NUMBER
+from modelyard.training.rows import NUMBER
 from modelyard.training.table import Table, read_table
 from modelyard.version import Task
 
@@ -49,7 +50,7 @@ _GRIDS: dict[str, tuple[dict[str, list[Any]], dict[str, list[Any]]]] = {
         {"learning_rate": [0.1], "max_iter": [100]},
     ),
 }
-"""What is tried for each kind: in a table of usual size, and in a large one."""
+"""What is tried at first: in a table of usual size, and in a large one. Other kinds are for who asks for them."""
 
 
 def from_csv(
@@ -191,7 +192,7 @@ def _training(
         metric=chosen,
         min_improvement=improvement,
         min_improvement_note=note,
-        candidates=tuple((kind, _GRIDS[kind][large]) for kind in CANDIDATES[task]),
+        candidates=tuple((kind, _GRIDS[kind][large]) for kind in CANDIDATES[task] if kind in _GRIDS),
         minimum_rows=max(1, min(30, rows // 10)),
         timeout_s=900 if large else 600,
     )
@@ -211,7 +212,7 @@ def _tried(draft: Draft) -> Draft:
     reading = read_table(plan, [draft.content], names=[draft.source])
     if reading.table is None:
         raise _invalid(reading.findings)
-    _check_sides(draft, reading.table)
+    _check_sides(plan, draft, reading.table)
     training = draft.training
     if training is None:  # pragma: no cover - this module made it
         return draft
@@ -224,18 +225,19 @@ def _tried(draft: Draft) -> Draft:
     )
 
 
-def _check_sides(draft: Draft, table: Table) -> None:
-    held_out = int(table.evaluation.sum())
-    left = len(table) - held_out
-    classes = len(set(table.target[~table.evaluation].tolist()))
-    if held_out and left > 1 and (classes > 1 or draft.task == "regression"):
-        return
-    raise UsageError(
-        f"{draft.source}: too few rows that differ: {left} to train on, {held_out} held out to compare versions "
-        "(rows that differ in the target only stay together)",
-        code="too_few_rows",
-        next_step="Add rows and run the command again.",
-    )
+def _check_sides(plan: Plan, draft: Draft, table: Table) -> None:
+    try:
+        left = table.take(~choose(plan, table))
+    except UsageError as refusal:
+        raise UsageError(
+            f"{draft.source}: {refusal.message}", code=refusal.code, next_step="Add rows and run the command again."
+        ) from refusal
+    if plan.classification and len(set(left.target.tolist())) == 1:
+        raise UsageError(
+            f"{draft.source}: all {len(left)} rows to train on would be of class {left.target[0]!r}",
+            code="too_few_rows",
+            next_step="Add rows and run the command again.",
+        )
 
 
 def _examples(table: Table, *, classes: bool) -> list[dict[str, Any]]:
@@ -252,7 +254,7 @@ def _examples(table: Table, *, classes: bool) -> list[dict[str, Any]]:
             seen.add(answer)
         if wanted.sum() == EXAMPLES:
             break
-    return table.instances(wanted)
+    return table.take(wanted).instances()
 
 
 def _invalid(findings: Any) -> UsageError:

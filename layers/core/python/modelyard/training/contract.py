@@ -1,8 +1,8 @@
 """The contract of what is trained: from the rows of the training files.
 
 All rows count, those held out too: a version was measured on them, and another share of held-out rows in the plan must
-not change what callers may send. A date is free text to a contract, because every new day is a new value; a category
-has its categories however few rows there are, because the plan says that it is one.
+not change what callers may send. To a contract a date is free text, as text is, because every new day is a new
+value; a category has its categories however few rows there are, because the plan says that it is one.
 """
 
 from collections.abc import Mapping
@@ -14,8 +14,8 @@ from modelyard.training.plan import FeatureKind, Plan
 from modelyard.training.table import Table, columns_of_file
 from modelyard.version import Dtype, TensorSpec
 
-_DTYPES: dict[FeatureKind, Dtype] = {"number": "float32", "category": "string", "date": "string"}
-_TEXTS: Mapping[FeatureKind, Texts] = {"category": "categories", "date": "free"}
+_DTYPES: dict[FeatureKind, Dtype] = {"number": "float32", "category": "string", "date": "string", "text": "string"}
+_TEXTS: Mapping[FeatureKind, Texts] = {"category": "categories", "date": "free", "text": "free"}
 
 
 def contract_of(plan: Plan, table: Table) -> Contract:

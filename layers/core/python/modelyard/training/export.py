@@ -5,7 +5,7 @@ of the pipeline is in the graph, so what was fitted is what is served. Missing i
 otherwise. Equal input gives equal bytes: versions are named by the digest of their file, and a run that is repeated
 must not make a new version.
 
-skl2onnx converts scikit-learn's own steps; the dates are ours, so their converter is here.
+skl2onnx converts scikit-learn's own steps; `modelyard.training.converters` has those that are ours.
 """
 
 import copy
@@ -15,12 +15,11 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto
-from skl2onnx import convert_sklearn, update_registered_converter
+from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+from sklearn.pipeline import Pipeline
 
-from modelyard.training.dates import NO_DATE, PLACES, POINTS, SHAPE
-from modelyard.training.pipeline import PlaceInYear
+from modelyard.training import converters
 from modelyard.training.plan import LABEL, PREDICTION, PROBABILITIES, Plan
 
 OPSET = 20
@@ -47,16 +46,15 @@ def to_onnx(plan: Plan, pipeline: Any) -> bytes:
         (f"feature{at}", FloatTensorType([None, 1]) if feature.kind == "number" else StringTensorType([None, 1]))
         for at, feature in enumerate(features.values())
     ]
-    pipeline = copy.deepcopy(pipeline)
-    estimator = pipeline[-1]
-    _round_thresholds(estimator)
+    estimator = _convertible(pipeline[-1])
+    pipeline = Pipeline([*pipeline.steps[:-1], ("estimator", estimator)])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # protobuf's and numpy's, about types inside skl2onnx
         model = convert_sklearn(
             pipeline,
             name=plan.model,  # left out, it is a random id
             initial_types=inputs,
-            target_opset={"": OPSET, "ai.onnx.ml": ML_OPSET},
+            target_opset={"": OPSET, converters.ML: ML_OPSET} | ({converters.ORT: 1} if plan.of_kind("text") else {}),
             options={id(estimator): {"zipmap": False}} if plan.classification else None,
         )
     if getattr(estimator, "loss", None) in LOG_LINKED:
@@ -77,16 +75,28 @@ def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _round_thresholds(estimator: Any) -> None:
+def _convertible(fitted: Any) -> Any:
+    """A fitted estimator in a form that skl2onnx converts exactly; the fitted one stays as it is."""
+    if hasattr(fitted, "as_scikit_learn"):
+        return fitted.as_scikit_learn()
+    if hasattr(fitted, "booster_"):
+        converters.register_lightgbm(fitted)
+    if hasattr(fitted, "_predictors"):
+        return _with_float32_thresholds(copy.deepcopy(fitted))
+    return fitted
+
+
+def _with_float32_thresholds(estimator: Any) -> Any:
     """Round the thresholds of gradient boosting down to float32, which changes no answer to float32 numbers.
 
     ONNX's trees compare in float32. skl2onnx rounds these thresholds to the nearest, which for two neighbouring numbers
     can be the upper one and send it down the other branch. (For forests it rounds down itself.)
     """
-    for tree in (tree for trees in getattr(estimator, "_predictors", ()) for tree in trees):
+    for tree in (tree for trees in estimator._predictors for tree in trees):  # noqa: SLF001 - no other way to them
         exact = tree.nodes["num_threshold"]
         nearest = exact.astype(np.float32)
         tree.nodes["num_threshold"] = np.where(nearest > exact, np.nextafter(nearest, np.float32(-np.inf)), nearest)
+    return estimator
 
 
 def _append_exp(graph: Any) -> None:
@@ -110,51 +120,3 @@ def _rename(graph: Any, names: tuple[str, ...]) -> None:
     for node in graph.node:
         for values in (node.input, node.output):
             values[:] = [new.get(name, name) for name in values]
-
-
-def _place_in_year_shape(operator: Any) -> None:
-    operator.outputs[0].type = FloatTensorType([None, 2])
-
-
-def _place_in_year(scope: Any, operator: Any, container: Any) -> None:
-    """`PlaceInYear` as a graph: shape of the text → month and day → row of the table → point.
-
-    Text of another shape is replaced by a date that does not exist before it is split, so that the split always gives
-    three parts, and then gets the last row, like 30 February.
-    """
-
-    def constant(kind: int, shape: list[int], values: Any) -> str:
-        name: str = scope.get_unique_variable_name("constant")
-        container.add_initializer(name, kind, shape, values)
-        return name
-
-    def node(kind: str, inputs: list[str], *, since: int, output: str | None = None, **attributes: Any) -> str:
-        name: str = output or scope.get_unique_variable_name(kind.lower())
-        unique = scope.get_unique_operator_name(kind)
-        container.add_node(kind, inputs, name, op_version=since, name=unique, **attributes)
-        return name
-
-    dates = operator.inputs[0].full_name
-    looks_right = node("RegexFullMatch", [dates], since=20, pattern=SHAPE)
-    never = constant(TensorProto.STRING, [1], [b"0000-00-00"])
-    splittable = node("Where", [looks_right, dates, never], since=16)
-    parts, counts = (scope.get_unique_variable_name(name) for name in ("parts", "counts"))
-    unique = scope.get_unique_operator_name("StringSplit")
-    container.add_node("StringSplit", [splittable], [parts, counts], op_version=20, name=unique, delimiter="-")
-    month = node("Gather", [parts, constant(TensorProto.INT64, [], [1])], since=13, axis=2)
-    day = node("Gather", [parts, constant(TensorProto.INT64, [], [2])], since=13, axis=2)
-    place = node(
-        "LabelEncoder",
-        [node("StringConcat", [month, day], since=20)],
-        since=2,
-        op_domain="ai.onnx.ml",
-        keys_strings=list(PLACES),
-        values_int64s=list(PLACES.values()),
-        default_int64=NO_DATE,
-    )
-    column = node("Reshape", [place, constant(TensorProto.INT64, [1], [-1])], since=14)
-    points = constant(TensorProto.FLOAT, list(POINTS.shape), POINTS.ravel().tolist())
-    node("Gather", [points, column], since=13, axis=0, output=operator.outputs[0].full_name)
-
-
-update_registered_converter(PlaceInYear, "ModelyardPlaceInYear", _place_in_year_shape, _place_in_year, overwrite=True)

@@ -12,9 +12,18 @@ from modelyard.contract.rules import Rules
 from modelyard.errors import UsageError
 
 Task = Literal["regression", "binary", "multiclass"]
-FeatureKind = Literal["number", "category", "date"]
-CandidateKind = Literal["logistic_regression", "linear_regression", "random_forest", "gradient_boosting"]
+FeatureKind = Literal["number", "category", "date", "text"]
+CandidateKind = Literal[
+    "logistic_regression", "linear_regression", "random_forest", "gradient_boosting", "lightgbm", "neural_network"
+]
+TriggerKind = Literal["upload", "labels", "schedule", "alarm", "manual"]
 Setting = float | int | bool | str
+
+LONGEST_FUNCTION_S = 900
+"""Seconds that a Lambda function has at most."""
+
+DEFAULT_TIMEOUT_S = 600
+"""Seconds that a training has where nothing is said."""
 
 LABEL, PROBABILITIES, PREDICTION = "label", "probabilities", "prediction"
 """Outputs of a trained model: the first two for classes, the third for regression."""
@@ -26,30 +35,81 @@ class Feature(msgspec.Struct, frozen=True):
     kind: FeatureKind
 
 
+class Range(msgspec.Struct, frozen=True):
+    """Where a setting is drawn from; whole numbers stay whole."""
+
+    low: int | float
+    high: int | float
+    log: bool = False
+
+
 class Candidate(msgspec.Struct, frozen=True):
-    """One kind of estimator and the settings to try."""
+    """One kind of estimator and the settings to try: all of the grid, with each of ``trials`` draws of the space."""
 
     kind: CandidateKind
     grid: dict[str, list[Setting]] = {}
+    space: dict[str, Range] = {}
+    trials: int = 10
 
 
 class Training(msgspec.Struct, frozen=True):
-    """What is trained, on which columns."""
+    """What is trained, on which columns, by what, and where.
+
+    ``candidates`` empty means every kind that fits the task; ``entry`` is code that trains in their place.
+    ``budget_s`` None is a share of ``timeout_s``.
+    """
 
     target: str
     features: dict[str, Feature]
-    candidates: list[Candidate]
+    candidates: list[Candidate] = []
+    entry: str | None = None
     folds: int = 5
     seed: int = 0
+    budget_s: int | None = None
+    where: Literal["auto", "lambda", "sagemaker"] = "auto"
+    memory_mb: int = 3008
+    timeout_s: int = DEFAULT_TIMEOUT_S
+    instance: str | None = None
+    usd_per_hour: float | None = None
+
+
+class Split(msgspec.Struct, frozen=True):
+    """Which rows are frozen for evaluation; see `modelyard.training.freezing`."""
+
+    by: Literal["stratified", "time", "group"] = "stratified"
+    column: str | None = None
 
 
 class Evaluation(msgspec.Struct, frozen=True):
-    """How a challenger is compared with the champion."""
+    """How a challenger is compared with the champion; None is no limit."""
 
     metric: str
     holdout: float = 0.2
+    split: Split = Split()
     min_improvement: float = 0.0
+    confidence: float = 0.95
+    slices: list[str] = []
+    max_slice_loss: float | None = None
+    max_gap: float | None = None
+    max_latency_ms: float | None = None
+    max_size_mb: float | None = None
     tolerance: float = 1e-3
+
+
+class Trigger(msgspec.Struct, frozen=True):
+    """What starts a run, and how often it may; see `modelyard.spec_retraining.Trigger` for the keys."""
+
+    kind: TriggerKind = "upload"
+    prefix: str = ""
+    suffix: str = ".csv"
+    minimum_rows: int = 1
+    count: int | None = None
+    cron: str | None = None
+    timezone: str = "UTC"
+    alarms: tuple[Literal["drift", "quality"], ...] = ("drift", "quality")
+    debounce_s: int = 5
+    cooldown_s: int = 0
+    monthly_usd: float | None = None
 
 
 class About(msgspec.Struct, frozen=True):
@@ -69,7 +129,7 @@ class Plan(msgspec.Struct, frozen=True):
     evaluation: Evaluation
     contract: Rules = Rules()
     automatic: bool = True
-    minimum_rows: int = 1
+    triggers: tuple[Trigger, ...] = (Trigger(),)
     about: About | None = None
 
     @property
@@ -79,8 +139,10 @@ class Plan(msgspec.Struct, frozen=True):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns that a training file must have: the features in their order, then the target."""
-        return (*self.training.features, self.training.target)
+        """The columns that a training file must have: features in their order, target, and what rows are split by."""
+        needed = (*self.training.features, self.training.target, *self.evaluation.slices)
+        by = self.evaluation.split.column
+        return tuple(dict.fromkeys(needed if by is None else (*needed, by)))
 
     def of_kind(self, kind: FeatureKind) -> list[int]:
         """Positions of the features of one kind."""

@@ -36,13 +36,14 @@ class Records:
     findings: tuple[str, ...] = ()
 
 
-def read_records(content: bytes, *, name: str, expected: tuple[str, ...]) -> Records:
+def read_records(content: bytes, *, name: str, expected: tuple[str, ...], skip_empty: bool = True) -> Records:
     """Read one file.
 
     Args:
         content: The file's bytes.
         name: The file's name, for findings.
         expected: Columns that the header must have.
+        skip_empty: Whether a line of commas only is as blank as a blank line; false for rows that we wrote ourselves.
     """
     problem = _not_text(content)
     if problem:
@@ -55,7 +56,7 @@ def read_records(content: bytes, *, name: str, expected: tuple[str, ...]) -> Rec
         return Records(
             name, findings=(f"{name}: not UTF-8 (byte 0x{byte:02x} on line {line}); save the file as UTF-8",)
         )
-    return _parse(text, name, expected)
+    return _parse(text, name, expected, skip_empty=skip_empty)
 
 
 def _not_text(content: bytes) -> str | None:
@@ -71,7 +72,7 @@ def _not_text(content: bytes) -> str | None:
     return None
 
 
-def _parse(text: str, name: str, expected: tuple[str, ...]) -> Records:
+def _parse(text: str, name: str, expected: tuple[str, ...], *, skip_empty: bool) -> Records:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     header: tuple[str, ...] = ()
     rows: list[list[str]] = []
@@ -88,7 +89,7 @@ def _parse(text: str, name: str, expected: tuple[str, ...]) -> Records:
                     if problems:
                         return Records(name, findings=tuple(f"{name}: {problem}" for problem in problems))
             elif len(row) == len(header):
-                if any(row):  # a line of commas only is as blank as a blank line
+                if any(row) or not skip_empty:
                     rows.append(row)
                     lines.append(begins)
             elif any(row):

@@ -1,13 +1,18 @@
 """Cross-validation of every candidate's every setting, and of the baseline: the leaderboard.
 
 The rule: all are scored on the same folds by the metric that decides at the gate, and the best mean wins; of equals the
-one that the plan names first. The baseline is always listed and never chosen: it shows what learning is worth.
-Only training rows come in here; the rows held out have no part in the choice.
+one that is tried first. The baseline is always listed and never chosen: it shows what learning is worth. Only training
+rows come in here; the frozen rows have no part in the choice.
+
+Time is shared: candidates take turns, each with its next setting, so that a slow one cannot keep the others from being
+tried. Two things save time without changing who wins by more than chance: what grows stops growing when more trees no
+longer help, and a setting that is clearly worse than the best so far is left after a few folds (`Race`). What was not
+tried stands on the leaderboard with the reason. As long as the budget is not spent, none of it depends on the clock.
 """
 
 import itertools
-import warnings
-from collections import Counter
+import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,139 +20,74 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import KFold, StratifiedKFold
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from modelyard.errors import UsageError
 from modelyard.metrics import METRICS, Labelled, Measured
-from modelyard.training.pipeline import baseline, build
-from modelyard.training.plan import Plan, Setting
+from modelyard.training.folds import folds_of
+from modelyard.training.leaderboard import BASELINE, NOT_LOADED, SPENT, Score, describe, in_words, rank, remarks
+from modelyard.training.pipeline import KINDS, Preparation, baseline, estimator, features, fit, gaps_of, grown
+from modelyard.training.plan import Plan
+from modelyard.training.racing import Race
+from modelyard.training.spaces import Path, paths_of
+from modelyard.training.table import Table
 
-BASELINE = "baseline"
+SHARE_OF_DEADLINE = 0.6
+"""Of the deadline, for the search; the rest is for the last fit, its conversion and the reading of the rows."""
+MOST_KEPT_BYTES = 256 * 1024 * 1024
+"""Prepared columns that are kept for the next setting; beyond it they are prepared again."""
+
 Progress = Callable[[str], None]
-Fold = tuple[NDArray[np.int64], NDArray[np.int64]]
+Clock = Callable[[], float]
 
 
-class Score(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One line of the leaderboard.
+class Found(msgspec.Struct, frozen=True):
+    """What a search came to.
 
     Attributes:
-        candidate: Its kind, or ``baseline``.
-        settings: The setting that was tried.
-        mean: Of the metric over the folds; None when it could not be fitted.
-        std: Standard deviation over the folds.
-        folds: The metric of each fold.
-        problem: Why it could not be fitted.
+        leaderboard: Every line: best first, then what was left early, then what could not be fitted or was not tried.
+        why: Why the first one won, in words.
+        remarks: What a person should know about the search.
     """
 
-    candidate: str
-    settings: dict[str, Setting]
-    mean: float | None = None
-    std: float | None = None
-    folds: tuple[float, ...] = ()
-    problem: str | None = None
+    leaderboard: list[Score]
+    why: str
+    remarks: tuple[str, ...]
 
 
-def search(
-    plan: Plan, matrix: NDArray[Any], target: NDArray[Any], *, progress: Progress = lambda _: None
-) -> list[Score]:
-    """Score everything; best first, what could not be fitted last.
+def search(plan: Plan, training: Table, *, progress: Progress = lambda _: None, clock: Clock = time.monotonic) -> Found:
+    """Score everything.
 
     Args:
-        plan: The candidates, folds, seed and metric.
-        matrix: The features of the training rows.
-        target: Their target.
+        plan: The candidates, folds, seed, metric and budget.
+        training: The rows.
         progress: Is told about each line as it is there.
+        clock: Seconds that pass.
 
     Raises:
         UsageError: When a candidate does not fit the plan, or nothing could be fitted.
     """
-    folds = list(_folds(plan, target))
-    trials: list[tuple[str, dict[str, Setting], Any]] = [(BASELINE, {}, baseline(plan))]
-    for candidate in plan.training.candidates:
-        for values in itertools.product(*candidate.grid.values()):
-            settings = dict(zip(candidate.grid, values, strict=True))
-            trials.append((candidate.kind, settings, build(plan, candidate.kind, settings)))
+    queues = paths_of(plan, len(training))
+    total = 1 + sum(len(path.stages) for queue in queues for path in queue)
+    trials = _Trials(plan, training, clock=clock)
     scores: list[Score] = []
-    for number, (kind, settings, model) in enumerate(trials, start=1):
-        score = _score(plan, kind, settings, model, matrix, target, folds)
+    for score in trials.run(queues):
         scores.append(score)
-        progress(f"{number}/{len(trials)} {describe(score, plan.evaluation.metric)}")
-    leaderboard = sorted(scores, key=lambda score: _rank(plan, score))
-    if all(score.mean is None for score in leaderboard if score.candidate != BASELINE):
+        progress(f"{len(scores)}/{total} {describe(score, plan.evaluation.metric)}")
+    leaderboard = sorted(scores, key=lambda score: rank(plan, score))
+    if not any(score.problem is None for score in leaderboard if score.candidate != BASELINE):
         problems = "\n".join(describe(score, plan.evaluation.metric) for score in leaderboard)
         raise UsageError(
-            f"no candidate could be fitted to {len(target)} rows:\n{problems}",
+            f"no candidate could be fitted to {len(training)} rows:\n{problems}",
             code="nothing_fitted",
             next_step="Correct the candidates' grids in model.toml, or train on more rows.",
         )
-    return leaderboard
+    return Found(leaderboard, in_words(plan, leaderboard), tuple(remarks(leaderboard, budget_of(plan))))
 
 
-def winner(leaderboard: list[Score]) -> Score:
-    """The best line that learns."""
-    return next(score for score in leaderboard if score.candidate != BASELINE)
-
-
-def describe(score: Score, metric: str) -> str:
-    """A line of the leaderboard in words."""
-    settings = ", ".join(f"{name}={value}" for name, value in score.settings.items())
-    shown = f"{score.candidate}({settings})" if settings else score.candidate
-    if score.mean is None:
-        return f"{shown}: {score.problem}"
-    return f"{shown}: {metric} {score.mean:.4f} ± {score.std:.4f}"
-
-
-def _folds(plan: Plan, target: NDArray[Any]) -> Iterator[Fold]:
-    """The same folds for every trial: stratified where a class has a row for each fold."""
-    count = min(plan.training.folds, len(target))
-    if count < 2:
-        raise UsageError(
-            f"{len(target)} training rows are too few; cross-validation needs at least 2",
-            code="too_few_rows",
-            next_step="Upload more rows.",
-        )
-    stratified = plan.classification and max(Counter(target.tolist()).values()) >= count
-    splitter = (StratifiedKFold if stratified else KFold)(count, shuffle=True, random_state=plan.training.seed)
-    with warnings.catch_warnings():
-        # A class rarer than the folds is missing from some of them; its rows are scored with probability 0 there.
-        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
-        yield from splitter.split(np.zeros(len(target)), target)
-
-
-def _score(
-    plan: Plan,
-    kind: str,
-    settings: dict[str, Setting],
-    model: Any,
-    matrix: NDArray[Any],
-    target: NDArray[Any],
-    folds: list[Fold],
-) -> Score:
-    metric = METRICS[plan.evaluation.metric]
-    found: list[float] = []
-    for train, test in folds:
-        try:
-            fitted = fit(clone(model), matrix[train], target[train])
-            found.append(metric.score(answers(plan, fitted, matrix[test], target[test])))
-        except ValueError as error:  # a value that scikit-learn refuses, or a fold with one class
-            return Score(kind, settings, problem=str(error).splitlines()[0])
-    if not np.isfinite(found).all():
-        return Score(kind, settings, problem=f"{plan.evaluation.metric} is not a finite number on some fold")
-    return Score(kind, settings, float(np.mean(found)), float(np.std(found)), tuple(found))
-
-
-def fit(model: Any, matrix: NDArray[Any], target: NDArray[Any]) -> Any:
-    """Fit quietly, on one thread.
-
-    Quietly, because a solver that stops at its limit of iterations is judged by its score like any other. On one
-    thread, because sums then come out the same on every machine, and because OpenMP's threads spin while they wait for
-    a core of which a function has a share only.
-    """
-    with warnings.catch_warnings(), threadpool_limits(limits=1):
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return model.fit(matrix, target)
+def baseline_score(plan: Plan, training: Table) -> Score:
+    """The baseline's line alone, beside a model that was not searched for."""
+    return _Trials(plan, training, clock=time.monotonic).baseline()
 
 
 def answers(plan: Plan, fitted: Any, matrix: NDArray[Any], target: NDArray[Any]) -> Labelled | Measured:
@@ -158,7 +98,143 @@ def answers(plan: Plan, fitted: Any, matrix: NDArray[Any], target: NDArray[Any])
         return Measured(target, np.asarray(fitted.predict(matrix), dtype=np.float64).ravel())
 
 
-def _rank(plan: Plan, score: Score) -> float:
-    if score.mean is None:
-        return float("inf")
-    return score.mean if METRICS[plan.evaluation.metric].lower_is_better else -score.mean
+class _Trials:
+    """The running of a search: its folds, what is prepared for them, the race and the clock."""
+
+    def __init__(self, plan: Plan, training: Table, *, clock: Clock) -> None:
+        self._plan, self._clock = plan, clock
+        self._matrix, self._target = training.matrix(), training.target
+        self._gaps = gaps_of(plan, training)
+        self._folds = folds_of(plan, training)
+        self._race = Race(plan.evaluation.metric, self._folds)
+        self._prepared: dict[tuple[Preparation, int], tuple[NDArray[Any], NDArray[Any]]] = {}
+        self._kept_bytes = 0
+        self._ends = clock() + budget_of(plan)
+        self._spent = f"not tried: the {SPENT} of {budget_of(plan):g} s is spent"
+        self._slowest: dict[str, float] = defaultdict(float)
+        self._something_fitted = False
+
+    def run(self, queues: list[list[Path]]) -> Iterator[Score]:
+        """The baseline, and then each candidate's next path in turn."""
+        yield self.baseline()
+        for turn in itertools.zip_longest(*queues):
+            for path in turn:
+                if path is not None:
+                    for score in self._path(path):
+                        self._race.enter(score)
+                        yield score
+
+    def baseline(self) -> Score:
+        """What is reached without learning."""
+        began = self._clock()
+        found: list[float] = []
+        for train, test in self._folds:
+            fitted = fit(baseline(self._plan), self._matrix[train], self._target[train])
+            found.append(self._measure(fitted, self._matrix[test], self._target[test]))
+        return self._line(Path(BASELINE, {}), None, found, began)
+
+    def _path(self, path: Path) -> Iterator[Score]:
+        """Every stage of a path, as long as more trees help and there is time."""
+        why_not = self._no_time_for(path.kind)
+        if why_not is None:
+            try:
+                models = [estimator(self._plan, path.kind, path.settings) for _ in self._folds]
+            except (ImportError, OSError) as error:
+                why_not = f"{NOT_LOADED}: {str(error).splitlines()[0]}"
+        if why_not is not None:
+            yield from (Score(path.kind, path.at(length), problem=why_not) for length in path.stages)
+            return
+        began, best = self._clock(), None
+        for number, length in enumerate(path.stages):
+            score = self._stage(path, length, models, may_be_left=number == len(path.stages) - 1)
+            yield score
+            worse = best is not None and score.mean is not None and rank(self._plan, score) >= best
+            if score.problem is not None or worse:
+                problem = score.problem or "not tried: more trees did not help"
+                if SPENT in problem:
+                    problem = self._spent
+                yield from (Score(path.kind, path.at(later), problem=problem) for later in path.stages[number + 1 :])
+                break
+            best = rank(self._plan, score)
+        self._slowest[path.kind] = max(self._slowest[path.kind], self._clock() - began)
+
+    def _stage(self, path: Path, length: int | None, models: list[Any], *, may_be_left: bool) -> Score:
+        began = self._clock()
+        found: list[float] = []
+        problem: str | None = None
+        for number in range(len(models)):
+            model = models[number]
+            if self._something_fitted and self._clock() >= self._ends:
+                problem = f"left after {number} of {len(models)} folds: the {SPENT} is spent" if number else self._spent
+            elif may_be_left:
+                problem = self._race.lost(found)
+            if problem is not None:
+                break
+            try:
+                found.append(self._fold(path.kind, length, model, number))
+                if may_be_left:
+                    models[number] = None  # it grows no further: a forest of each fold may be all the memory there is
+            except (ValueError, TypeError) as error:  # a value that the library refuses, or a fold with one class
+                problem = str(error).splitlines()[0]
+                found.clear()
+                break
+        if not np.isfinite(found).all():
+            problem = f"{self._plan.evaluation.metric} is not a finite number on some fold"
+            found.clear()
+        self._something_fitted |= problem is None
+        return self._line(path, length, found, began, problem)
+
+    def _fold(self, kind: str, length: int | None, model: Any, number: int) -> float:
+        train, test = self._folds[number]
+        learned, scored = self._columns(KINDS[kind].preparation, number)
+        if length is None:
+            fitted = fit(clone(model), learned, self._target[train])
+        else:
+            fitted = grown(model, kind, length, learned, self._target[train])
+        return self._measure(fitted, scored, self._target[test])
+
+    def _columns(self, preparation: Preparation, number: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """The columns of a fold, prepared by what its own training rows say."""
+        key = (preparation, number)
+        if key in self._prepared:
+            return self._prepared[key]
+        train, test = self._folds[number]
+        steps = features(self._plan, preparation, gaps=self._gaps)
+        pair = (
+            steps.fit(self._matrix[train]).transform(self._matrix[train]),
+            steps.transform(self._matrix[test]),
+        )
+        if self._kept_bytes + pair[0].nbytes + pair[1].nbytes <= MOST_KEPT_BYTES:
+            self._kept_bytes += pair[0].nbytes + pair[1].nbytes
+            self._prepared[key] = pair
+        return pair
+
+    def _measure(self, fitted: Any, matrix: NDArray[Any], target: NDArray[Any]) -> float:
+        return METRICS[self._plan.evaluation.metric].score(answers(self._plan, fitted, matrix, target))
+
+    def _no_time_for(self, kind: str) -> str | None:
+        left = self._ends - self._clock()
+        if not self._something_fitted or left > self._slowest[kind]:
+            return None
+        if left <= 0:
+            return self._spent
+        return f"not tried: {left:.0f} s of the {SPENT} are left, and a setting has taken {self._slowest[kind]:.0f} s"
+
+    def _line(
+        self, path: Path, length: int | None, found: list[float], began: float, problem: str | None = None
+    ) -> Score:
+        return Score(
+            path.kind,
+            path.at(length),
+            mean=float(np.mean(found)) if found else None,
+            std=float(np.std(found)) if found else None,
+            folds=tuple(found),
+            problem=problem,
+            seconds=round(self._clock() - began, 3),
+        )
+
+
+def budget_of(plan: Plan) -> float:
+    """Seconds that the search may take."""
+    budget_s = plan.training.budget_s
+    return SHARE_OF_DEADLINE * plan.training.timeout_s if budget_s is None else float(budget_s)

@@ -12,18 +12,20 @@ round them to float32 in their first step, so both see the same values.
 
 import datetime as dt
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from modelyard.errors import UsageError
 from modelyard.training.plan import FeatureKind, Plan
 from modelyard.training.records import SHOWN, Records, read_records
-from modelyard.training.split import NUMBER, content, held_out
+from modelyard.training.rows import NUMBER, content
 
 Column = NDArray[Any]
 
@@ -32,6 +34,7 @@ MAX_CATEGORIES = 1_000
 MISSING_NUMBERS = frozenset({"", "na", "n/a", "nan", "null", "none"})
 """Spellings of a missing number, in lower case. A category or a label is missing only when empty: NA is Namibia too."""
 _DATE_LENGTH = len("2012-01-31")
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}(?:-[0-9]{2})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,34 +42,53 @@ class Table:
     """Checked rows, column by column.
 
     Attributes:
-        columns: One array per feature, in the plan's order. Numbers are float64 with NaN where missing; categories and
-            dates are text, empty where missing.
-        target: Text for classes, float64 for regression.
-        evaluation: True for the rows that no version trains on.
+        columns: One array per feature, in the plan's order. Numbers are float64 with NaN where missing; the others are
+            text, empty where missing.
+        target: Text for classes, float64 for regression; of no length where the rows were read without it.
+        others: Text of the columns that rows are split or sliced by and the model does not see.
+        files: Which file each row comes from, as an index of ``headers``.
+        headers: The names of each file's columns.
+        rows: The cells of each row, as its file has them.
     """
 
     columns: dict[str, Column]
     target: Column
-    evaluation: NDArray[np.bool_]
+    others: dict[str, Column]
+    files: NDArray[np.int64]
+    headers: tuple[tuple[str, ...], ...]
+    rows: list[list[str]]
 
     def __len__(self) -> int:
-        return len(self.target)
+        return len(self.rows)
 
-    def matrix(self, rows: NDArray[np.bool_]) -> Column:
-        """The features of some rows as scikit-learn takes them: float64 if all are numbers, else objects."""
-        columns = [column[rows] for column in self.columns.values()]
+    def take(self, kept: NDArray[np.bool_]) -> "Table":
+        """Some of the rows."""
+        return Table(
+            columns={name: column[kept] for name, column in self.columns.items()},
+            target=self.target[kept] if len(self.target) else self.target,
+            others={name: column[kept] for name, column in self.others.items()},
+            files=self.files[kept],
+            headers=self.headers,
+            rows=[self.rows[at] for at in np.flatnonzero(kept).tolist()],
+        )
+
+    def others_or_features(self, name: str) -> Column:
+        """A column, whether the model sees it or not."""
+        return self.others[name] if name in self.others else self.columns[name]
+
+    def matrix(self) -> Column:
+        """The features as scikit-learn takes them: float64 if all are numbers, else objects."""
+        columns = list(self.columns.values())
         if all(column.dtype != object for column in columns):
             return np.column_stack(columns)
-        matrix = np.empty((len(columns[0]), len(columns)), dtype=object)
+        matrix = np.empty((len(self), len(columns)), dtype=object)
         for at, column in enumerate(columns):
             matrix[:, at] = column
         return matrix
 
-    def instances(self, rows: NDArray[np.bool_]) -> list[dict[str, Any]]:
-        """Some rows as a request would give them: ``None`` for a missing number."""
-        columns = [
-            [None if value != value else value for value in column[rows].tolist()] for column in self.columns.values()
-        ]
+    def instances(self) -> list[dict[str, Any]]:
+        """The rows as a request would give them: ``None`` for a missing number."""
+        columns = [[None if value != value else value for value in column.tolist()] for column in self.columns.values()]
         return [dict(zip(self.columns, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
@@ -98,7 +120,13 @@ class UploadCheck(msgspec.Struct, frozen=True):
 
 
 def check_upload(
-    plan: Plan, upload: bytes, *, name: str = "upload", earlier: Sequence[bytes] = (), names: Sequence[str] = ()
+    plan: Plan,
+    upload: bytes,
+    *,
+    name: str = "upload",
+    earlier: Sequence[bytes] = (),
+    names: Sequence[str] = (),
+    minimum_rows: int = 1,
 ) -> UploadCheck:
     """Check one uploaded file before anything is trained on it.
 
@@ -108,12 +136,13 @@ def check_upload(
         name: The new file's name, for findings.
         earlier: Files accepted before: what needs all rows (one class only, a leak) is judged on them together.
         names: Names of the earlier files.
+        minimum_rows: What the file must have at least, duplicates included.
     """
     shown = [*(names or [f"earlier file {number}" for number in range(1, len(earlier) + 1)]), name]
     reading = read_table(plan, [*earlier, upload], names=shown)
     findings, rows = reading.findings, reading.rows[-1]
-    if 0 < rows < plan.minimum_rows:
-        findings = (*findings, f"{name}: has {rows} rows; expected at least {plan.minimum_rows}")
+    if 0 < rows < minimum_rows:
+        findings = (*findings, f"{name}: has {rows} rows; expected at least {minimum_rows}")
     return UploadCheck(not findings, findings, reading.remarks, rows, hashlib.sha256(upload).hexdigest())
 
 
@@ -161,10 +190,20 @@ def read_table(plan: Plan, files: Sequence[bytes], *, names: Sequence[str] = ())
     return Reading(None, tuple(findings), tuple(remarks), rows)
 
 
-def _typed_columns(plan: Plan, records: Records, findings: list[str]) -> dict[str, Column]:
-    """Every column of the plan in one file; what does not fit goes to ``findings``."""
-    kinds: dict[str, FeatureKind] = {name: feature.kind for name, feature in plan.training.features.items()}
+def _typed_columns(
+    plan: Plan, records: Records, findings: list[str], *, target: bool = True, checked: bool = False
+) -> dict[str, Column]:
+    """Every column of the plan in one file; what does not fit goes to ``findings``.
+
+    Of rows that were checked before, a part may well be without any value of a column.
+    """
+    kinds: dict[str, FeatureKind | Literal["time", "group"]] = dict.fromkeys(plan.columns, "category")
+    if plan.evaluation.split.column is not None and plan.evaluation.split.by != "stratified":
+        kinds[plan.evaluation.split.column] = plan.evaluation.split.by
+    kinds |= {name: feature.kind for name, feature in plan.training.features.items()}
     kinds[plan.training.target] = "category" if plan.classification else "number"
+    if not target:
+        del kinds[plan.training.target]
     columns: dict[str, Column] = {}
     for name, kind in kinds.items():
         at = records.header.index(name)
@@ -175,7 +214,7 @@ def _typed_columns(plan: Plan, records: Records, findings: list[str]) -> dict[st
         if refused:
             findings.append(f"{where}: {_examples(refused, texts, records.lines)}; expected {expected}")
         missing = [row for row, value in enumerate(values) if value in ("", None)]
-        if len(missing) == len(values):
+        if len(missing) == len(values) and name in (*plan.training.features, plan.training.target) and not checked:
             findings.append(f"{where} is empty in all {len(values)} rows; expected values")
         elif name == plan.training.target and missing:
             lines = _lines(missing, records.lines)
@@ -218,10 +257,21 @@ def _is_date(text: str) -> bool:
         return False
 
 
-_KINDS: dict[FeatureKind, tuple[Callable[[list[str]], tuple[list[Any], list[int]]], str]] = {
+def _times(texts: list[str]) -> tuple[list[Any], list[int]]:
+    return list(texts), [row for row, text in enumerate(texts) if not _TIME.match(text)]
+
+
+def _group(texts: list[str]) -> tuple[list[Any], list[int]]:
+    return list(texts), [row for row, text in enumerate(texts) if not text]
+
+
+_KINDS: dict[str, tuple[Callable[[list[str]], tuple[list[Any], list[int]]], str]] = {
     "number": (_numbers, "numbers such as 4.7, of at most 3.4e38; empty where missing"),
     "category": (_categories, "text"),
     "date": (_dates, "dates such as 2012-01-31; empty where missing"),
+    "text": (_categories, "text"),
+    "time": (_times, "dates or times that sort as text, such as 2012-01-31 or 2012-01-31T06:00:00Z"),
+    "group": (_group, "a name in every row: rows of one group stay together"),
 }
 
 
@@ -233,26 +283,51 @@ def _remark_ignored(plan: Plan, records: Records, remarks: list[str]) -> None:
 
 def _joined(plan: Plan, files: list[Records], parts: list[dict[str, Column]], remarks: list[str]) -> Table:
     """All files in one table, without duplicate rows."""
-    target = plan.training.target
     seen: set[bytes] = set()
     kept: list[bool] = []
-    evaluation: list[bool] = []
     for records in files:
         for row in records.rows:
-            cells = list(zip(records.header, row, strict=True))
-            digest = hashlib.sha256(content(cells)).digest()
+            digest = hashlib.sha256(content(zip(records.header, row, strict=True))).digest()
             kept.append(digest not in seen)
             seen.add(digest)
-            evaluation.append(held_out(cells, target=target, share=plan.evaluation.holdout))
     duplicates = len(kept) - sum(kept)
     if duplicates:
         remarks.append(f"{duplicates} of {len(kept)} rows say the same as an earlier row in every column: dropped")
-    keep = np.array(kept)
+    return _table(plan, files, parts).take(np.array(kept))
+
+
+def _table(plan: Plan, files: Sequence[Records], parts: Sequence[dict[str, Column]]) -> Table:
+    def joined(name: str) -> Column:
+        return np.concatenate([part[name] for part in parts])
+
+    features, target = plan.training.features, plan.training.target
     return Table(
-        columns={name: np.concatenate([part[name] for part in parts])[keep] for name in plan.training.features},
-        target=np.concatenate([part[target] for part in parts])[keep],
-        evaluation=np.array(evaluation)[keep],
+        columns={name: joined(name) for name in features},
+        target=joined(target) if all(target in part for part in parts) else np.empty(0, dtype=object),
+        others={name: joined(name) for name in plan.columns if name not in features and name != target},
+        files=np.repeat(np.arange(len(files)), [len(records.rows) for records in files]),
+        headers=tuple(records.header for records in files),
+        rows=[row for records in files for row in records.rows],
     )
+
+
+def table_of(plan: Plan, file: bytes, *, name: str, without_target: bool = False) -> Table:
+    """Read one file that was written from checked rows: nothing is dropped.
+
+    Raises:
+        UsageError: With code ``invalid_training_data`` when it cannot be read, or lacks a column of the plan.
+    """
+    needed = tuple(column for column in plan.columns if not (without_target and column == plan.training.target))
+    records = read_records(file, name=name, expected=needed, skip_empty=False)
+    findings = list(records.findings)
+    part = _typed_columns(plan, records, findings, target=not without_target, checked=True) if records.rows else {}
+    if findings or not part:
+        raise UsageError(
+            "\n".join(findings) or f"{name}: has no rows",
+            code="invalid_training_data",
+            next_step="Start the run again: these files are made by it.",
+        )
+    return _table(plan, [records], [part])
 
 
 def _problems_together(plan: Plan, table: Table, remarks: list[str]) -> Iterable[str]:

@@ -1,119 +1,162 @@
-"""The whole of training: files and a plan in, one ONNX file and what its evaluation needs out.
+"""The whole of training: rows and a plan in, one ONNX file and what its evaluation needs out.
 
-The rule: a function of its arguments. Nothing is fetched or stored, equal files and plan give equal bytes, and the rows
-held out are touched only to be handed over. The evaluation is a step of its own, with the engine that will serve.
+The rule: a function of its arguments. Nothing is fetched or stored, equal rows and settings give equal bytes, and of
+the frozen rows only the features come in, to be answered. The evaluation is a step of its own, with the engine that
+serves.
 """
 
-from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from modelyard.contract.document import Contract
 from modelyard.errors import UsageError
-from modelyard.evaluation import EvaluationSet
-from modelyard.training.contract import contract_of
+from modelyard.training.entry import TrainedModel, TrainingJob, answers_of, as_response, call, checked, classes_of
 from modelyard.training.export import to_onnx
-from modelyard.training.pipeline import baseline, build
-from modelyard.training.plan import LABEL, PROBABILITIES, Plan, Setting
-from modelyard.training.search import Progress, Score, describe, fit, search, winner
-from modelyard.training.table import Table, read_table
-
-
-class RowCounts(msgspec.Struct, frozen=True):
-    """Where the rows went: those read are duplicates, trained on, or held out."""
-
-    read: int
-    duplicates: int
-    training: int
-    evaluation: int
+from modelyard.training.leaderboard import Score, describe, winner
+from modelyard.training.pipeline import KINDS, baseline, build, fit, gaps_of
+from modelyard.training.plan import Plan, Setting
+from modelyard.training.search import Progress, baseline_score, search
+from modelyard.training.table import Table
 
 
 class TrainingResult(msgspec.Struct, frozen=True):
-    """What a training run made.
+    """What a training made.
 
     Attributes:
         model: The bytes of the ONNX file.
         candidate: The kind that won.
         settings: Its settings.
+        why: Why it won, in words.
         leaderboard: Everything that was tried, best first, with the baseline.
-        rows: Where the rows went.
-        evaluation: The held-out rows with the trained pipeline's and the baseline's answers.
-        contract: What the data looked like, and so what a version promises to answer.
-        remarks: What was repaired in the files or looks odd.
+        predictions: The framework's own answers to the evaluation rows; the ONNX file has to give the same. None where
+            the model's own code gave none.
+        baseline: The one answer of the model without learning.
+        remarks: What the trainer wants a person to know, such as settings that there was no time to try.
     """
 
     model: bytes
     candidate: str
     settings: dict[str, Setting]
+    why: str
     leaderboard: list[Score]
-    rows: RowCounts
-    evaluation: EvaluationSet
-    contract: Contract
-    remarks: tuple[str, ...]
+    predictions: list[Any] | None
+    baseline: Any
+    remarks: tuple[str, ...] = ()
 
 
 def train(
-    plan: Plan, files: Sequence[bytes], *, names: Sequence[str] = (), progress: Progress = lambda _: None
+    plan: Plan,
+    training: Table,
+    evaluation: Table,
+    *,
+    progress: Progress = lambda _: None,
+    code: Path | None = None,
 ) -> TrainingResult:
-    """Train every candidate, choose, fit the best to all training rows, and convert it.
+    """Train every candidate, choose, fit the best to all training rows, and convert it; or run the model's own code.
 
     Args:
         plan: What to train.
-        files: The bytes of the training files, oldest first.
-        names: The files' names, for findings.
+        training: The rows to learn from.
+        evaluation: The frozen rows, without their target: they are answered, and have no part in anything else.
         progress: Is told, in words, what has just been done.
+        code: The folder of the model's own packages, where they are not importable anyway.
 
     Raises:
-        UsageError: With code ``invalid_training_data`` and all findings, one a line; ``too_few_rows``;
-            ``nothing_fitted``; ``invalid_plan``; ``invalid_contract``.
+        UsageError: With code ``too_few_rows``, ``nothing_fitted`` or ``invalid_plan``; of the model's own code
+            ``entry_failed`` or ``wrong_model``.
     """
-    reading = read_table(plan, files, names=names)
-    table = reading.table
-    if table is None:
-        raise UsageError(
-            "\n".join(reading.findings),
-            code="invalid_training_data",
-            next_step="Correct the file and upload it again.",
-        )
-    training, held_out = ~table.evaluation, table.evaluation
-    _check_sides(plan, table)
-    contract = contract_of(plan, table)  # before hours of training, because it can refuse
-    matrix, target = table.matrix(training), table.target[training]
-    progress(f"{len(target):,} rows to train on, {int(held_out.sum()):,} held out")
-    leaderboard = search(plan, matrix, target, progress=progress)
-    best = winner(leaderboard)
+    _check_rows(plan, training)
+    progress(f"{len(training):,} rows to train on, {len(evaluation):,} frozen for evaluation")
+    if plan.training.entry is not None:
+        job = TrainingJob.of(plan, training, evaluation)
+        progress(f"calling {plan.training.entry}")
+        return of_own_code(plan, training, evaluation, call(plan.training.entry, job, code=code))
+    found = search(plan, training, progress=progress)
+    best = winner(found.leaderboard)
     progress(f"best is {describe(best, plan.evaluation.metric)}; fitting it to all training rows")
-    pipeline = fit(build(plan, best.candidate, best.settings), matrix, target)
-    simplest = fit(baseline(plan), matrix, target)
-    read = sum(reading.rows)
+    result = refit(plan, training, evaluation, candidate=best.candidate, settings=best.settings)
+    return msgspec.structs.replace(result, why=found.why, leaderboard=found.leaderboard, remarks=found.remarks)
+
+
+def refit(
+    plan: Plan,
+    training: Table,
+    evaluation: Table,
+    *,
+    candidate: str,
+    settings: dict[str, Setting],
+    code: Path | None = None,
+) -> TrainingResult:
+    """Train once more what won: the same rows and settings give the same bytes, however long a search would take."""
+    if candidate == plan.training.entry:
+        return train(plan, training, evaluation, code=code)
+    if candidate not in KINDS:
+        raise UsageError(
+            f"{candidate!r} is no kind of candidate; there are {', '.join(KINDS)}",
+            code="invalid_plan",
+            next_step="Train the version again with the code that it was trained with.",
+        )
+    matrix, target = training.matrix(), training.target
+    pipeline = fit(build(plan, candidate, settings, gaps=gaps_of(plan, training)), matrix, target)
     return TrainingResult(
         model=to_onnx(plan, pipeline),
-        candidate=best.candidate,
-        settings=best.settings,
-        leaderboard=leaderboard,
-        rows=RowCounts(read, read - len(table), int(training.sum()), int(held_out.sum())),
-        evaluation=EvaluationSet(
-            task=plan.task,
-            instances=table.instances(held_out),
-            truth=table.target[held_out].tolist(),
-            predictions=_predictions(plan, pipeline, table.matrix(held_out)),
-            baseline=_predictions(plan, simplest, matrix[:1])[0],
-        ),
-        contract=contract,
-        remarks=reading.remarks,
+        candidate=candidate,
+        settings=settings,
+        why="asked for by name: no search",
+        leaderboard=[],
+        predictions=_predictions(plan, pipeline, evaluation.matrix()),
+        baseline=_baseline(plan, training),
     )
 
 
-def _check_sides(plan: Plan, table: Table) -> None:
-    training = table.target[~table.evaluation]
-    if plan.classification and len(training) and len(set(training.tolist())) == 1:
-        problem = f"all {len(training)} training rows are of class {training[0]!r}; the others are held out"
-    elif len(training) < 2:
-        problem = f"{len(training)} of {len(table)} rows are left to train on; at least 2 are needed"
-    elif len(training) == len(table):
-        problem = f"none of {len(table)} rows is held out; at least 1 is needed"
+def of_own_code(
+    plan: Plan,
+    training: Table,
+    evaluation: Table,
+    trained: TrainedModel,
+    *,
+    predictions: list[Any] | None = None,
+) -> TrainingResult:
+    """What the model's own code made, checked, in the form of every other training.
+
+    Args:
+        plan: What was to be trained.
+        training: The rows that it learned from.
+        evaluation: The rows to be answered.
+        trained: What came back.
+        predictions: The framework's answers, where they came as a file and not by ``predict``.
+    """
+    entry = str(plan.training.entry)
+    model = checked(plan, trained)
+    if predictions is None:
+        predictions = answers_of(plan, trained, classes_of(model), evaluation.columns, len(evaluation))
+    note = trained.note or "it says nothing about how"
+    remarks = () if predictions is not None else (f"{entry} gives no answers of its own: parity cannot be checked",)
+    return TrainingResult(
+        model=model,
+        candidate=entry,
+        settings=trained.settings,
+        why=f"trained by {entry}: {note}",
+        leaderboard=[Score(entry, trained.settings), baseline_score(plan, training)],
+        predictions=predictions,
+        baseline=_baseline(plan, training),
+        remarks=remarks,
+    )
+
+
+def _baseline(plan: Plan, training: Table) -> Any:
+    matrix = training.matrix()
+    return _predictions(plan, fit(baseline(plan), matrix, training.target), matrix[:1])[0]
+
+
+def _check_rows(plan: Plan, training: Table) -> None:
+    target = training.target
+    if plan.classification and len(target) and len(set(target.tolist())) == 1:
+        problem = f"all {len(target)} training rows are of class {target[0]!r}; the others are frozen for evaluation"
+    elif len(target) < 2:
+        problem = f"{len(target)} rows are left to train on; at least 2 are needed"
     else:
         return
     raise UsageError(
@@ -126,9 +169,5 @@ def _predictions(plan: Plan, fitted: Any, matrix: Any) -> list[Any]:
     if not plan.classification:
         values: list[Any] = np.asarray(fitted.predict(matrix), dtype=np.float64).ravel().tolist()
         return values
-    classes = fitted.classes_.tolist()
     probabilities = np.asarray(fitted.predict_proba(matrix), dtype=np.float64)
-    return [
-        {LABEL: classes[int(row.argmax())], PROBABILITIES: dict(zip(classes, row.tolist(), strict=True))}
-        for row in probabilities
-    ]
+    return as_response(probabilities, fitted.classes_.tolist())

@@ -1,6 +1,6 @@
-"""How a card says things: times, people, numbers, and what a metric means to somebody who never heard of it.
+"""How pages say things: times, people, numbers, and what a metric means to somebody who never heard of it.
 
-All text in a card is a `Text`: spans with a kind, so that each format escapes by its own rules, and what came from
+All text in a page is a `Text`: spans with a kind, so that each format escapes by its own rules, and what came from
 outside can never become markup. Marks that garble a line are replaced here, once.
 """
 
@@ -16,6 +16,7 @@ _MONTHS = (
     "January", "February", "March", "April", "May", "June",
     "July", "August", "September", "October", "November", "December",
 )  # fmt: skip
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 class Span(NamedTuple):
@@ -66,8 +67,23 @@ def say(pattern: str, *parts: object) -> Text:
 
 
 def one_line(text: str) -> str:
-    """Text from outside on one line, without marks that garble it; blanks at its ends are kept."""
-    return " ".join(legible(text).replace("\t", " ").split("\n"))
+    """Text from outside on one line, without marks that garble it; blanks at its ends are kept.
+
+    Half a surrogate pair, which JSON can carry and UTF-8 cannot, becomes a question mark.
+    """
+    whole = text.encode("utf-8", "replace").decode("utf-8")
+    return " ".join(legible(whole).replace("\t", " ").split("\n"))
+
+
+def cut(text: object, most: int) -> str:
+    """Text of at most ``most`` characters; of a longer one the beginning, and how long it is.
+
+    Example:
+        >>> cut("aye-aye" * 2000, 7)
+        'aye-aye… (14,000 characters)'
+    """
+    whole = str(text)
+    return whole if len(whole) <= most else f"{whole[:most]}… ({len(whole):,} characters)"
 
 
 def listing(parts: list[Text], *, last: str = "and") -> Text:
@@ -105,8 +121,50 @@ def person(actor: str) -> str:
 
 
 def figure(value: float | None) -> str:
-    """A number to four digits."""
-    return NOT_RECORDED if value is None else f"{value:.4g}"
+    """A number to four digits, or to all of those before the point.
+
+    Example:
+        >>> figure(0.51234), figure(1234567.8), figure(None)
+        ('0.5123', '1,234,568', 'not recorded')
+    """
+    if value is None or not math.isfinite(value):
+        return NOT_RECORDED
+    size = abs(value)
+    if size >= 1e15 or 0 < size < 1e-4:
+        digits, _, power = f"{value:.2e}".partition("e")
+        return f"{float(digits):g} \u00d7 10{str(int(power)).translate(_RAISED)}"
+    return f"{value:,.0f}" if size >= 9999.5 else f"{value:,.4g}"
+
+
+def percent(share: float | None) -> str:
+    """A share in percent, without rounding what is not nothing to nothing, nor what is not all to all.
+
+    Example:
+        >>> percent(0.123), percent(0.0004), percent(0.9997), percent(1.0), percent(0.0)
+        ('12 %', 'under 0.1 %', 'over 99.9 %', '100 %', '0 %')
+    """
+    if share is None or not abs(share) < 1e6:
+        return NOT_RECORDED
+    if 0 < share < 0.001:
+        return "under 0.1 %"
+    if 0.999 < share < 1:
+        return "over 99.9 %"
+    return f"{100 * share:.1f} %" if 0 < share < 0.0995 or 0.9905 < share < 1 else f"{100 * share:.0f} %"
+
+
+def duration(seconds: float | None) -> str:
+    """How long something took.
+
+    Example:
+        >>> duration(0.25), duration(48.4), duration(252), duration(7500)
+        ('0.25 s', '48 s', '4 min 12 s', '2 h 5 min')
+    """
+    if seconds is None or not 0 <= seconds < 1e10:
+        return NOT_RECORDED
+    if round(seconds) < 60:
+        return f"{seconds:.2g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60} min"
 
 
 def count(number: int, one: str, many: str | None = None) -> str:
@@ -162,6 +220,29 @@ def title(metric: str) -> str:
     return TITLES.get(metric, metric)
 
 
+def estimator(kind: str) -> str:
+    """A kind of candidate in words."""
+    return {"lightgbm": "LightGBM", "baseline": "no learning"}.get(kind, kind.replace("_", " "))
+
+
+def capital(text: str) -> str:
+    """Text with a capital letter."""
+    return f"{text[:1].upper()}{text[1:]}"
+
+
+def sentence(text: str) -> str:
+    """What a program wrote as a sentence: a capital letter, unless a name begins it, and a full stop.
+
+    Example:
+        >>> sentence("the file is empty"), sentence("rmse 2 against 3")
+        ('The file is empty.', 'rmse 2 against 3.')
+    """
+    whole = text.strip()
+    first = whole.split(" ", 1)[0].strip(",:;")
+    is_name = first in METRICS or not first.isalpha()
+    return (whole if is_name else capital(whole)) + ("" if whole.endswith((".", "!", "?")) else ".")
+
+
 def meaning(metric: str, value: float) -> str:
     """What a value of a metric means, as a sentence; which way is better is said where it is not plain."""
     match metric:
@@ -178,7 +259,7 @@ def meaning(metric: str, value: float) -> str:
                 "be without fault, 0 is never right."
             )
         case "log_loss":
-            chance = math.exp(-value)
+            chance = math.exp(-max(value, 0.0))
             said = f"{100 * chance:.0f} %" if chance >= 0.01 else "less than 1 %"
             return (
                 f"What turned out to be true had been given a probability of {said}, on average (the geometric mean). "

@@ -1,0 +1,411 @@
+"""One model's retraining workflow: from what started it to a better champion, or a written reason why not."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_stepfunctions as sfn
+from aws_cdk import aws_stepfunctions_tasks as tasks
+from constructs import Construct
+
+from modelyard.packaging import layers_of
+from modelyard.packaging.targets import SHARED_ARCHITECTURE, FunctionKind
+from modelyard.pointer_key import pointer_key
+from modelyard.spec import Model, training_plan
+from modelyard.training.plan import LONGEST_FUNCTION_S
+from stacks.base import ModelyardStack
+from stacks.findings import accept, accept_resources, logical_id
+from stacks.function import RETENTION, EntryPoint
+from stacks.registry_stack import RegistryStack
+from stacks.sagemaker_training import SageMakerTraining
+
+TABLE_READ = ("dynamodb:GetItem", "dynamodb:Query")
+TABLE_WRITE = ("dynamodb:PutItem",)
+NO_XRAY = "The execution history shows every step with its times; X-Ray would add a grant on '*'."
+NOTHING = {"status": "none"}
+"""What a step leaves that was not needed, so that the steps after it find something under its name."""
+
+
+class RetrainingWorkflow(Construct):
+    """Claim → validate → take a turn → prepare → train → evaluate → register → promote, or a recorded other end.
+
+    Attributes:
+        state_machine: The Standard workflow; its states read like the story.
+        steps: The functions by step name.
+    """
+
+    def __init__(self, scope: Construct, construct_id: str, *, model: Model, registry: RegistryStack) -> None:
+        super().__init__(scope, construct_id)
+        assert model.spec.training is not None  # noqa: S101 - only models with a [training] section get this construct
+        stack = ModelyardStack.of(self)
+        assert isinstance(stack, ModelyardStack)  # noqa: S101 - the only kind of stack there is
+        self._stack, self._registry, self._model = stack, registry, model
+        self._plan = training_plan(model.spec)
+        self._run = {"run_id": sfn.JsonPath.string_at("$$.Execution.Name"), "plan": self._plan}
+        self.steps: dict[str, EntryPoint] = {}
+        self._add_steps()
+        # The local AWS has no SageMaker: there the same trainer runs in a function whatever the size.
+        has_sagemaker = model.spec.training.instance is not None and not stack.settings.is_local
+        self.sagemaker = SageMakerTraining(self, "SageMaker", model=model, registry=registry) if has_sagemaker else None
+        self._grant()
+        log_group = logs.LogGroup(
+            self,
+            "Logs",
+            retention=RETENTION[stack.settings.log_retention_days],
+            removal_policy=RemovalPolicy.RETAIN if stack.settings.retain else RemovalPolicy.DESTROY,
+        )
+        self.state_machine = sfn.StateMachine(
+            self,
+            "StateMachine",
+            comment=f"Retraining of {model.name}: new data becomes a better model or a written reason why not",
+            definition_body=sfn.DefinitionBody.from_chainable(self._definition()),
+            state_machine_type=sfn.StateMachineType.STANDARD,
+            timeout=Duration.seconds(longest_run_s(model)),
+            logs=sfn.LogOptions(destination=log_group, level=sfn.LogLevel.ALL),
+        )
+        accept_resources(
+            self.state_machine,
+            [f"<{logical_id(entry.function)}.Arn>:*" for entry in self._entries()],
+            why="The versions and aliases of this one function.",
+        )
+        accept(
+            self.state_machine,
+            {
+                "AwsSolutions-IAM5[Resource::*]": "CloudWatch's log delivery actions accept no narrower resource.",
+                "AwsSolutions-SF2": NO_XRAY,
+                "Serverless-StepFunctionStateMachineXray": NO_XRAY,
+            },
+        )
+
+    def _entries(self) -> list[EntryPoint]:
+        return [*self.steps.values(), *([] if self.sagemaker is None else [self.sagemaker.collect])]
+
+    def _add_steps(self) -> None:
+        training = self._model.spec.training
+        assert training is not None  # noqa: S101 - see above
+        self._step("claim")
+        # These two read the whole data set.
+        self._step("validate", memory_mb=training.memory_mb, timeout_s=120)
+        self._step("turn")
+        self._step("prepare", memory_mb=training.memory_mb, timeout_s=300)
+        deadline = min(training.timeout_s, LONGEST_FUNCTION_S)
+        self._step("train", function="train", memory_mb=training.memory_mb, timeout_s=deadline)
+        # What trained a version: the library and the locked dependencies, as the layers carry them.
+        digests = {
+            f"MODELYARD_{what}_DIGEST": self._stack.built_layer(layer, architecture=SHARED_ARCHITECTURE).digest
+            for what, layer in (("CODE", "core"), ("LOCK", "training"))
+        }
+        self._step("evaluate", memory_mb=1769, timeout_s=300, environment=digests)
+        self._step("register", memory_mb=1769, timeout_s=120, environment=digests)
+        self._step("promote")
+        self._step("conclude")
+
+    def _step(
+        self,
+        name: str,
+        *,
+        function: FunctionKind = "workflow",
+        memory_mb: int = 512,
+        timeout_s: int = 60,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.steps[name] = EntryPoint(
+            self,
+            name.capitalize(),
+            file=f"retraining_{name}",
+            layers=layers_of(function, self._model),
+            description=f"Modelyard retraining of {self._model.name}: {name}",
+            memory_mb=memory_mb,
+            timeout_s=timeout_s,
+            environment={
+                "MODELYARD_MODEL": self._model.name,
+                "MODELYARD_ARTIFACT_BUCKET": self._registry.artifacts.bucket_name,
+                "MODELYARD_DATA_BUCKET": self._registry.uploads.bucket_name,
+                "MODELYARD_TABLE": self._registry.table.table_name,
+                **({"MODELYARD_SAGEMAKER": "no"} if self._stack.settings.is_local else {}),
+                **(environment or {}),
+            },
+        )
+
+    def _grant(self) -> None:
+        """Each step gets what it touches: keys of this model in the table, prefixes of this model in the buckets."""
+        name, registry, steps = self._model.name, self._registry, self.steps
+        uploads, artifacts = registry.uploads, registry.artifacts
+        table = [registry.table.table_arn]
+        claims = [f"CLAIM#{uploads.bucket_name}/{name}/*", f"CLAIM#{name}/*"]
+        readers, writers = {"evaluate"}, {"claim", "validate", "turn", "prepare", "register", "promote", "conclude"}
+        for step in readers | writers:
+            marks = [f"OBJECT#{key}" for key in ("artifacts/sha256/*", f"reports/{name}/*")]
+            extra = {"claim": claims, "register": ["CATALOGUE", *marks]}.get(step, [])
+            keys = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": [f"MODEL#{name}", *extra]}}
+            actions = (*TABLE_READ, *(TABLE_WRITE if step in writers else ()))
+            steps[step].allow(*actions, on=table, conditions=keys)
+        for step in ("claim", "validate", "prepare"):
+            steps[step].allow_objects("s3:GetObject", "s3:GetObjectVersion", bucket=uploads, keys=[f"{name}/*"])
+            # Without it S3 answers 403 for a file that was deleted meanwhile, and "gone" reads as "forbidden".
+            steps[step].allow("s3:ListBucket", "s3:ListBucketVersions", on=[uploads.bucket_arn])
+        runs, sets, reports = f"runs/{name}/*", f"evaluation_sets/{name}/*", f"reports/{name}/*"
+        read = {
+            "validate": [sets],
+            "prepare": [runs, sets, reports],
+            "train": [runs],
+            "evaluate": [runs, sets, reports, "artifacts/sha256/*"],
+            "register": [runs, reports, "artifacts/sha256/*"],
+            "promote": [pointer_key(name)],
+            "conclude": [reports],
+        }
+        written = {
+            "prepare": [runs, sets, reports],
+            "train": [runs],
+            "evaluate": [reports],
+            "promote": [pointer_key(name)],
+            "conclude": [reports],
+        }
+        for step, keys_read in read.items():
+            steps[step].allow_objects("s3:GetObject", bucket=artifacts, keys=keys_read)
+            steps[step].allow("s3:ListBucket", on=[artifacts.bucket_arn])
+        for step, keys_written in written.items():
+            steps[step].allow_objects("s3:PutObject", bucket=artifacts, keys=keys_written)
+        steps["register"].allow_objects(
+            "s3:PutObject", "s3:AbortMultipartUpload", bucket=artifacts, keys=["artifacts/sha256/*"]
+        )
+
+    def _definition(self) -> sfn.IChainable:
+        begin = sfn.Pass(
+            self,
+            "Begin",
+            parameters={
+                "event": sfn.JsonPath.object_at("$"),
+                "validation": NOTHING,
+                "turn": NOTHING,
+                "resume": {"from": "prepared"},
+            },
+        )
+        claim = self._invoke("Claim the trigger", "claim", {"event": at("event")}, "claim")
+        validate = self._invoke("Validate the data", "validate", {"claim": at("claim")}, "validation")
+        asked = {"claim": at("claim"), "validation": at("validation"), "turn": at("turn")}
+        turn = self._invoke("Take a turn", "turn", asked, "turn")
+        prepare = self._invoke(
+            "Prepare the data", "prepare", {"claim": at("claim"), "validation": at("validation")}, "prepared"
+        )
+        train = self._invoke("Train the candidates", "train", {"job": at("prepared.job")}, "training")
+        trained = {"claim": at("claim"), "prepared": at("prepared"), "training": at("training")}
+        evaluate = self._invoke("Evaluate against the champion", "evaluate", trained, "evaluation")
+        execution = {"execution": sfn.JsonPath.string_at("$$.Execution.Id")}
+        evaluated = {**trained, "evaluation": at("evaluation")}
+        register = self._invoke("Register the version", "register", {**evaluated, **execution}, "registered")
+        promote = self._invoke(
+            "Make it the champion", "promote", {**evaluated, "registered": at("registered")}, "promoted"
+        )
+
+        quiet = self._conclude("quiet", "Record why nothing was trained")
+        quiet.next(sfn.Succeed(self, "Nothing trained", comment="Merged, skipped, superseded or learnt before"))
+        rejected = self._conclude("rejected", "Record the rejection")
+        rejected.next(self._tell("Rejected", then=sfn.Succeed(self, "Rejected", comment="The live model is untouched")))
+        failed = self._conclude("failed", "Record the failure")
+        # A redrive runs the state again that failed. A Fail state would fail again; this step says where to go on.
+        ended = self._invoke(
+            "Failed, until it is redriven",
+            "conclude",
+            {"conclusion": at("conclusion"), "execution": sfn.JsonPath.object_at("$$.Execution")},
+            "resume",
+        )
+        failed.next(self._tell("Failed", then=ended))
+        # What came before the turn begins there; what comes after it needs a turn again.
+        restart = (
+            sfn.Choice(self, "Where does it start again?")
+            .when(sfn.Condition.string_equals("$.resume.from", "claim"), claim)
+            .when(sfn.Condition.string_equals("$.resume.from", "validation"), validate)
+            .otherwise(turn)
+        )
+        ended.next(restart)
+
+        # Somebody changed what is live after the comparison: compare again, with what is live now. That also tells a
+        # challenger that would break the new champion's callers from one that failed.
+        for task in (register, promote):
+            task.add_catch(evaluate, errors=["ConflictError"], result_path="$.conflict")
+        story: list[sfn.TaskStateBase] = [
+            claim,
+            validate,
+            turn,
+            prepare,
+            train,
+            evaluate,
+            register,
+            promote,
+        ]
+
+        if self._model.spec.rollout.automatic:
+            good_end = promote.next(self._tell("Promoted", then=sfn.Succeed(self, "Promoted")))
+        else:
+            waiting = sfn.Succeed(self, "Waiting for a person", comment="modelyard promote makes it the champion")
+            good_end = self._conclude("registered", "Record the version").next(self._tell("Registered", then=waiting))
+        evaluate.next(
+            sfn.Choice(self, "Is it better?")
+            .when(sfn.Condition.boolean_equals("$.evaluation.passed", True), register.next(good_end))
+            .otherwise(rejected)
+        )
+
+        ablate = self._invoke(
+            "Train without the newest file",
+            "train",
+            {"job": at("prepared.ablation.job"), "training": at("training")},
+            "without",
+        )
+        story.append(ablate)
+        ablate.next(evaluate)
+        is_trained = (
+            sfn.Choice(self, "Is there a model?")
+            .when(
+                sfn.Condition.and_(
+                    sfn.Condition.string_equals("$.training.status", "trained"),
+                    sfn.Condition.is_present("$.prepared.ablation.job"),
+                ),
+                ablate,
+            )
+            .when(sfn.Condition.string_equals("$.training.status", "trained"), evaluate)
+            .otherwise(rejected)
+        )
+        train.next(is_trained)
+        training: sfn.IChainable = train
+        if self.sagemaker is not None:
+            on_sagemaker, collect = self.sagemaker.states(self._call)
+            collect.next(is_trained)
+            story += [on_sagemaker, collect]
+            training = (
+                sfn.Choice(self, "Does it fit Lambda?")
+                .when(sfn.Condition.string_equals("$.prepared.where", "sagemaker"), on_sagemaker)
+                .otherwise(train)
+            )
+        prepare.next(
+            sfn.Choice(self, "Is there something to learn?")
+            .when(sfn.Condition.string_equals("$.prepared.status", "prepared"), training)
+            .when(sfn.Condition.string_equals("$.prepared.status", "unchanged"), quiet)
+            .otherwise(rejected)
+        )
+        onwards = sfn.Choice(self, "Where does it go on?")
+        for step, begins in (
+            ("training", training),
+            ("evaluation", evaluate),
+            ("registered", register),
+            ("promoted", promote if self._model.spec.rollout.automatic else register),
+        ):
+            onwards = onwards.when(sfn.Condition.string_equals("$.resume.from", step), begins)
+        onwards.otherwise(prepare)
+        nap = sfn.Wait(self, "Wait", time=sfn.WaitTime.seconds_path("$.turn.wait_s"))
+        nap.next(turn)
+        turn.next(
+            sfn.Choice(self, "Is it its turn?")
+            .when(sfn.Condition.string_equals("$.turn.status", "go"), onwards)
+            .when(sfn.Condition.string_equals("$.turn.status", "wait"), nap)
+            .otherwise(quiet)
+        )
+        validate.next(
+            sfn.Choice(self, "Is the data usable?")
+            .when(sfn.Condition.string_equals("$.validation.status", "valid"), turn)
+            .when(sfn.Condition.string_equals("$.validation.status", "duplicate"), quiet)
+            .otherwise(rejected)
+        )
+        claim.next(
+            sfn.Choice(self, "What came?")
+            .when(
+                sfn.Condition.and_(
+                    sfn.Condition.string_equals("$.claim.status", "claimed"),
+                    sfn.Condition.is_present("$.claim.object.key"),
+                ),
+                validate,
+            )
+            .when(sfn.Condition.string_equals("$.claim.status", "claimed"), turn)
+            .when(sfn.Condition.string_equals("$.claim.status", "superseded"), quiet)
+            .otherwise(sfn.Succeed(self, "Nothing to do", comment="Claimed by an earlier run, or not for this model"))
+        )
+        for state in story:
+            state.add_catch(failed, errors=["States.ALL"], result_path="$.error")
+        return (
+            sfn.Choice(self, "Is it new?", comment="A start with a saved state takes up a run that failed")
+            .when(sfn.Condition.is_present("$.resume"), restart)
+            .otherwise(begin.next(claim))
+        )
+
+    def _conclude(self, status: str, title: str) -> tasks.LambdaInvoke:
+        payload = {
+            "status": status,
+            "state": sfn.JsonPath.object_at("$"),
+            "execution": sfn.JsonPath.object_at("$$.Execution"),
+        }
+        return self._invoke(title, "conclude", payload, "conclusion")
+
+    def _invoke(self, title: str, step: str, payload: Mapping[str, Any], result: str) -> tasks.LambdaInvoke:
+        return self._call(title, self.steps[step], payload, result)
+
+    def _call(self, title: str, entry: EntryPoint, payload: Mapping[str, Any], result: str) -> tasks.LambdaInvoke:
+        function = entry.function
+        task = tasks.LambdaInvoke.json_path(
+            self,
+            title,
+            lambda_function=function,
+            payload=sfn.TaskInput.from_object({**self._run, **payload}),
+            payload_response_only=True,
+            result_path=f"$.{result}",
+            retry_on_service_exceptions=False,
+            task_timeout=sfn.Timeout.duration((function.timeout or Duration.seconds(60)).plus(Duration.seconds(15))),
+        )
+        # Only what passes by itself is tried again; an error of ours would be the same error again.
+        task.add_retry(
+            errors=[
+                "Lambda.ServiceException",
+                "Lambda.AWSLambdaException",
+                "Lambda.SdkClientException",
+                "Lambda.ClientExecutionTimeoutException",
+                "Lambda.TooManyRequestsException",
+                "AWSError",
+            ],
+            interval=Duration.seconds(2),
+            max_attempts=4,
+            backoff_rate=2,
+        )
+        return task
+
+    def _tell(self, status: str, *, then: sfn.Succeed | tasks.LambdaInvoke) -> tasks.EventBridgePutEvents:
+        """Put an event on the bus, then end; a run that could not be told about has ended all the same."""
+        outcome = "$.promoted" if status == "Promoted" else "$.conclusion"
+        detail = {
+            "model": self._model.name,
+            "run_id": sfn.JsonPath.string_at("$$.Execution.Name"),
+            "status": status.lower(),
+            "outcome": sfn.JsonPath.object_at(outcome),
+            "reason": sfn.JsonPath.string_at(f"{outcome}.reason"),
+            "look": f"modelyard report {self._model.name} --run RUN_ID",
+        }
+        task = tasks.EventBridgePutEvents(
+            self,
+            f"Tell: {status.lower()}",
+            entries=[
+                tasks.EventBridgePutEventsEntry(
+                    event_bus=self._registry.bus,
+                    source="modelyard",
+                    detail_type=f"Run {status}",
+                    detail=sfn.TaskInput.from_object(detail),
+                )
+            ],
+            result_path=sfn.JsonPath.DISCARD,
+            task_timeout=sfn.Timeout.duration(Duration.seconds(60)),
+        )
+        task.add_retry(errors=["States.TaskFailed"], interval=Duration.seconds(2), max_attempts=4, backoff_rate=2)
+        task.add_catch(then, errors=["States.ALL"], result_path="$.not_told")
+        task.next(then)
+        return task
+
+
+def at(path: str) -> Any:
+    """What the state holds under a path."""
+    return sfn.JsonPath.object_at(f"$.{path}")
+
+
+def longest_run_s(model: Model) -> int:
+    """Seconds that an execution may take: its own training, that of the run before it, and what its trigger waits."""
+    training = model.spec.training
+    assert training is not None  # noqa: S101 - only models with a [training] section are retrained
+    waits = max((trigger.cooldown_s + 10 * trigger.debounce_s for trigger in model.spec.retraining_triggers), default=0)
+    return 2 * (training.timeout_s + 1_800) + waits
