@@ -221,10 +221,6 @@ class RetrainingWorkflow(Construct):
         )
         ended.next(restart)
 
-        # Somebody changed what is live after the comparison: compare again, with what is live now. That also tells a
-        # challenger that would break the new champion's callers from one that failed.
-        for task in (register, promote):
-            task.add_catch(evaluate, errors=["ConflictError"], result_path="$.conflict")
         story: list[sfn.TaskStateBase] = [
             claim,
             validate,
@@ -236,14 +232,19 @@ class RetrainingWorkflow(Construct):
             promote,
         ]
 
+        # Somebody changed what is live after the comparison: compare again, with what is live now. That also tells a
+        # challenger that would break the new champion's callers from one that failed.
         if self._model.spec.rollout.automatic:
-            good_end = promote.next(self._tell("Promoted", then=sfn.Succeed(self, "Promoted")))
+            told = self._tell("Promoted", then=sfn.Succeed(self, "Promoted"))
+            promote.next(self._unless_changed("Is the champion the same?", "promoted", evaluate, told))
+            good_end: sfn.IChainable = promote
         else:
             waiting = sfn.Succeed(self, "Waiting for a person", comment="modelyard promote makes it the champion")
             good_end = self._conclude("registered", "Record the version").next(self._tell("Registered", then=waiting))
+        register.next(self._unless_changed("Do its callers stay?", "registered", evaluate, good_end))
         evaluate.next(
             sfn.Choice(self, "Is it better?")
-            .when(sfn.Condition.boolean_equals("$.evaluation.passed", True), register.next(good_end))
+            .when(sfn.Condition.boolean_equals("$.evaluation.passed", True), register)
             .otherwise(rejected)
         )
 
@@ -326,6 +327,16 @@ class RetrainingWorkflow(Construct):
             sfn.Choice(self, "Is it new?", comment="A start with a saved state takes up a run that failed")
             .when(sfn.Condition.is_present("$.resume"), restart)
             .otherwise(begin.next(claim))
+        )
+
+    def _unless_changed(self, title: str, step: str, again: sfn.IChainable, onwards: sfn.IChainable) -> sfn.Choice:
+        """Compare again where the step found that what is live is no longer what was compared with."""
+        is_said, is_changed = sfn.Condition.is_present, sfn.Condition.string_equals
+        path = f"$.{step}.status"
+        return (
+            sfn.Choice(self, title)
+            .when(sfn.Condition.and_(is_said(path), is_changed(path, "conflict")), again)
+            .otherwise(onwards)
         )
 
     def _conclude(self, status: str, title: str) -> tasks.LambdaInvoke:

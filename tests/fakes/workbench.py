@@ -6,7 +6,6 @@ import datetime as dt
 import json
 from typing import Any
 
-from modelyard.errors import ConflictError
 from modelyard.retraining.concluding import NOTHING, conclude_run
 from modelyard.retraining.evaluating import evaluate_challenger
 from modelyard.retraining.preparing import prepare_rows
@@ -179,14 +178,14 @@ class Bench(FrontDoor):
                 self.train_without(state, run_id)
         if begins in {"prepared", "training", "evaluation"} and not self.evaluate(state, run_id)["passed"]:
             return "rejected"
-        try:
-            if begins != "promoted" or not self.plan.automatic:
-                self.register(state, run_id)
-            if self.plan.automatic:
-                self.promote(state, run_id)
-        except ConflictError as conflict:
-            state["conflict"] = {"Error": "ConflictError", "Cause": json.dumps({"errorMessage": str(conflict)})}
-            return self._from_the_turn_on(state, run_id, "evaluation")
+        if begins != "promoted" or not self.plan.automatic:
+            answer = self.register(state, run_id)
+            if answer.get("status") == "conflict":
+                return self._from_the_turn_on(state, run_id, "evaluation")
+        if self.plan.automatic:
+            answer = self.promote(state, run_id)
+            if answer.get("status") == "conflict":
+                return self._from_the_turn_on(state, run_id, "evaluation")
         return "promoted" if self.plan.automatic else "registered"
 
     def _step(self, step: Step, state: State, into: str, run_id: str, /, **given: Any) -> dict[str, Any]:

@@ -114,9 +114,15 @@ def test_every_task_has_a_timeout_and_retries_only_what_passes(synthesized: Synt
 
 
 def test_a_promotion_that_came_too_late_is_compared_again(synthesized: Synthesized) -> None:
-    first = _definition(synthesized)["States"]["Make it the champion"]["Catch"][0]
-    assert first["ErrorEquals"] == ["ConflictError"]
-    assert first["Next"] == "Evaluate against the champion"
+    states = _definition(synthesized)["States"]
+    for step, asked in (
+        ("Make it the champion", "Is the champion the same?"),
+        ("Register the version", "Do its callers stay?"),
+    ):
+        assert states[step]["Next"] == asked
+        (changed,) = states[asked]["Choices"]
+        assert changed["Next"] == "Evaluate against the champion"
+        assert changed["And"][1]["StringEquals"] == "conflict"
 
 
 def _definition(synthesized: Synthesized) -> dict[str, Any]:

@@ -141,7 +141,7 @@ def test_an_unknown_run_is_not_found(yard: Yard) -> None:
 
 @pytest.mark.parametrize(("status", "code"), [("done", "invalid_status"), ("", "invalid_status")])
 def test_a_status_is_one_of_the_known(yard: Yard, status: Any, code: str) -> None:
-    with pytest.raises(UsageError, match="running, duplicate, .*, rejected, failed, registered, promoted") as refused:
+    with pytest.raises(UsageError, match=r"running, duplicate, .*, rejected, failed, registered, promoted") as refused:
         yard.registry().record_run("weather", "run-1", status=status)
     assert refused.value.code == code
 

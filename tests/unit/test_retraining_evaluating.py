@@ -8,6 +8,8 @@ import pytest
 from modelyard.contract.document import parse
 from modelyard.contract.rules import Accepted, FieldRules, Rules
 from modelyard.errors import NotFoundError, RequestError
+from modelyard.retraining import evaluating
+from modelyard.retraining.reports import leave_document
 from modelyard.training.plan import Plan
 from modelyard.version import Lineage, OutputSpec, Signature, TensorSpec
 from tests.fakes.onnx_models import echo, logarithm, row_sum
@@ -221,6 +223,20 @@ def test_an_evaluation_that_is_repeated_gives_the_same_answer_and_one_document(b
     assert bench.yard.artifacts.objects == documents
 
 
+def test_what_a_repeated_evaluation_measures_does_not_change_the_verdict(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that was slow for a moment: the answer is what the document says."""
+    state = trained(bench, FIRST, "run-1")
+    first = bench.evaluate(state)
+    asked = msgspec.structs.replace(bench.plan.evaluation, max_latency_ms=1e-9)
+    evaluate = evaluating.evaluate
+    monkeypatch.setattr(evaluating, "evaluate", lambda *args, **parts: evaluate(*args, **parts | {"asked": asked}))
+    assert bench.evaluate(state) == first
+    state["training"]["candidate"] = "another"
+    assert bench.evaluate(state)["passed"] is False, "of another training it is another verdict"
+
+
 def test_with_another_champion_it_is_another_evaluation(bench: Bench) -> None:
     bench.run(bench.upload(FIRST, "1.csv"), "run-1")
     bench.run(bench.upload(SECOND, "2.csv"), "run-2")
@@ -231,6 +247,13 @@ def test_with_another_champion_it_is_another_evaluation(bench: Bench) -> None:
     assert (against_2["champion"], against_1["champion"]) == (2, 1)
     assert against_2["report_key"] != against_1["report_key"]
     assert bench.document(against_1["report_key"])["champion"] == 1
+
+
+def test_what_is_no_number_is_null_in_a_document(bench: Bench) -> None:
+    document = {"model": "tested", "run_id": "run-1", "metrics": {"rmse": float("nan"), "mae": [float("-inf"), 1.5]}}
+    key = leave_document(bench.workbench, document)
+    assert bench.document(key)["metrics"] == {"rmse": None, "mae": [None, 1.5]}
+    assert key.startswith("reports/tested/run-1-")
 
 
 # -- what else is looked at -------------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from modelyard.errors import ConflictError
 from modelyard.training.plan import decode_plan
 from tests.fakes.training_data import dealt_weather, weather_plan
 from tests.fakes.workbench import Bench
@@ -49,9 +48,9 @@ def test_a_deployment_that_changed_since_the_evaluation_is_a_conflict(bench: Ben
     else:
         bench.registry.rollback("tested", reason="it was wrong")
     before = champion(bench)
-    with pytest.raises(ConflictError, match="is not at revision") as conflict:
-        bench.promote(state, "run-2")
-    assert conflict.value.code == "revision_changed"
+    answer = bench.promote(state, "run-2")
+    assert answer["status"] == "conflict"
+    assert "is not at revision" in answer["reason"]
     assert champion(bench) == before
     assert bench.registry.run("tested", "run-2").status == "running"
 
@@ -62,15 +61,18 @@ def test_after_a_conflict_the_challenger_is_compared_with_what_is_live_now(
     for at, file in enumerate([FIRST, SECOND]):
         bench.run(bench.upload(file, f"{at}.csv"), f"run-{at}")
     promote = bench.promote
+    conflicts: list[str] = []
 
     def interrupted(state: dict[str, Any], run_id: str = "") -> dict[str, Any]:
         monkeypatch.setattr(bench, "promote", promote)
         bench.registry.rollback("tested", reason="it was wrong")
-        return promote(state, run_id)
+        answer = promote(state, run_id)
+        conflicts.append(answer["reason"])
+        return answer
 
     monkeypatch.setattr(bench, "promote", interrupted)
     state = bench.run(bench.upload(THIRD, "2.csv"), "run-2")
-    assert "is not at revision" in state["conflict"]["Cause"]
+    assert "is not at revision" in conflicts[0]
     assert (state["evaluation"]["champion"], state["promoted"]["version"]) == (1, champion(bench)[0])
     version = bench.registry.version("tested", champion(bench)[0])
     assert version.manifest.lineage.parent_version == 1

@@ -6,7 +6,6 @@ the run and a digest of what it was made from, and never changes; the page that 
 """
 
 import hashlib
-import math
 import traceback
 from typing import Any
 
@@ -89,7 +88,7 @@ def began(workbench: Workbench, model: str, run_id: str) -> str:
 
 def leave_document(workbench: Workbench, document: dict[str, Any], *, key: str | None = None) -> str:
     """Put a document where reports lie; its key. Written again, it is the same object."""
-    content = msgspec.json.encode(without_nan(document))
+    content = msgspec.json.encode(document)  # NaN and infinity, which JSON does not have, become null
     key = key or document_key(document["model"], document["run_id"], content)
     try:
         leave(workbench, page_key(key), page(msgspec.json.decode(content)).encode("utf-8"))
@@ -105,14 +104,3 @@ def read_document(workbench: Workbench, key: str) -> dict[str, Any] | None:
         return None
     document: dict[str, Any] = msgspec.json.decode(content)
     return document
-
-
-def without_nan(value: Any) -> Any:
-    """``value`` with null for every number that JSON does not have."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_nan(item) for item in value]
-    return value
