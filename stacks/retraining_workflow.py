@@ -10,7 +10,7 @@ from aws_cdk import aws_stepfunctions_tasks as tasks
 from constructs import Construct
 
 from modelyard.packaging import layers_of
-from modelyard.packaging.targets import SHARED_ARCHITECTURE, FunctionKind
+from modelyard.packaging.targets import SHARED_ARCHITECTURE, FunctionKind, model_layer
 from modelyard.pointer_key import pointer_key
 from modelyard.spec import Model, training_plan
 from modelyard.training.plan import LONGEST_FUNCTION_S
@@ -86,9 +86,8 @@ class RetrainingWorkflow(Construct):
         assert training is not None  # noqa: S101 - see above
         self._step("claim")
         # These two read the whole data set.
-        self._step("validate", memory_mb=training.memory_mb, timeout_s=120)
+        self._step("validate", memory_mb=training.memory_mb, timeout_s=300)
         self._step("turn")
-        self._step("prepare", memory_mb=training.memory_mb, timeout_s=300)
         deadline = min(training.timeout_s, LONGEST_FUNCTION_S)
         self._step("train", function="train", memory_mb=training.memory_mb, timeout_s=deadline)
         # What trained a version: the library and the locked dependencies, as the layers carry them.
@@ -96,6 +95,10 @@ class RetrainingWorkflow(Construct):
             f"MODELYARD_{what}_DIGEST": self._stack.built_layer(layer, architecture=SHARED_ARCHITECTURE).digest
             for what, layer in (("CODE", "core"), ("LOCK", "training"))
         }
+        if self._model.has_training_code:
+            own = self._stack.built_layer(model_layer(self._model.name), architecture=SHARED_ARCHITECTURE)
+            digests["MODELYARD_OWN_DIGEST"] = own.digest
+        self._step("prepare", memory_mb=training.memory_mb, timeout_s=600, environment=digests)
         self._step("evaluate", memory_mb=1769, timeout_s=300, environment=digests)
         self._step("register", memory_mb=1769, timeout_s=120, environment=digests)
         self._step("promote")
@@ -179,6 +182,7 @@ class RetrainingWorkflow(Construct):
                 "event": sfn.JsonPath.object_at("$"),
                 "validation": NOTHING,
                 "turn": NOTHING,
+                "without": NOTHING,
                 "resume": {"from": "prepared"},
             },
         )
@@ -191,7 +195,9 @@ class RetrainingWorkflow(Construct):
         )
         train = self._invoke("Train the candidates", "train", {"job": at("prepared.job")}, "training")
         trained = {"claim": at("claim"), "prepared": at("prepared"), "training": at("training")}
-        evaluate = self._invoke("Evaluate against the champion", "evaluate", trained, "evaluation")
+        evaluate = self._invoke(
+            "Evaluate against the champion", "evaluate", {**trained, "without": at("without")}, "evaluation"
+        )
         execution = {"execution": sfn.JsonPath.string_at("$$.Execution.Id")}
         evaluated = {**trained, "evaluation": at("evaluation")}
         register = self._invoke("Register the version", "register", {**evaluated, **execution}, "registered")

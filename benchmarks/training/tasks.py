@@ -165,7 +165,7 @@ def co2() -> Task:
 
 
 TASKS: dict[str, Callable[[], Task]] = {
-    task.__name__: task for task in (weather, breast_cancer, wine, digits, diabetes, fair, anes96, sunspots, co2)
+    task.__name__: task for task in (weather, breast_cancer, wine, diabetes, fair, anes96, sunspots, co2, digits)
 }
 
 

@@ -10,7 +10,7 @@ from modelyard.errors import ConflictError, ModelyardError, NotFoundError, Usage
 from modelyard.registry import FrozenSet, Registry, keys
 from modelyard.registry.records import RefreshRequest
 from tests.fakes.broken_stores import Death, Fault, Harm, Outage
-from tests.fakes.registries import Yard
+from tests.fakes.registries import Yard, register
 
 FIRST: dict[str, Any] = {
     "number": 1,
@@ -30,6 +30,13 @@ def yard() -> Yard:
 
 def freeze(registry: Registry, **parts: Any) -> FrozenSet:
     return registry.freeze_evaluation_set("weather", **FIRST | parts)
+
+
+def freeze_and_use(registry: Registry) -> FrozenSet:
+    """The first set, and a version that was measured on it."""
+    frozen = freeze(registry)
+    register(registry, "weather", b"a model")
+    return frozen
 
 
 def kinds(registry: Registry) -> list[str]:
@@ -76,9 +83,20 @@ def test_what_is_frozen_again_is_what_was_frozen_first(yard: Yard) -> None:
     assert len(registry.evaluation_sets("weather")) == 1
 
 
-def test_another_set_without_a_request_is_refused(yard: Yard) -> None:
+def test_until_there_is_a_version_a_set_may_be_chosen_anew(yard: Yard) -> None:
     registry = yard.registry()
     freeze(registry)
+    second = freeze(registry, **SECOND)
+    assert (second.number, second.reason) == (2, "no version was measured on the set before")
+    assert registry.evaluation_set("weather") == second
+    register(registry, "weather", b"a model")
+    with pytest.raises(ConflictError, match="nobody asked for evaluation set 3"):
+        freeze(registry, **SECOND | {"number": 3})
+
+
+def test_another_set_without_a_request_is_refused(yard: Yard) -> None:
+    registry = yard.registry()
+    freeze_and_use(registry)
     for number in (2, 3):
         with pytest.raises(ConflictError, match=f"nobody asked for evaluation set {number}") as refused:
             freeze(registry, **SECOND | {"number": number})
@@ -88,7 +106,7 @@ def test_another_set_without_a_request_is_refused(yard: Yard) -> None:
 
 
 def test_somebody_asks_with_a_reason_and_the_next_training_freezes(yard: Yard) -> None:
-    freeze(yard.registry("run"))
+    freeze_and_use(yard.registry("run"))
     request = yard.registry("ana").request_refresh("weather", reason="the sensor was replaced")
     assert (request.replaces, request.by, request.reason) == (1, "ana", "the sensor was replaced")
     registry = yard.registry("run")
@@ -98,7 +116,7 @@ def test_somebody_asks_with_a_reason_and_the_next_training_freezes(yard: Yard) -
     assert registry.evaluation_set("weather") == frozen
     assert [found.number for found in registry.evaluation_sets("weather")] == [1, 2]
     assert registry.refresh_request("weather") is None, "it was for one refresh"
-    assert kinds(registry) == ["evaluation_frozen", "refresh_requested", "evaluation_frozen"]
+    assert kinds(registry) == ["evaluation_frozen", "refresh_requested", "registered", "evaluation_frozen"]
     asked = registry.history("weather").items[1]
     assert (asked.actor, asked.reason, asked.details) == ("ana", request.reason, {"evaluation_set": 1})
     with pytest.raises(ConflictError):
@@ -169,10 +187,10 @@ def calls() -> int:
 
 @pytest.mark.parametrize("harm", HARMS, ids=str)
 def test_whatever_breaks_sets_and_ledger_agree_and_a_repetition_is_safe(harm: Harm) -> None:
-    assert calls() == 4
+    assert calls() == 5
     for at in range(calls()):
         yard = Yard()
-        freeze(yard.registry())
+        freeze_and_use(yard.registry())
         outage = Outage(fault=Fault(at, harm))
         with contextlib.suppress(ModelyardError, Death):
             refresh(yard.registry(records=outage.over(yard.records)))
@@ -185,4 +203,4 @@ def test_whatever_breaks_sets_and_ledger_agree_and_a_repetition_is_safe(harm: Ha
         if len(sets) == 1:
             refresh(registry)
         assert freeze(registry, **SECOND) == registry.evaluation_set("weather")
-        assert kinds(registry) == ["evaluation_frozen", "refresh_requested", "evaluation_frozen"]
+        assert kinds(registry) == ["evaluation_frozen", "refresh_requested", "registered", "evaluation_frozen"]

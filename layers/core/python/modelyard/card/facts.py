@@ -51,7 +51,10 @@ class Trained(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """An evaluation report as ``modelyard.retraining.verdict_steps`` stores it; what is not JSON's is None there."""
+    """The document of a run, as far as a card reads it; what is not JSON's is None there.
+
+    Where the rows went, the files and the remarks stand beside the training; in older documents inside it, and here.
+    """
 
     metric: str
     metrics: dict[str, dict[str, float | None] | None]
@@ -59,6 +62,9 @@ class Report(msgspec.Struct, frozen=True):
     champion: int | None = None
     interval: Interval | None = None
     training: Trained = Trained()
+    row_counts: Rows | None = None
+    files: tuple[TrainingObject, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def score(self, side: Literal["challenger", "champion", "baseline"], metric: str) -> float | None:
         """A metric of one of the three that were measured on the same rows."""
@@ -140,9 +146,17 @@ def read_report(registry: Registry, version: Version) -> tuple[Report | None, Li
     if found is None:
         return None, "gone"
     try:
-        return msgspec.json.decode(found.body, type=Report), ""
+        report = msgspec.json.decode(found.body, type=Report)
     except (msgspec.DecodeError, UnicodeDecodeError):  # a report of another release, or of another tool
         return None, "unreadable"
+    trained = report.training
+    trained = msgspec.structs.replace(
+        trained,
+        rows=report.row_counts or trained.rows,
+        objects=report.files or trained.objects,
+        remarks=(*report.remarks, *trained.remarks),
+    )
+    return msgspec.structs.replace(report, training=trained), ""
 
 
 def _accepted(registry: Registry, version: Version) -> dict[str, str]:

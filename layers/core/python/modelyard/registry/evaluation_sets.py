@@ -1,7 +1,7 @@
 """The frozen evaluation sets of a model: which rows judge its versions, and who decided about them.
 
-Sets are numbered from 1 and never change. The first is frozen by the first training; another only after somebody asked
-for it, and said why. Both stand in the ledger.
+Sets are numbered from 1 and never change. The first is frozen by the first training; once there is a version, another
+only after somebody asked for it, and said why. Both stand in the ledger.
 """
 
 import msgspec
@@ -12,7 +12,9 @@ from modelyard.names import LONGEST_REASON, check_id, check_name, check_text, ch
 from modelyard.ports import ConditionFailedError, Put
 from modelyard.registry import keys
 from modelyard.registry.reading import Reader
-from modelyard.registry.records import FrozenSet, RefreshRequest
+from modelyard.registry.records import FrozenSet, ModelRecord, RefreshRequest
+
+_UNUSED = "no version was measured on the set before"
 
 
 class EvaluationSets(Reader):
@@ -22,6 +24,11 @@ class EvaluationSets(Reader):
         """The set that is in force; None before the first training."""
         found = self.records.query(keys.partition(check_name(model)), prefix=keys.EVALUATION_SET, reverse=True, limit=1)
         return msgspec.convert(found.items[0], FrozenSet) if found.items else None
+
+    def has_versions(self, model: str) -> bool:
+        """Whether any version was registered."""
+        found = self._read(keys.partition(check_name(model)), keys.MODEL, ModelRecord)
+        return found is not None and found.versions > 0
 
     def evaluation_sets(self, model: str) -> tuple[FrozenSet, ...]:
         """All of them, oldest first."""
@@ -85,7 +92,9 @@ class EvaluationSets(Reader):
     def freeze_evaluation_set(
         self, model: str, *, number: int, key: str, sha256: str, rows: int, rule: str, run_id: str
     ) -> FrozenSet:
-        """Put a set in force: the first, or the one that was asked for. Whoever is first wins; theirs is returned.
+        """Put a set in force: the first, one that was asked for, or any while there is no version to have used it.
+
+        Whoever is first wins; theirs is returned.
 
         Args:
             model: The model's name.
@@ -102,7 +111,8 @@ class EvaluationSets(Reader):
         check_unicode(key, field="key", limit=1024)
         now, pk = self._now(), keys.partition(model)
         request = self._read(pk, keys.refresh(number - 1), RefreshRequest) if number > 1 else None
-        if number > 1 and request is None:
+        is_used = number > 1 and self.has_versions(model)
+        if is_used and request is None:
             raise ConflictError(
                 f"nobody asked for evaluation set {number} of model {model!r}",
                 code="refresh_not_requested",
@@ -110,7 +120,7 @@ class EvaluationSets(Reader):
             )
         frozen = FrozenSet(
             model=model, number=number, key=key, sha256=sha256, rows=rows, rule=rule, at=now, by=self.actor,
-            run_id=run_id, reason="" if request is None else request.reason,
+            run_id=run_id, reason=request.reason if request else "" if number == 1 else _UNUSED,
         )  # fmt: skip
         operation = f"frozen-{number}"
         entry = LedgerEntry(

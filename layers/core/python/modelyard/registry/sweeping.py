@@ -17,6 +17,7 @@ from modelyard.ports import ConditionFailedError, ObjectLine, Put, every
 from modelyard.registry import keys
 from modelyard.registry.reading import LONGEST_PAGE, Reader
 from modelyard.registry.records import Mark, Orphan, Sweep
+from modelyard.report_key import page_key
 from modelyard.times import stamp
 
 REPORTS = "reports/"
@@ -135,7 +136,8 @@ class Sweeper(Reader):
                 while True:
                     page = self.records.query(keys.partition(model), prefix=prefix, limit=LONGEST_PAGE, start=start)
                     for item in page.items:
-                        named.update(text for text in _texts(item) if text.startswith(PREFIXES))
+                        found = [text for text in _texts(item) if text.startswith(PREFIXES)]
+                        named.update(found, (page_key(text) for text in found if text.startswith(REPORTS)))
                     start = page.next
                     if start is None:
                         break

@@ -10,7 +10,8 @@ a document of an older release, of refused data or of a run that broke off shows
 the file around it are those of every page (`modelyard.pages`). It runs in Lambda and on a developer's machine alike.
 """
 
-from modelyard.report.document import Document, Verdict, page_key, read
+from modelyard.report.document import Document, Verdict, read
 from modelyard.report.page import page
+from modelyard.report_key import page_key
 
 __all__ = ["Document", "Verdict", "page", "page_key", "read"]

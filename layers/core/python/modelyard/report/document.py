@@ -322,13 +322,3 @@ def _from_before(document: Document) -> Document:
     if not document.task:
         told["task"] = next((task for task, names in METRICS.items() if document.metric in names), "")
     return msgspec.structs.replace(document, **told)
-
-
-def page_key(report_key: str) -> str:
-    """Where the page of a document lies in the artifact bucket.
-
-    Example:
-        >>> page_key("reports/taxi/run-1-0123456789abcdef.json")
-        'reports/taxi/run-1-0123456789abcdef.html'
-    """
-    return f"{report_key.removesuffix('.json')}.html"

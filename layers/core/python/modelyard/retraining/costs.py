@@ -56,9 +56,9 @@ class Step:
 
 STEPS = {
     "claim": Step(512, 0.5, 60),
-    "validate": Step(None, 3, 120),
+    "validate": Step(None, 3, 300),
     "turn": Step(512, 0.3, 60),
-    "prepare": Step(None, 5, 300),
+    "prepare": Step(None, 5, 600),
     "evaluate": Step(1769, 20, 300),
     "register": Step(1769, 10, 120),
     "promote": Step(512, 1, 60),

@@ -8,6 +8,7 @@ Where the same rows, plan and champion were learnt from before, nothing is train
 """
 
 import hashlib
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -85,7 +86,8 @@ def _prepare(
     _check_sides(plan, training)
     rows, questions = write_rows(plan, training), write_rows(plan, judging, without_target=True)
     digest = digest_of_rows(plan, rows, questions)
-    before = workbench.registry.learnt(plan.model, digest)
+    learnt = _digest_of_all(digest)
+    before = workbench.registry.learnt(plan.model, learnt)
     again = bool(trigger.get("again"))
     if before is not None and before.run_id != run_id and not again and _still_holds(before, champion):
         reason = f"nothing new to learn: run {before.run_id} learnt from the same rows and ended {before.status}"
@@ -121,7 +123,7 @@ def _prepare(
         "reason": "",
         "job": folder,
         "record_key": leave(workbench, f"{folder}/record.json", msgspec.json.encode(record)),
-        "digest": digest,
+        "digest": learnt,
         "where": chosen.where,
         "why_there": short(chosen.why),
         "rows": counts,
@@ -171,10 +173,14 @@ def _parts(
 def _frozen(
     workbench: Workbench, plan: Plan, run_id: str, table: Table, parts: Sequence[Part], champion: int | None
 ) -> tuple[FrozenSet, FrozenRows]:
-    """The evaluation set in force: the first is chosen now, and so is one that somebody asked for."""
+    """The evaluation set in force: the first is chosen now, and so is one that somebody asked for.
+
+    Until a version was measured on it, a set is chosen anew: the first file that comes may be the smallest.
+    """
     registry = workbench.registry
     current = registry.evaluation_set(plan.model)
-    if current is not None and registry.refresh_request(plan.model) is None:
+    is_used = current is not None and registry.has_versions(plan.model)
+    if current is not None and is_used and registry.refresh_request(plan.model) is None:
         return current, FrozenRows.from_csv(read(workbench, current.key))
     allowed = None if current is None else _unseen(workbench, plan, table, parts, champion)
     rows = FrozenRows.of(table.take(choose(plan, table, allowed=allowed)))
@@ -182,6 +188,8 @@ def _frozen(
     content = rows.to_csv()
     sha256 = hashlib.sha256(content).hexdigest()
     key = leave(workbench, f"evaluation_sets/{plan.model}/{sha256}.csv", content)
+    if current is not None and current.key == key and not is_used:
+        return current, rows
     frozen = registry.freeze_evaluation_set(
         plan.model,
         number=1 if current is None else current.number + 1,
@@ -249,6 +257,12 @@ def _check_sides(plan: Plan, training: Table) -> None:
     else:
         return
     raise UsageError(problem, code="too_few_rows")
+
+
+def _digest_of_all(rows: str) -> str:
+    """Names all that an outcome depends on: beside the rows the code that trains, and its libraries."""
+    parts = [rows, *(os.environ.get(name, "") for name in ("MODELYARD_CODE_DIGEST", "MODELYARD_LOCK_DIGEST"))]
+    return hashlib.sha256("\n".join([*parts, os.environ.get("MODELYARD_OWN_DIGEST", "")]).encode()).hexdigest()
 
 
 def digest_of_rows(plan: Plan, rows: bytes, questions: bytes) -> str:
