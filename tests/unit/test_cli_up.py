@@ -126,7 +126,7 @@ def proposed(session: Any, model: Model, capsys: pytest.CaptureFixture[str]) -> 
 def test_a_file_is_proposed_until_it_was_accepted_and_a_rollback_where_it_can_be(
     session: Any, weather: Model, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    files = weather.training_files()
+    files = [*weather.training_files(), *sorted(weather.folder.glob("new/*.csv"))]
     live(session)
     accepted(session, files[0])
     assert proposed(session, weather, capsys) == ["upload", "history", "rollback", "predict", "status"]
