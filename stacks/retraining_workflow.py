@@ -393,7 +393,10 @@ class RetrainingWorkflow(Construct):
             "status": status.lower(),
             "outcome": sfn.JsonPath.object_at(outcome),
             "reason": sfn.JsonPath.string_at(f"{outcome}.reason"),
-            "look": f"modelyard report {self._model.name} --run RUN_ID",
+            "report": sfn.JsonPath.string_at(f"{outcome}.report_key"),
+            "look": sfn.JsonPath.format(
+                f"modelyard report {self._model.name} --run {{}}", sfn.JsonPath.string_at("$$.Execution.Name")
+            ),
         }
         task = tasks.EventBridgePutEvents(
             self,

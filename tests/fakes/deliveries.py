@@ -174,7 +174,7 @@ class Yard:
     def promote(self, event: dict[str, Any]) -> dict[str, Any]:
         self.registry.record_run(self.plan.model, event["run_id"], status="promoted")
         self.registry.release_turn(self.plan.model, event["run_id"], usd=usd_of(event["plan"], event))
-        return {"reason": "better"}
+        return {"reason": "better", "report_key": "reports/tested/run.json"}
 
     # -- the world outside --------------------------------------------------------------------------------------------
 

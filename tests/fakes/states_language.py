@@ -1,7 +1,7 @@
 """The Amazon States Language as far as our workflow uses it, without executions: paths, templates, choices, errors.
 
-JSONPath without intrinsic functions. What this does not know it refuses. Nothing here changes the data that it gets:
-what is the same before and after a state is shared.
+JSONPath, and of the intrinsic functions ``States.Format`` with one argument. What this does not know it refuses.
+Nothing here changes the data that it gets: what is the same before and after a state is shared.
 https://docs.aws.amazon.com/step-functions/latest/dg/concepts-amazon-states-language.html
 """
 
@@ -13,6 +13,7 @@ from typing import Any
 UNCATCHABLE = frozenset({"States.Runtime", "States.DataLimitExceeded"})
 """Errors that ``States.ALL`` does not catch."""
 
+_FORMAT = re.compile(r"States\.Format\('([^'\\\\]*)', (\$[^ ,)]+)\)")
 _STEP = re.compile(r"\.([A-Za-z_][\w-]*)|\[(\d+)\]")
 _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "IsNull": lambda found, expected: (found is None) is expected,
@@ -43,6 +44,9 @@ def found(path: str | None, data: Any, context: Mapping[str, Any]) -> Any:
     """What a path points at, in the data or (``$$``) in the context; nothing at all for no path."""
     if path is None:
         return {}
+    formatted = _FORMAT.fullmatch(path)
+    if formatted:
+        return formatted[1].replace("{}", str(found(formatted[2], data, context)))
     if not path.startswith("$"):
         raise NotImplementedError(f"{path} is no plain path")
     place = context if path.startswith("$$") else data
