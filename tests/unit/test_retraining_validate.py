@@ -9,6 +9,7 @@ import pytest
 
 from modelyard.training.freezing import FrozenRows, are_frozen
 from modelyard.training.table import read_table
+from tests.fakes.registries import register
 from tests.fakes.training_data import csv_file, dealt_weather, plan, weather, weather_plan
 from tests.fakes.workbench import Bench
 
@@ -253,6 +254,7 @@ def test_frozen_rows_of_one_class_are_refused_too(bench: Bench) -> None:
 
 def test_some_frozen_rows_in_an_upload_are_a_remark_and_are_not_learnt_from(bench: Bench) -> None:
     prepared(bench)
+    register(bench.registry, "tested", b"a model")  # from now on the frozen rows stay
     both = YEAR + NEXT.split(b"\n", 1)[1]
     state = bench.accept(both, "both.csv", "run-2")
     verdict = state["validation"]

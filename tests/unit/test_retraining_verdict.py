@@ -256,7 +256,8 @@ def test_the_document_of_a_run_says_what_was_learnt_from_and_what_was_compared_o
     assert found["evaluation_set"] == {
         "number": 1, "sha256": frozen.sha256, "rows": 73, "rule": "20 % of every class", "frozen_at": frozen.at,
     }  # fmt: skip
-    assert found["digest"] == state["prepared"]["digest"]
+    record = msgspec.json.decode(bench.yard.artifacts.objects[state["prepared"]["record_key"]])
+    assert found["digest"] == record["digest"]
     assert found["contract"]["rows"] == 731
     assert set(found["profile"]) == {"date", "precipitation", "temp_max", "temp_min", "wind", "weather"}
     assert {"challenger", "champion", "baseline"} == set(found["metrics"])
