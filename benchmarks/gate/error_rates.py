@@ -17,12 +17,20 @@ and a correlation of 0.5; and the improvement that is promoted in 8 of 10 cases.
 
     python benchmarks/gate/error_rates.py [--quick] [--json]
 
-Without ``--quick`` it takes about 30 minutes and writes `docs/gate_power.svg`.
+Without ``--quick`` it takes about 40 minutes of one processor, in as many processes as there are, and writes
+`docs/gate_power.svg`. What has been counted is kept in `build/benchmarks/gate/`, under a digest of this code and the
+gate's, and not counted again.
 """
 
+import hashlib
+import json
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import NormalDist
 
@@ -42,39 +50,55 @@ from modelyard.metrics import METRICS  # noqa: E402
 PAIRS, QUICK_PAIRS = 1_000, 60
 POWER_PAIRS, QUICK_POWER_PAIRS = 500, 60
 CONFIDENCES = (0.8, 0.9, 0.95)
-CELLS = [(rows, correlation) for rows in (50, 100, 300) for correlation in (0.0, 0.5, 0.9)] + [
-    (1_000, 0.5),
-    (2_000, 0.5),
-]
+CELLS = [(50, 0.0), (50, 0.5), (50, 0.9), (100, 0.5), (300, 0.5), (300, 0.9), (2_000, 0.5)]
 QUICK_CELLS = [(50, 0.5), (300, 0.5)]
 POWER_ROWS, QUICK_POWER_ROWS = (50, 100, 200, 500, 1_000, 2_000, 5_000), (100, 1_000)
 IMPROVEMENTS = (0.0, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.12, 0.15)
 CHAMPION, CORRELATION, USUAL = 0.8, 0.5, 0.95
 CHANCE_OF_A_FALSE_ALARM = 0.01
 
-Maker = Callable[[np.random.Generator], tuple[Answers, Answers]]
 Found = dict[str, dict[float, float]]
+Power = dict[tuple[int, float], dict[float, float]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """Pairs of one kind: what makes one from a generator, the metric, and the improvement that is asked for."""
+
+    name: str
+    make: Callable[[np.random.Generator], tuple[Answers, Answers]]
+    metric: str
+    seed: int
+    pairs: int
+    asked: float = 0.0
 
 
 def measure(quick: bool) -> Result:
-    pairs = QUICK_PAIRS if quick else PAIRS
-    false = dict(_false_promotions(QUICK_CELLS if quick else CELLS, pairs))
-    boundary = dict(_at_the_boundary((50, 300) if quick else (50, 100, 300, 1_000), pairs))
-    limit = dict(_unlike((50, 300) if quick else (50, 100, 300, 1_000, 2_000), pairs))
-    power = _power(QUICK_POWER_ROWS if quick else POWER_ROWS, QUICK_POWER_PAIRS if quick else POWER_PAIRS)
+    pairs, power_pairs = (QUICK_PAIRS, QUICK_POWER_PAIRS) if quick else (PAIRS, POWER_PAIRS)
+    equal = list(_equal(QUICK_CELLS if quick else CELLS, pairs))
+    asked = list(_at_the_boundary((50, 300) if quick else (50, 100, 300, 1_000), pairs))
+    rare = list(_unlike((50, 300) if quick else (50, 100, 300, 1_000), pairs))
+    curves_of = {
+        (rows, better): Case(
+            f"power, {rows} rows, {better} better",
+            partial(labels, rows, CORRELATION, right=CHAMPION, better=better),
+            "accuracy",
+            seed=4,
+            pairs=power_pairs,
+        )
+        for rows in (QUICK_POWER_ROWS if quick else POWER_ROWS)
+        for better in IMPROVEMENTS
+    }
+    shares = _counted([*equal, *asked, *rare, *curves_of.values()])
+    false, boundary, limit = ({case.name: shares[case.name] for case in part} for part in (equal, asked, rare))
+    power = {point: shares[case.name] for point, case in curves_of.items()}
     picture = _picture(power)
     if not quick:
         (PROJECT / "docs" / "gate_power.svg").write_text(picture, encoding="utf-8")
     figures = {
-        f"{part}, {name}, confidence {confidence}": share
-        for part, found in (("equal", false), ("boundary", boundary), ("unlike", limit))
-        for name, shares in found.items()
-        for confidence, share in shares.items()
-    }
-    figures |= {
-        f"power, {rows} rows, {improvement} better, confidence {confidence}": share
-        for (rows, improvement), shares in power.items()
-        for confidence, share in shares.items()
+        f"{name}, confidence {confidence}": share
+        for name, found in shares.items()
+        for confidence, share in found.items()
     }
     report = [
         f"False promotions among {pairs:,} pairs of equal models:",
@@ -94,72 +118,75 @@ def measure(quick: bool) -> Result:
     )
 
 
-def promoted(make: Maker, metric: str, *, pairs: int, seed: int, asked: float = 0.0) -> dict[float, float]:
+def _counted(cases: list[Case]) -> Found:
+    """The share of each case's pairs that is promoted, by confidence."""
+    kept = PROJECT / "build" / "benchmarks" / "gate" / f"{_digest()}.jsonl"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    found: Found = {}
+    if kept.exists():
+        for line in kept.read_text(encoding="utf-8").splitlines():
+            name, pairs, shares = json.loads(line)
+            if any((case.name, case.pairs) == (name, pairs) for case in cases):
+                found[name] = {float(confidence): share for confidence, share in shares.items()}
+    left = [case for case in cases if case.name not in found]
+    with ProcessPoolExecutor(os.cpu_count()) as pool, kept.open("a", encoding="utf-8") as log:
+        for case, shares in zip(left, pool.map(promoted, left), strict=True):
+            found[case.name] = shares
+            log.write(json.dumps([case.name, case.pairs, shares]) + "\n")
+            log.flush()
+            print(case.name, file=sys.stderr)
+    return found
+
+
+def _digest() -> str:
+    library = PROJECT / "layers" / "core" / "python" / "modelyard"
+    files = [*Path(__file__).parent.glob("*.py"), library / "metrics.py", *(library / "evaluation").glob("*.py")]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in sorted(files))).hexdigest()[:16]
+
+
+def promoted(case: Case) -> dict[float, float]:
     """The share of pairs that the gate promotes, by confidence."""
-    kind, passed = METRICS[metric], dict.fromkeys(CONFIDENCES, 0)
-    for number in range(pairs):
-        challenger, champion = make(np.random.default_rng([seed, number]))
-        resampled = resample(challenger, champion, metric=metric, seed=number)
+    kind, passed = METRICS[case.metric], dict.fromkeys(CONFIDENCES, 0)
+    for number in range(case.pairs):
+        challenger, champion = case.make(np.random.default_rng([case.seed, number]))
+        resampled = resample(challenger, champion, metric=case.metric, seed=number)
         for confidence in CONFIDENCES:
             passed[confidence] += check_improvement(
                 challenger=kind.score(challenger),
                 champion=kind.score(champion),
                 baseline=0.0,
-                metric=metric,
-                min_improvement=asked,
+                metric=case.metric,
+                min_improvement=case.asked,
                 interval=resampled.interval(round(2 * confidence - 1, 10)),
                 rows=len(challenger),
             ).passed
-    return {confidence: count / pairs for confidence, count in passed.items()}
+    return {confidence: count / case.pairs for confidence, count in passed.items()}
 
 
-def _false_promotions(cells: list[tuple[int, float]], pairs: int) -> Iterator[tuple[str, dict[float, float]]]:
+def _equal(cells: list[tuple[int, float]], pairs: int) -> Iterator[Case]:
     for family in FAMILIES:
-        for rows, correlation in cells:
-            for metric in family.metrics:
-
-                def make(draw: np.random.Generator) -> tuple[Answers, Answers]:
-                    return equal_pair(family, rows, correlation, draw)  # noqa: B023 - it is called in this round
-
+        for metric in family.metrics:
+            for rows, correlation in cells:
+                make = partial(equal_pair, family, rows, correlation)
                 name = f"{family.name}, {metric}, {rows} rows, correlation {correlation}"
-                yield name, promoted(make, metric, pairs=pairs, seed=1)
-                print(name, file=sys.stderr)
+                yield Case(name, make, metric, seed=1, pairs=pairs)
 
 
-def _at_the_boundary(sizes: tuple[int, ...], pairs: int) -> Iterator[tuple[str, dict[float, float]]]:
+def _at_the_boundary(sizes: tuple[int, ...], pairs: int) -> Iterator[Case]:
     error = math.sqrt(2 / math.pi)  # the mean absolute value of a standard normal number
     for rows in sizes:
-        cases: list[tuple[str, float, Maker]] = [
-            ("accuracy", 0.05, lambda draw, rows=rows: labels(rows, CORRELATION, draw, better=0.05)),
-            ("mae", 0.2 * error, lambda draw, rows=rows: numbers(rows, CORRELATION, draw, better=0.2)),
-            ("rmse", 0.2, lambda draw, rows=rows: numbers(rows, CORRELATION, draw, better=0.2)),
-        ]
-        for metric, asked, make in cases:
-            yield (
-                f"{metric}, {asked:.3g} asked for, {rows} rows",
-                promoted(make, metric, pairs=pairs, seed=2, asked=asked),
-            )
+        for metric, asked, make in (
+            ("accuracy", 0.05, partial(labels, rows, CORRELATION, better=0.05)),
+            ("mae", 0.2 * error, partial(numbers, rows, CORRELATION, better=0.2)),
+            ("rmse", 0.2, partial(numbers, rows, CORRELATION, better=0.2)),
+        ):
+            name = f"{metric}, {asked:.3g} asked for, {rows} rows"
+            yield Case(name, make, metric, seed=2, pairs=pairs, asked=asked)
 
 
-def _unlike(sizes: tuple[int, ...], pairs: int) -> Iterator[tuple[str, dict[float, float]]]:
+def _unlike(sizes: tuple[int, ...], pairs: int) -> Iterator[Case]:
     for rows in sizes:
-        yield (
-            f"mae, {rows} rows",
-            promoted(lambda draw, rows=rows: unlike_numbers(rows, CORRELATION, draw), "mae", pairs=pairs, seed=3),
-        )
-
-
-def _power(sizes: tuple[int, ...], pairs: int) -> dict[tuple[int, float], dict[float, float]]:
-    return {
-        (rows, better): promoted(
-            lambda draw, rows=rows, better=better: labels(rows, CORRELATION, draw, right=CHAMPION, better=better),
-            "accuracy",
-            pairs=pairs,
-            seed=4,
-        )
-        for rows in sizes
-        for better in IMPROVEMENTS
-    }
+        yield Case(f"mae, {rows} rows", partial(unlike_numbers, rows, CORRELATION), "mae", seed=3, pairs=pairs)
 
 
 def _claims(name: str, found: Found, pairs: int) -> list[Claim]:
@@ -203,7 +230,7 @@ def _summary(found: Found) -> str:
     return table(columns, lines)
 
 
-def _needed(power: dict[tuple[int, float], dict[float, float]]) -> str:
+def _needed(power: Power) -> str:
     sizes = sorted({rows for rows, _ in power})
     lines = []
     for rows in sizes:
@@ -218,7 +245,7 @@ def _needed(power: dict[tuple[int, float], dict[float, float]]) -> str:
     return table(["rows", *(f"confidence {confidence}" for confidence in CONFIDENCES)], lines)
 
 
-def _picture(power: dict[tuple[int, float], dict[float, float]]) -> str:
+def _picture(power: Power) -> str:
     sizes = sorted({rows for rows, _ in power})
     lines = [
         Curve(f"{rows:,} rows", [(100 * better, 100 * power[rows, better][USUAL]) for better in IMPROVEMENTS])

@@ -17,7 +17,7 @@ from modelyard.training.pipeline import build
 from modelyard.training.plan import Plan
 from modelyard.training.search import budget_of, search
 from modelyard.training.table import Table
-from tests.fakes.training_data import diabetes, iris, plan, weather_plan, whole
+from tests.fakes.training_data import diabetes, iris, plan, weather, weather_plan, whole
 
 COLUMNS = ("sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)")
 
@@ -62,11 +62,13 @@ def test_every_combination_of_settings_is_scored_and_the_baseline_is_listed(flow
     assert len(tried) == 6
     assert ("random_forest", {"n_estimators": 5, "max_depth": 1}) in tried
     assert (BASELINE, {}) in tried
-    assert len(told) == 6
+    assert [line[:4] for line in told[:6]] == [f"{number}/6 " for number in range(1, 7)]
+    assert all(line.startswith("final: ") for line in told[6:])
     assert told[0].startswith("1/6 baseline: log_loss 1.09")
-    means = [score.mean for score in leaderboard if score.problem is None]
-    assert len(means) > 3
-    assert means == sorted(means, key=lambda mean: mean or 0.0), "lower is better for log loss"
+    for final in (True, False):
+        means = [score.mean for score in leaderboard if score.problem is None and score.final is final]
+        assert len(means) > 1
+        assert means == sorted(means, key=lambda mean: mean or 0.0), "lower is better for log loss"
     assert winner(leaderboard) == leaderboard[0]
 
 
@@ -74,7 +76,8 @@ def test_candidates_take_turns_each_with_its_next_setting(flowers: Table) -> Non
     grids = {"logistic_regression": {"C": [1.0, 2.0, 3.0]}, "lightgbm": {"num_leaves": [3, 4], "n_estimators": [3]}}
     told: list[str] = []
     search(flower_plan(kinds=["lightgbm", "logistic_regression"], grids=grids, folds=2), flowers, progress=told.append)
-    assert [line.split(" ")[1].partition("(")[0].rstrip(":") for line in told] == [
+    tried = [line.split(" ")[1].partition("(")[0].rstrip(":") for line in told if not line.startswith("final: ")]
+    assert tried == [
         "baseline",
         *("lightgbm", "logistic_regression"),
         *("lightgbm", "logistic_regression"),
@@ -95,8 +98,10 @@ def test_scores_are_those_of_scikit_learns_own_grid_search(flowers: Table, metri
     found = {score.settings["C"]: score for score in search(spec, flowers).leaderboard if score.settings}
     for number, c in enumerate([0.3, 1.0]):
         assert found[c].problem is None
-        assert found[c].mean == pytest.approx(abs(reference.cv_results_["mean_test_score"][number]), rel=1e-6)
-        assert found[c].std == pytest.approx(reference.cv_results_["std_test_score"][number], rel=1e-5)
+        theirs = [abs(reference.cv_results_[f"split{fold}_test_score"][number]) for fold in range(3)]
+        assert found[c].folds[:3] == pytest.approx(theirs, rel=1e-6)
+        assert found[c].mean == pytest.approx(np.mean(found[c].folds))
+        assert found[c].std == pytest.approx(np.std(found[c].folds))
 
 
 def test_a_regression_is_scored_as_scikit_learn_scores_it() -> None:
@@ -188,6 +193,33 @@ def test_the_baseline_is_the_entropy_of_the_classes(flowers: Table) -> None:
 def test_the_baseline_never_wins() -> None:
     scores = [Score(BASELINE, {}, mean=0.1, std=0.0), Score("random_forest", {}, mean=0.2, std=0.0)]
     assert winner(scores).candidate == "random_forest"
+
+
+def test_what_may_still_win_is_scored_on_further_divisions_and_what_is_behind_is_not(flowers: Table) -> None:
+    grids = {"logistic_regression": {"C": [1.0, 1.1, 1.2, 1.3, 1.4]}, "random_forest": {"n_estimators": [20]}}
+    spec = flower_plan(kinds=["logistic_regression", "random_forest"], grids=grids, folds=4)
+    leaderboard = search(spec, flowers).leaderboard
+    finals = [score for score in leaderboard if score.final]
+    assert len(finals) >= 2
+    assert leaderboard[: len(finals)] == finals, "before everything that was looked at once"
+    assert all(len(score.folds) == 12 for score in finals)
+    assert all(len(set(score.folds)) > 4 for score in finals), "the divisions differ"
+    assert sum(score.candidate == "logistic_regression" for score in finals) <= 3
+    assert all(len(score.folds) <= 4 for score in leaderboard if not score.final)
+
+
+def test_a_final_that_there_is_no_time_for_changes_nothing(flowers: Table) -> None:
+    spec = flower_plan(grids={"logistic_regression": {"C": [1.0, 1.1]}}, budget_s=20)
+    leaderboard = search(spec, flowers, clock=ticking(1.0)).leaderboard
+    assert [len(score.folds) for score in leaderboard] == [3, 3, 3]
+    assert not any(score.final for score in leaderboard)
+
+
+def test_by_time_there_is_one_way_to_divide_and_so_no_final() -> None:
+    grids = {"logistic_regression": {"C": [1.0, 1.1]}}
+    spec = weather_plan(split={"by": "time", "column": "date"}, grids=grids)
+    leaderboard = search(spec, whole(spec, weather(2012)[0])).leaderboard
+    assert [len(score.folds) for score in leaderboard] == [3, 3, 3]
 
 
 # -- time -------------------------------------------------------------------------------------------------------------

@@ -21,8 +21,13 @@ Rows = NDArray[np.int64]
 Fold = tuple[Rows, Rows]
 
 
-def folds_of(plan: Plan, training: Table) -> list[Fold]:
+def folds_of(plan: Plan, training: Table, repeat: int = 0) -> list[Fold]:
     """The same folds for every trial: rows to learn from and rows to be scored on.
+
+    Args:
+        plan: How many, and what they repeat.
+        training: The rows.
+        repeat: Other folds of the same kind for each number. By time there is one way only.
 
     Raises:
         UsageError: With code ``too_few_rows`` when there are not two folds.
@@ -31,9 +36,9 @@ def folds_of(plan: Plan, training: Table) -> list[Fold]:
     if by == "time" and column is not None:
         folds = _newer_and_newer(plan, training.others_or_features(column), training.target)
     elif by == "group" and column is not None:
-        folds = _whole_groups(plan, training.others_or_features(column), training.target)
+        folds = _whole_groups(plan, training.others_or_features(column), training.target, repeat)
     else:
-        folds = _any_rows(plan, training.target)
+        folds = _any_rows(plan, training.target, repeat)
     if not folds:
         raise UsageError(
             f"{len(training)} training rows are too few; cross-validation needs at least 2"
@@ -44,22 +49,22 @@ def folds_of(plan: Plan, training: Table) -> list[Fold]:
     return folds
 
 
-def _any_rows(plan: Plan, target: NDArray[Any]) -> list[Fold]:
+def _any_rows(plan: Plan, target: NDArray[Any], repeat: int) -> list[Fold]:
     """At random; stratified where a class has a row for each fold."""
     count = min(plan.training.folds, len(target))
     if count < 2:
         return []
     splitter = StratifiedKFold if _can_be_stratified(plan, target, count) else KFold
-    return _split(splitter(count, shuffle=True, random_state=plan.training.seed), target)
+    return _split(splitter(count, shuffle=True, random_state=plan.training.seed + repeat), target)
 
 
-def _whole_groups(plan: Plan, groups: NDArray[Any], target: NDArray[Any]) -> list[Fold]:
+def _whole_groups(plan: Plan, groups: NDArray[Any], target: NDArray[Any], repeat: int) -> list[Fold]:
     _, numbers = np.unique(groups.astype(str), return_inverse=True)
     count = min(plan.training.folds, int(numbers.max(initial=-1)) + 1)
     if count < 2:
         return []
     splitter = StratifiedGroupKFold if _can_be_stratified(plan, target, count) else GroupKFold
-    return _split(splitter(count, shuffle=True, random_state=plan.training.seed), target, numbers)
+    return _split(splitter(count, shuffle=True, random_state=plan.training.seed + repeat), target, numbers)
 
 
 def _newer_and_newer(plan: Plan, times: NDArray[Any], target: NDArray[Any]) -> list[Fold]:

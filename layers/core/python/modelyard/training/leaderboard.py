@@ -23,7 +23,8 @@ class Score(msgspec.Struct, frozen=True, omit_defaults=True):
         settings: The setting that was tried.
         mean: Of the metric over the folds; None when none was finished.
         std: Standard deviation over the folds.
-        folds: The metric of each fold.
+        folds: The metric of each fold; of the final those of all divisions.
+        final: Whether it was scored on further divisions, because it might win.
         problem: Why it could not be fitted, or why it was not tried to the end.
         seconds: How long it took.
     """
@@ -33,6 +34,7 @@ class Score(msgspec.Struct, frozen=True, omit_defaults=True):
     mean: float | None = None
     std: float | None = None
     folds: tuple[float, ...] = ()
+    final: bool = False
     problem: str | None = None
     seconds: float = 0.0
 
@@ -85,11 +87,11 @@ def in_words(plan: Plan, leaderboard: list[Score]) -> str:
 
 
 def rank(plan: Plan, score: Score) -> tuple[int, float]:
-    """What a leaderboard is sorted by: tried to the end, left early, not measured; then the mean, better first."""
+    """What a leaderboard is sorted by: in the final, tried to the end, left early, not measured; then the mean."""
     if score.mean is None:
-        return 2, 0.0
-    lower = METRICS[plan.evaluation.metric].lower_is_better
-    return int(score.problem is not None), score.mean if lower else -score.mean
+        return 3, 0.0
+    group = 2 if score.problem is not None else 0 if score.final else 1
+    return group, score.mean if METRICS[plan.evaluation.metric].lower_is_better else -score.mean
 
 
 def _standard_error(score: Score) -> float:

@@ -1,6 +1,9 @@
 """A race among settings: who is clearly worse than the best so far need not run to the end."""
 
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from modelyard.metrics import METRICS
@@ -35,15 +38,18 @@ class Race:
     def lost(self, folds: list[float]) -> str | None:
         """Why it is not worth going on, in words; None to go on."""
         done = len(folds)
-        if self._leader is None or not 2 <= done < self._folds:
+        if not 2 <= done < self._folds or self._leader is None or not self.is_behind(folds):
             return None
-        lead = np.array(
-            [self._metric.improvement(led, own) for led, own in zip(self._leader.folds, folds, strict=False)]
-        )
+        lead = float(np.mean(self._lead(self._leader, folds)))
+        return f"left after {done} of {self._folds} folds: on them {named(self._leader)} is better by {lead:.4f}"
+
+    def is_behind(self, folds: Sequence[float]) -> bool:
+        """Whether these folds say with confidence that the best so far is better."""
+        if self._leader is None or len(folds) < 2:
+            return False
+        done, lead = len(folds), self._lead(self._leader, folds)
         error = float(np.std(lead, ddof=1)) * (1 / done + self._shared) ** 0.5
-        least = float(np.mean(lead)) - float(stdtrit(done - 1, CONFIDENCE)) * error
-        if not least > 0:
-            return None
-        return (
-            f"left after {done} of {self._folds} folds: on them {named(self._leader)} is better by {np.mean(lead):.4f}"
-        )
+        return bool(np.mean(lead) - float(stdtrit(done - 1, CONFIDENCE)) * error > 0)
+
+    def _lead(self, leader: Score, folds: Sequence[float]) -> NDArray[np.float64]:
+        return np.array([self._metric.improvement(led, own) for led, own in zip(leader.folds, folds, strict=False)])

@@ -34,6 +34,9 @@ from modelyard.training.table import Table
 
 SHARE_OF_DEADLINE = 0.6
 """Of the deadline, for the search; the rest is for the last fit, its conversion and the reading of the rows."""
+REPEATS, FIRST_OF_ALL, MOST_ROWS_OF_A_FINAL = 3, 3, 5_000
+"""Divisions into folds that a final looks at, the search's own among them; how many enter beside the best of each kind;
+and with how many rows one division tells enough."""
 MOST_KEPT_BYTES = 256 * 1024 * 1024
 """Prepared columns that are kept for the next setting; beyond it they are prepared again."""
 
@@ -74,6 +77,9 @@ def search(plan: Plan, training: Table, *, progress: Progress = lambda _: None, 
     for score in trials.run(queues):
         scores.append(score)
         progress(f"{len(scores)}/{total} {describe(score, plan.evaluation.metric)}")
+    for at, score in trials.final(scores):
+        scores[at] = score
+        progress(f"final: {describe(score, plan.evaluation.metric)}")
     leaderboard = sorted(scores, key=lambda score: rank(plan, score))
     if not any(score.problem is None for score in leaderboard if score.candidate != BASELINE):
         problems = "\n".join(describe(score, plan.evaluation.metric) for score in leaderboard)
@@ -102,7 +108,7 @@ class _Trials:
     """The running of a search: its folds, what is prepared for them, the race and the clock."""
 
     def __init__(self, plan: Plan, training: Table, *, clock: Clock) -> None:
-        self._plan, self._clock = plan, clock
+        self._plan, self._training, self._clock = plan, training, clock
         self._matrix, self._target = training.matrix(), training.target
         self._gaps = gaps_of(plan, training)
         self._folds = folds_of(plan, training)
@@ -123,6 +129,64 @@ class _Trials:
                     for score in self._path(path):
                         self._race.enter(score)
                         yield score
+
+    def final(self, scores: list[Score]) -> Iterator[tuple[int, Score]]:
+        """The lines that may still win, with the scores of further folds; where there are few rows.
+
+        Of fifty settings on five folds the best mean is partly luck. So the best of each kind, and the best of all,
+        are scored on other divisions of the same rows as well, unless the race says that they are behind.
+        """
+        if len(self._training) > MOST_ROWS_OF_A_FINAL or self._plan.evaluation.split.by == "time":
+            return
+        order = [at for at, score in enumerate(scores) if score.problem is None and score.candidate != BASELINE]
+        order.sort(key=lambda at: rank(self._plan, scores[at]))
+        best_of_kind = {scores[at].candidate: at for at in reversed(order)}
+        entered = [at for at in order if at in order[:FIRST_OF_ALL] or at in best_of_kind.values()]
+        entered = [at for at in entered if not self._race.is_behind(scores[at].folds)]
+        if len(entered) < 2:
+            return
+        further: dict[int, list[float]] = {at: [] for at in entered}
+        began = {at: scores[at].seconds for at in entered}
+        for repeat in range(1, REPEATS):
+            round_ = self._round(repeat, [scores[at] for at in entered])
+            if round_ is None:
+                break
+            for at, (found, seconds) in zip(entered, round_, strict=True):
+                further[at] += found
+                began[at] += seconds
+        for at in entered:
+            if further[at]:
+                folds = (*scores[at].folds, *further[at])
+                yield (
+                    at,
+                    msgspec.structs.replace(
+                        scores[at],
+                        mean=float(np.mean(folds)),
+                        std=float(np.std(folds)),
+                        folds=folds,
+                        final=True,
+                        seconds=round(began[at], 3),
+                    ),
+                )
+
+    def _round(self, repeat: int, entered: list[Score]) -> list[tuple[list[float], float]] | None:
+        """Scores of further folds with their seconds; None where the time does not suffice for all who entered."""
+        self._prepared.clear()
+        self._kept_bytes = 0
+        self._folds = folds_of(self._plan, self._training, repeat)
+        results: list[tuple[list[float], float]] = []
+        for score in entered:
+            began, found = self._clock(), []
+            for number in range(len(self._folds)):
+                if self._clock() >= self._ends:
+                    return None
+                model = estimator(self._plan, score.candidate, score.settings)
+                try:
+                    found.append(self._fold(score.candidate, None, model, number))
+                except (ValueError, TypeError):  # a fold with one class
+                    return None
+            results.append((found, self._clock() - began))
+        return results
 
     def baseline(self) -> Score:
         """What is reached without learning."""
