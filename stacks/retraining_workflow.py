@@ -69,6 +69,12 @@ class RetrainingWorkflow(Construct):
             [f"<{logical_id(entry.function)}.Arn>:*" for entry in self._entries()],
             why="The versions and aliases of this one function.",
         )
+        if self.sagemaker is not None:
+            accept_resources(
+                self.state_machine,
+                [f"arn:{stack.partition}:sagemaker:{stack.region}:{stack.account}:training-job/*"],
+                why="A training job gets its name when the run starts; CDK's task knows no prefix of it.",
+            )
         accept(
             self.state_machine,
             {

@@ -113,7 +113,8 @@ class SageMakerTraining(Construct):
                 sfn.JsonPath.hash(sfn.JsonPath.string_at("$$.Execution.Name"), "SHA-1"),
                 sfn.JsonPath.string_at("$$.Execution.RedriveCount"),
             ),
-            role=self.role,
+            # As it is: for locations that are known at run time only, the task would grant all of S3.
+            role=self.role.without_policy_updates(),
             algorithm_specification=tasks.AlgorithmSpecification(
                 training_image=tasks.DockerImage.from_registry(self._image.image_uri),
                 training_input_mode=tasks.InputMode.FILE,
