@@ -101,8 +101,14 @@ def test_a_path_that_is_not_there_ends_the_execution_and_nothing_catches_it() ->
     assert (run.status, run.error, run.cause) == ("FAILED", "States.Runtime", "$.gone is not in the state")
 
 
+def test_text_is_formatted_with_what_a_path_points_at() -> None:
+    assert found("States.Format('report tested --run {}', $$.Execution.Name)", {}, {"Execution": {"Name": "r-1"}}) == (
+        "report tested --run r-1"
+    )
+
+
 def test_what_is_no_plain_path_is_refused() -> None:
-    for path in ("States.Format('{}', $.a)", "$.a[*]", "$..a", "$.a['b']"):
+    for path in ("States.Format('{} {}', $.a, $.b)", "States.UUID()", "$.a[*]", "$..a", "$.a['b']"):
         with pytest.raises(NotImplementedError, match="is no plain path"):
             found(path, {"a": {"b": 1}}, {})
 
