@@ -232,8 +232,11 @@ def test_training_fits_and_converts_every_kind_of_candidate(sandbox: Sandbox) ->
     plan = weather_plan(kinds=("logistic_regression", "random_forest", "gradient_boosting"))
     program = """
 from modelyard.training.plan import decode_plan
+from modelyard.training.table import read_table
 from modelyard.training.trainer import train
-result = train(decode_plan(given["plan"]), [file.encode() for file in given["files"]])
+plan = decode_plan(given["plan"])
+rows = read_table(plan, [file.encode() for file in given["files"]]).table
+result = train(plan, rows, rows)
 answer = [len(result.model) > 1000, sorted({score.candidate for score in result.leaderboard})]
 """
     files = [file.decode() for file in weather(2012)]

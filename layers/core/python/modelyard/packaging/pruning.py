@@ -118,6 +118,18 @@ RULES: tuple[Rule, ...] = (
         layers=("api",),
     ),
     Rule("tools", "pydantic's plug-in for mypy", ("/pydantic/mypy.py",), layers=("api",)),
+    Rule(
+        "tests",
+        "what only tests import: Starlette's client, which needs httpx, and AnyIO's plug-in for pytest",
+        ("/starlette/testclient.py", "/fastapi/testclient.py", "/anyio/pytest_plugin.py"),
+        layers=("api",),
+    ),
+    Rule(
+        "unused parts",
+        "AnyIO's half for Trio, which is in no layer: Mangum runs an app on asyncio; what sends metrics to Datadog",
+        ("/anyio/_backends/_trio.py", f"{_POWERTOOLS}/metrics/provider/datadog/*"),
+        layers=("api",),
+    ),
 )
 
 _METADATA, _SYMBOLS = "metadata", "symbols"
