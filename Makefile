@@ -77,7 +77,7 @@ node_modules/.ready: package-lock.json | .venv/.ready
 
 lock: ## Resolve the dependencies again and write the locks
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade pyproject.toml --extra dev -o requirements/dev.txt
-	for set in training api; do $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	for set in training notebook api; do $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 		-c requirements/dev.txt layers/$$set/requirements.in -o layers/$$set/requirements.txt; done
 	for set in lean serving; do $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-deps \
 		-c requirements/dev.txt layers/$$set/requirements.in -o layers/$$set/requirements.txt; done

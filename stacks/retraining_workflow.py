@@ -9,8 +9,8 @@ from aws_cdk import aws_stepfunctions as sfn
 from aws_cdk import aws_stepfunctions_tasks as tasks
 from constructs import Construct
 
-from modelyard.packaging import layers_of
-from modelyard.packaging.targets import SHARED_ARCHITECTURE, FunctionKind, model_layer
+from modelyard.packaging import LayerManifest, layers_of, lock_digest, training_code_digest, training_libraries
+from modelyard.packaging.targets import SHARED_ARCHITECTURE, FunctionKind
 from modelyard.pointer_key import pointer_key
 from modelyard.spec import Model, training_plan
 from modelyard.training.plan import LONGEST_FUNCTION_S
@@ -35,12 +35,20 @@ class RetrainingWorkflow(Construct):
         steps: The functions by step name.
     """
 
-    def __init__(self, scope: Construct, construct_id: str, *, model: Model, registry: RegistryStack) -> None:
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        model: Model,
+        registry: RegistryStack,
+        rollout: sfn.IStateMachine | None = None,
+    ) -> None:
         super().__init__(scope, construct_id)
         assert model.spec.training is not None  # noqa: S101 - only models with a [training] section get this construct
         stack = ModelyardStack.of(self)
         assert isinstance(stack, ModelyardStack)  # noqa: S101 - the only kind of stack there is
-        self._stack, self._registry, self._model = stack, registry, model
+        self._stack, self._registry, self._model, self._rollout = stack, registry, model, rollout
         self._plan = training_plan(model.spec)
         self._run = {"run_id": sfn.JsonPath.string_at("$$.Execution.Name"), "plan": self._plan}
         self.steps: dict[str, EntryPoint] = {}
@@ -95,20 +103,25 @@ class RetrainingWorkflow(Construct):
         self._step("validate", memory_mb=training.memory_mb, timeout_s=300)
         self._step("turn")
         deadline = min(training.timeout_s, LONGEST_FUNCTION_S)
-        self._step("train", function="train", memory_mb=training.memory_mb, timeout_s=deadline)
-        # What trained a version: the library and the locked dependencies, as the layers carry them.
+        # A set of words has one order then, and own code makes the same model of the same rows.
+        seed = {"PYTHONHASHSEED": "0"}
+        self._step("train", function="train", memory_mb=training.memory_mb, timeout_s=deadline, environment=seed)
+        # What trained a version: the library and the locked dependencies, as the layers carry them; own code.
+        libraries = [self._built(layer) for layer in training_libraries(self._model)]
         digests = {
-            f"MODELYARD_{what}_DIGEST": self._stack.built_layer(layer, architecture=SHARED_ARCHITECTURE).digest
-            for what, layer in (("CODE", "core"), ("LOCK", "training"))
+            "MODELYARD_CODE_DIGEST": self._built("core").digest,
+            "MODELYARD_LOCK_DIGEST": lock_digest(libraries),
         }
-        if self._model.has_training_code:
-            own = self._stack.built_layer(model_layer(self._model.name), architecture=SHARED_ARCHITECTURE)
-            digests["MODELYARD_OWN_DIGEST"] = own.digest
+        if self._model.training_entry is not None:
+            digests["MODELYARD_OWN_DIGEST"] = training_code_digest(self._stack.deployment.project, self._model.name)
         self._step("prepare", memory_mb=training.memory_mb, timeout_s=600, environment=digests)
         self._step("evaluate", memory_mb=1769, timeout_s=300, environment=digests)
         self._step("register", memory_mb=1769, timeout_s=120, environment=digests)
         self._step("promote")
         self._step("conclude")
+
+    def _built(self, layer: str) -> LayerManifest:
+        return self._stack.built_layer(layer, architecture=SHARED_ARCHITECTURE)
 
     def _step(
         self,
@@ -249,7 +262,7 @@ class RetrainingWorkflow(Construct):
         if self._model.spec.rollout.automatic:
             told = self._tell("Promoted", then=sfn.Succeed(self, "Promoted"))
             promote.next(self._unless_changed("Is the champion the same?", "promoted", evaluate, told))
-            good_end: sfn.IChainable = promote
+            good_end: sfn.IChainable = promote if self._rollout is None else self._begin_rollout(promote, story)
         else:
             waiting = sfn.Succeed(self, "Waiting for a person", comment="modelyard promote makes it the champion")
             good_end = self._conclude("registered", "Record the version").next(self._tell("Registered", then=waiting))
@@ -302,7 +315,7 @@ class RetrainingWorkflow(Construct):
             ("training", training),
             ("evaluation", evaluate),
             ("registered", register),
-            ("promoted", promote if self._model.spec.rollout.automatic else register),
+            ("promoted", promote if self._model.spec.rollout.automatic and self._rollout is None else register),
         ):
             onwards = onwards.when(sfn.Condition.string_equals("$.resume.from", step), begins)
         onwards.otherwise(prepare)
@@ -339,6 +352,35 @@ class RetrainingWorkflow(Construct):
             sfn.Choice(self, "Is it new?", comment="A start with a saved state takes up a run that failed")
             .when(sfn.Condition.is_present("$.resume"), restart)
             .otherwise(begin.next(claim))
+        )
+
+    def _begin_rollout(self, promote: sfn.IChainable, story: list[sfn.TaskStateBase]) -> sfn.IChainable:
+        """Begin the rollout of the version, under this run's name; the first version is simply promoted."""
+        assert self._rollout is not None  # noqa: S101 - its caller asks
+        registered = self._conclude("registered", "Record the version")
+        registered.next(sfn.Succeed(self, "Rollout begun", comment="It promotes the version, or says why not"))
+        begin = tasks.StepFunctionsStartExecution(
+            self,
+            "Begin the rollout",
+            state_machine=self._rollout,
+            name=sfn.JsonPath.string_at("$$.Execution.Name"),
+            input=sfn.TaskInput.from_object(
+                {"version": at("registered.version"), "reason": sfn.JsonPath.string_at("$.evaluation.reason")}
+            ),
+            result_path=sfn.JsonPath.DISCARD,
+            task_timeout=sfn.Timeout.duration(Duration.seconds(60)),
+        )
+        begin.add_retry(errors=["States.TaskFailed"], interval=Duration.seconds(2), max_attempts=4, backoff_rate=2)
+        # A run that is redriven finds the rollout that it began before.
+        begin.add_catch(
+            registered, errors=["StepFunctions.ExecutionAlreadyExistsException"], result_path=sfn.JsonPath.DISCARD
+        )
+        story.append(begin)
+        begin.next(registered)
+        return (
+            sfn.Choice(self, "Is there a champion?")
+            .when(sfn.Condition.is_null("$.evaluation.champion"), promote)
+            .otherwise(begin)
         )
 
     def _unless_changed(self, title: str, step: str, again: sfn.IChainable, onwards: sfn.IChainable) -> sfn.Choice:

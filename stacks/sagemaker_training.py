@@ -19,9 +19,8 @@ from stacks.function import EntryPoint
 from stacks.registry_stack import RegistryStack
 
 VOLUME = Size.gibibytes(30)
-NOT_IN_THE_IMAGE = [
-    ".git", ".modelyard", ".venv", "build", "cdk.out", "node_modules", "tests", "benchmarks", "docs",
-]  # fmt: skip
+IN_THE_IMAGE = ("layers/core/python", "layers/training", "layers/notebook")
+"""What the Dockerfile copies, beside a model's own code; nothing else makes another image."""
 
 
 class SageMakerTraining(Construct):
@@ -44,10 +43,14 @@ class SageMakerTraining(Construct):
             "Image",
             directory=str(stack.deployment.project),
             file="layers/training/Dockerfile",
-            target="own" if model.has_training_code else "plain",
-            build_args={"PYTHON": stack.settings.python_version, "MODEL": model.name},
+            target=_target(model),
+            build_args={
+                "PYTHON": stack.settings.python_version,
+                **({"MODEL": model.name} if model.training_entry is not None else {}),
+                **({"NOTEBOOK": model.notebook} if model.notebook is not None else {}),
+            },
             platform=ecr_assets.Platform.LINUX_AMD64,
-            exclude=NOT_IN_THE_IMAGE if model.has_training_code else [*NOT_IN_THE_IMAGE, "models"],
+            exclude=["*", *(f"!{part}" for part in (*IN_THE_IMAGE, *_own_parts(model))), "**/__pycache__"],
         )
         runs = f"runs/{model.name}/*"
         self.role = iam.Role(
@@ -161,3 +164,24 @@ class SageMakerTraining(Construct):
         collect = invoke("Collect the training's output", self.collect, output, "training")
         job.next(collect)
         return job, collect
+
+
+def _own_parts(model: Model) -> list[str]:
+    """What of a model's folder trains it."""
+    if model.training_entry is None:
+        return []
+    notebook = [] if model.notebook is None else [f"models/{model.name}/{model.notebook}"]
+    return [*notebook, *([f"models/{model.name}/python"] if _has_packages(model) else [])]
+
+
+def _target(model: Model) -> str:
+    """The stage of ``layers/training/Dockerfile``."""
+    if model.training_entry is None:
+        return "plain"
+    if model.notebook is None:
+        return "own"
+    return "notebook_own" if _has_packages(model) else "notebook"
+
+
+def _has_packages(model: Model) -> bool:
+    return (model.folder / "python").is_dir()

@@ -86,7 +86,8 @@ def multiclass(**changes: Any) -> Document:
         "slices": [
             _slice("season", "winter", 71, 0.61, 0.63, 0.04), _slice("season", "spring", 74, 0.5, 0.57, 0.05),
             _slice("season", "summer", 73, 0.41, 0.44, 0.04), _slice("season", "autumn", 75, 0.53, 0.55, 0.04),
-            _slice("weather", "snow", 6, 1.91, 1.6, 0.18) | {"passed": False},
+            _slice("weather", "snow", 26, 1.91, 1.6, 0.18) | {"passed": False},
+            _slice("weather", "fog", 6, 1.8, 1.5, 0.3),
         ],
         "importance": [
             {"feature": "precipitation", "loss": 0.71, "low": 0.6, "high": 0.83},
@@ -178,6 +179,7 @@ def refused() -> Document:
         "reason": "the file cannot be learnt from: 2 findings",
         "findings": ["column 'fare' is missing; there are km, kind, called_at",
                      "line 12, column 'km': 'far' is not a number"],
+        "step": "validate", "files": [_file("taxi", "2013-02.csv", 3000) | {"rows": None}],
     }  # fmt: skip
 
 
@@ -186,7 +188,8 @@ def failed() -> Document:
     return {
         "format": 1, "model": "taxi", "task": "regression", "run_id": "run-10", "created_at": NOW, "champion": 3,
         "verdict": "failed", "trigger": {"kind": "schedule", "said": "the schedule 0 3 ? * MON *"}, "passed": False,
-        "reason": "state 'Train the candidates' ended with States.Timeout after 900 s",
+        "reason": "States.Timeout; the step was out of time: give it more in model.toml (training.timeout_s)",
+        "step": "train", "findings": [], "remarks": [], "files": [], "metrics": {}, "plan": {"model": "taxi"},
     }  # fmt: skip
 
 
@@ -339,7 +342,8 @@ def _months(draw: random.Random) -> Document:
 def _slice(column: str, value: str, rows: int, challenger: float, champion: float, half: float) -> Document:
     gain = champion - challenger
     return {"column": column, "value": value, "rows": rows, "challenger": challenger, "champion": champion,
-            "improvement": gain, "low": gain - half, "high": gain + half, "passed": True}  # fmt: skip
+            "improvement": gain, "low": gain - half, "high": gain + half, "passed": True,
+            "judged": rows >= 20}  # fmt: skip
 
 
 def _checks(**held: bool) -> list[Document]:

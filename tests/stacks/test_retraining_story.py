@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from modelyard.report.onwards import STATES
 from modelyard.training.plan import Plan, decode_plan
 from tests.fakes.deliveries import Yard, check_runs, deliveries
 from tests.fakes.state_machine import Execution
@@ -39,6 +40,12 @@ def test_uploads_that_are_delivered_often_and_in_any_order_end_as_one_run_each(y
     told = Counter(entry["DetailType"] for entry in yard.machine.told)
     assert told["Run Promoted"] == statuses["promoted"]
     assert told["Run Rejected"] == statuses["rejected"]
+
+
+def test_a_report_calls_the_states_as_the_workflow_does(prod: Synthesized) -> None:
+    definition, _ = story(prod)
+    for step, name in STATES.items():
+        assert definition["States"][name]["Type"] == "Task", step
 
 
 def failing(yard: Yard, step: str) -> None:

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -102,6 +103,17 @@ def test_a_slice_that_loses_more_than_is_allowed_does_not_pass() -> None:
     ]  # fmt: skip
     assert found[1].improvement == pytest.approx(-0.6)
     assert (found[1].challenger, found[1].champion) == pytest.approx((1.6, 1.0))
+
+
+def test_whether_a_slice_was_judged_is_in_the_document() -> None:
+    found, _ = slices([1.0] * 59, [1.0] * 59, ["a"] * 40 + ["b"] * 19)
+    assert [one["judged"] for one in msgspec.to_builtins(found)] == [True, False]
+
+
+def test_a_slice_that_cannot_be_compared_is_judged_and_does_not_pass() -> None:
+    with np.errstate(over="ignore", invalid="ignore"):
+        found, _ = slices([1.0] * 20, [1e300] * 20, ["a"] * 20, metric="rmse")
+    assert [(one.improvement, one.judged, one.passed) for one in found] == [(None, True, False)]
 
 
 def test_a_slice_has_an_interval_of_its_own() -> None:

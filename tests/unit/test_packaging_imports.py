@@ -109,6 +109,78 @@ def test_an_app_that_cannot_be_served_fails_the_build_with_its_key(with_app: Pro
     assert said in error.message
 
 
+TRAINS_ITSELF = (
+    MODEL.partition("artifact")[0]
+    + """
+[training]
+target = "y"
+entry = "{entry}"
+features = {{ x = {{ kind = "number" }} }}
+[evaluation]
+metric = "rmse"
+"""
+)
+
+
+@pytest.fixture
+def trains_itself(project: Project) -> Project:
+    """The project, whose model trains itself by a function."""
+    project.write("models/brought/model.toml", TRAINS_ITSELF.format(entry="brought_model.fitting:train"))
+    project.write("models/brought/python/brought_model/fitting.py", "import framework\n\ndef train(job): ...\n")
+    project.write("functions/retraining_train.py", "import modelyard\n")
+    project.write("layers/core/python/modelyard/predictor/lean.py", "")
+    project.lock("training", "framework", {"framework.py": ""})
+    project.lock("lean", "small_engine", {"small_engine.py": ""})
+    return project
+
+
+def test_a_function_that_trains_is_imported_from_the_training_layers(trains_itself: Project) -> None:
+    built = trains_itself.built("local")
+
+    carried = {fit.title: [layer.name for layer in fit.layers] for fit in built.fits}
+    assert carried["train of brought"] == ["core", "training", "training-brought"]
+    assert carried["predict of brought"] == ["core", "lean"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "helps"),
+    [
+        ("import pandas\n", "ModuleNotFoundError: No module named 'pandas'", "layers/training/requirements.in"),
+        ("def fit(job): ...\n", "ImportError: cannot import name 'train'", "Correct the import"),
+    ],
+)
+def test_training_code_that_cannot_be_called_fails_the_build(
+    trains_itself: Project, text: str, said: str, helps: str
+) -> None:
+    trains_itself.write("models/brought/python/brought_model/fitting.py", text)
+
+    error = failure(trains_itself)
+
+    assert error.message.startswith("from brought_model.fitting import train does not import from the layers of train")
+    assert said in error.message
+    assert helps in str(error.next_step)
+
+
+def test_a_module_of_training_code_that_would_replace_a_package_fails_the_build(trains_itself: Project) -> None:
+    trains_itself.write("models/brought/python/framework/__init__.py", "")
+
+    with pytest.raises(
+        BuildError, match="models/brought/python/framework has the name of a module in layer 'training'"
+    ):
+        trains_itself.build("local")
+
+
+def test_a_packages_missing_for_a_notebook_is_told_by_the_training_layers_list(trains_itself: Project) -> None:
+    trains_itself.write("models/brought/model.toml", TRAINS_ITSELF.format(entry="train.ipynb"))
+    trains_itself.write("models/brought/train.ipynb", "{}")
+    trains_itself.write("layers/core/python/modelyard/training/notebook.py", "")
+    trains_itself.lock("notebook", "papermill", {"papermill/cli.py": "", "ipykernel/kernelapp.py": "import IPython\n"})
+
+    error = failure(trains_itself)
+
+    assert error.message.startswith("ipykernel.kernelapp does not import from the layers of train of brought")
+
+
 def test_the_engine_that_an_endpoint_imports_late_is_tried_as_well(project: Project) -> None:
     project.write("layers/core/python/modelyard/predictor/standard.py", "import numpy\n")
 

@@ -11,9 +11,9 @@ import pytest
 from modelyard.environments import Environment
 from modelyard.errors import BuildError, SpecError
 from modelyard.packaging.fit import UNZIPPED_LIMIT, Fit, check_fit
-from modelyard.packaging.manifest import LayerManifest, commit, read_manifest
-from modelyard.packaging.sources import layer_source
-from modelyard.packaging.targets import BuildTarget, function_sets, layers_of, plan
+from modelyard.packaging.manifest import LayerManifest, commit, lock_digest, read_manifest
+from modelyard.packaging.sources import layer_source, training_code_digest
+from modelyard.packaging.targets import BuildTarget, function_sets, layers_of, plan, training_libraries
 from modelyard.spec import Model, parse_model
 
 HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -95,6 +95,45 @@ def test_training_is_not_built_for_models_that_are_only_served() -> None:
     planned = plan(function_sets(CLOUD, [model(BROUGHT)]))
 
     assert all("training" not in layers for layers in planned.values())
+
+
+OWN_TRAINING = TRAINED.replace('name = "trained"', 'name = "own"').replace(
+    'candidates = [{ kind = "linear_regression" }]', 'entry = "own_model.training:train"'
+)
+NOTEBOOK = OWN_TRAINING.replace('name = "own"', 'name = "noted"').replace("own_model.training:train", "train.ipynb")
+
+
+def test_what_trains_a_model_travels_with_its_training_and_not_to_its_endpoint() -> None:
+    own, noted = model(OWN_TRAINING), model(NOTEBOOK)
+    sets = {found.title: found for found in function_sets(CLOUD, [own, noted], ["predict", "retraining_train"])}
+
+    assert set(sets) == {"api", "workflow", "predict of own", "predict of noted", "train of own", "train of noted"}
+    assert sets["predict of own"].layers == sets["predict of noted"].layers == ("core", "lean")
+    assert sets["train of own"].layers == ("core", "training", "training-own")
+    assert sets["train of noted"].layers == ("core", "notebook", "training", "training-noted")
+    assert sets["train of own"].files == sets["train of noted"].files == ("retraining_train",)
+    assert sets["train of own"].modules == ("from own_model.training import train",)
+    assert "papermill.cli" in sets["train of noted"].modules
+    assert {sets["train of own"].target, sets["train of noted"].target} == {ARM}
+
+
+def test_models_without_training_code_of_their_own_share_one_training_function() -> None:
+    other = model(TRAINED.replace('name = "trained"', 'name = "other"'))
+    titles = [found.title for found in function_sets(CLOUD, [model(TRAINED), other, model(OWN_TRAINING)])]
+
+    assert [title for title in titles if title.startswith("train")] == ["train", "train of own"]
+
+
+def test_an_app_and_training_code_of_one_model_lie_in_layers_of_their_own() -> None:
+    both = model(OWN_TRAINING.replace('task = "regression"', 'task = "regression"\napp = "own_model.web:app"'))
+
+    assert layers_of("app", both) == ("core", "api", "serving", "model-own")
+    assert layers_of("train", both) == ("core", "training", "training-own")
+
+
+def test_the_notebook_layer_is_built_only_where_a_notebook_trains() -> None:
+    assert "notebook" not in plan(function_sets(CLOUD, [model(TRAINED), model(OWN_TRAINING)]))[ARM]
+    assert {"notebook", "training", "training-noted"} <= set(plan(function_sets(CLOUD, [model(NOTEBOOK)]))[ARM])
 
 
 def test_the_local_environment_has_one_target_whatever_the_models_say() -> None:
@@ -217,6 +256,52 @@ def test_every_target_has_inputs_of_its_own(tmp_path: Path) -> None:
     assert len({source.inputs(target) for target in targets}) == 4
 
 
+def test_a_training_layer_holds_the_packages_and_the_notebook_in_a_folder_that_no_package_is_called(
+    tmp_path: Path,
+) -> None:
+    noted = NOTEBOOK.replace("train.ipynb", "notebooks/train.ipynb")
+    folder = write(
+        project(tmp_path),
+        {
+            "models/noted/model.toml": noted,
+            "models/noted/notebooks/train.ipynb": "{}",
+            "models/noted/notebooks/other.ipynb": "{}",
+            "models/noted/data/rows.csv": "x,y",
+            "models/noted/python/words/__init__.py": "",
+        },
+    )
+    source = layer_source(folder, "training-noted")
+
+    assert [name for name, _ in source.files] == ["training-notebook/notebooks/train.ipynb", "words/__init__.py"]
+    (folder / "models/noted/python/words/__init__.py").unlink()
+    (folder / "models/noted/python/words").rmdir()
+    (folder / "models/noted/python").rmdir()
+    assert [name for name, _ in layer_source(folder, "training-noted").files] == [
+        "training-notebook/notebooks/train.ipynb"
+    ]
+
+
+def test_the_digest_of_training_code_is_of_its_files_alone(tmp_path: Path) -> None:
+    files = {"model.toml": OWN_TRAINING, "python/own_model/training.py": "def train(job): ..."}
+    here, there = (write(tmp_path / name / "models" / "own", files).parents[1] for name in ("here", "there"))
+
+    assert training_code_digest(here, "own") == training_code_digest(there, "own")
+    write(there / "models" / "own", {"model.toml": OWN_TRAINING + "# said", "data/rows.csv": "x,y"})
+    assert training_code_digest(here, "own") == training_code_digest(there, "own")
+    write(there / "models" / "own", {"python/own_model/words.txt": "rain"})
+    assert training_code_digest(here, "own") != training_code_digest(there, "own")
+
+
+def test_the_digest_of_a_trainings_libraries_covers_all_of_its_layers() -> None:
+    training, notebook = layer(name="training"), layer(name="notebook", digest="cd" * 32)
+
+    assert training_libraries(model(TRAINED)) == training_libraries() == ("training",)
+    assert training_libraries(model(NOTEBOOK)) == ("notebook", "training")
+    assert lock_digest([training]) == training.digest
+    assert lock_digest([notebook, training]) == lock_digest([training, notebook]) != training.digest
+    assert lock_digest([training, replace(notebook, digest="ef" * 32)]) != lock_digest([training, notebook])
+
+
 def test_a_missing_lock_is_said_with_its_path(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match=r"layers/training/requirements\.txt is not there") as caught:
         layer_source(project(tmp_path), "training")
@@ -252,12 +337,13 @@ def test_one_byte_more_is_refused_with_the_heaviest_packages_and_what_to_do() ->
 
 
 def test_a_model_that_is_too_heavy_is_told_its_own_folder() -> None:
-    heavy = layer(name="model-digits", unzipped_bytes=UNZIPPED_LIMIT + 1, packages=(("digits_model", UNZIPPED_LIMIT),))
+    for name in ("model-digits", "training-digits"):
+        heavy = layer(name=name, unzipped_bytes=UNZIPPED_LIMIT + 1, packages=(("digits_model", UNZIPPED_LIMIT),))
 
-    with pytest.raises(BuildError) as caught:
-        check_fit(fit(heavy), {})
+        with pytest.raises(BuildError) as caught:
+            check_fit(fit(heavy), {})
 
-    assert "models/digits/python" in str(caught.value.next_step)
+        assert "models/digits/python" in str(caught.value.next_step)
 
 
 def test_six_layers_are_one_too_many() -> None:

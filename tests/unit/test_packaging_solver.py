@@ -10,7 +10,7 @@ from modelyard.packaging.locks import Pin, only_for, read_lock
 from modelyard.packaging.manifest import LayerManifest
 from modelyard.packaging.solver import check_versions, left_out
 from modelyard.packaging.sources import layer_source, read_locks
-from modelyard.packaging.targets import APP_LAYERS, LAYERS, PREDICT_LAYERS, SETS, BuildTarget
+from modelyard.packaging.targets import APP_LAYERS, LAYERS, NOTEBOOK_LAYERS, PREDICT_LAYERS, SETS, BuildTarget
 
 PROJECT = Path(__file__).parents[2]
 ARM = BuildTarget("3.13", "arm64")
@@ -145,7 +145,7 @@ def test_a_build_installs_what_the_layer_brings_and_follows_the_other_layers_loc
 
 
 def test_every_kind_of_function_carries_layers_that_agree() -> None:
-    assert set(SETS) == {*LAYERS.values(), *PREDICT_LAYERS.values(), *APP_LAYERS.values()}
+    assert set(SETS) == {*LAYERS.values(), NOTEBOOK_LAYERS, *PREDICT_LAYERS.values(), *APP_LAYERS.values()}
     check_versions(read_locks(PROJECT), SETS)
 
 

@@ -119,6 +119,11 @@ def test_a_program_that_hangs_is_ended_at_its_deadline(tmp_path: Path) -> None:
         ("training", "sklearn/datasets/data/iris.csv"),
         ("training", "scipy/signal/__init__.py"),
         ("api", "aws_lambda_powertools/event_handler/openapi/swagger_ui/swagger-ui-bundle.min.js"),
+        ("notebook", "debugpy/server/api.py"),
+        ("notebook", "jedi/__init__.py"),
+        ("notebook", "prompt_toolkit/application/application.py"),
+        ("notebook", "pygments/lexers/lisp.py"),
+        ("notebook", "tornado/test/web_test.py"),
     ],
 )
 def test_what_no_function_reads_goes(layer: str, path: str) -> None:
@@ -138,11 +143,17 @@ def test_what_no_function_reads_goes(layer: str, path: str) -> None:
         ("training", "onnx/backend/base.py"),
         ("training", "sklearn/utils/_testing.py"),
         ("api", "opentelemetry_api-1.45.2.dist-info/entry_points.txt"),
-        ("api", "starlette/testclient.py"),
+        ("api", "starlette/routing.py"),
         ("api", "aws_lambda_powertools/utilities/jmespath_utils/__init__.py"),
         ("api", "aws_lambda_powertools/logging/logger.py"),
         ("lean", "onnxruntime/capi/libonnxruntime.so.1.31.1"),
         ("lean", "onnxruntime/capi/libonnxruntime.1.31.1.dylib"),
+        ("notebook", "pygments/lexers/python.py"),
+        ("notebook", "pygments/lexers/_mapping.py"),
+        ("notebook", "IPython/testing/skipdoctest.py"),
+        ("notebook", "pexpect/__init__.py"),
+        ("notebook", "papermill-2.7.0.dist-info/entry_points.txt"),
+        ("api", "prompt_toolkit/__init__.py"),
     ],
 )
 def test_what_some_function_reads_stays(layer: str, path: str) -> None:
@@ -158,7 +169,7 @@ def test_a_rule_for_one_layer_leaves_the_others_alone() -> None:
 
 def test_every_pruning_rule_says_why_and_names_something() -> None:
     assert all(rule.saves and rule.reason and rule.patterns for rule in RULES)
-    assert {name for rule in RULES for name in rule.layers} <= {"lean", "serving", "training", "api"}
+    assert {name for rule in RULES for name in rule.layers} <= {"lean", "serving", "training", "notebook", "api"}
 
 
 def test_pruning_removes_files_and_the_folders_that_they_leave_empty(tmp_path: Path) -> None:

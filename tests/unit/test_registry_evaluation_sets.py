@@ -23,11 +23,6 @@ FIRST: dict[str, Any] = {
 SECOND = FIRST | {"number": 2, "key": "evaluation_sets/weather/cd.csv", "sha256": "cd" * 32, "run_id": "run-2"}
 
 
-@pytest.fixture
-def yard() -> Yard:
-    return Yard()
-
-
 def freeze(registry: Registry, **parts: Any) -> FrozenSet:
     return registry.freeze_evaluation_set("weather", **FIRST | parts)
 

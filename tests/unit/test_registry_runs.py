@@ -19,11 +19,6 @@ FILE: dict[str, Any] = {
 }
 
 
-@pytest.fixture
-def yard() -> Yard:
-    return Yard()
-
-
 def test_an_upload_is_claimed_by_one_run(yard: Yard) -> None:
     with ThreadPoolExecutor(16) as pool:
         won = list(

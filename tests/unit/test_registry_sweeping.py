@@ -161,6 +161,18 @@ def test_what_the_ledger_entry_of_a_rejected_run_names_is_kept(yard: Yard) -> No
     assert kept in yard.artifacts.objects
 
 
+def test_what_a_run_names_is_kept_whatever_the_ledger_says(yard: Yard) -> None:
+    """A run that was redriven and failed again is in the ledger once."""
+    first, second = report(yard, content=b"first failure"), report(yard, content=b"second failure")
+    registry = yard.registry()
+    registry.record_run("weather", "run-1", status="running", object={"key": "weather/1.csv"})
+    for key, reason in ((first, "the network was down"), (second, "the disk was full")):
+        registry.record_run("weather", "run-1", status="failed", reason=reason, report=key)
+        registry.record_outcome("weather", "failed", run_id="run-1", reason=reason, details={"report": key})
+    assert later(yard).sweep(older_than=DAY, delete=True).orphans == ()
+    assert {first, second} <= set(yard.artifacts.objects)
+
+
 def test_a_model_whose_only_runs_were_rejected_keeps_their_reports(yard: Yard) -> None:
     kept, lost = report(yard, "first", b"rejected"), report(yard, "second", b"of a run that died")
     registry = yard.registry()

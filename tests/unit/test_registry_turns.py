@@ -13,11 +13,6 @@ from tests.fakes.registries import Yard
 from tests.fakes.stores import InMemoryRecordStore
 
 
-@pytest.fixture
-def yard() -> Yard:
-    return Yard()
-
-
 def asking(run: str, **rules: Any) -> Asking:
     return Asking(run_id=run, **{"train_s": 600, "usd": 0.1} | rules)
 

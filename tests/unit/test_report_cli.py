@@ -100,6 +100,17 @@ def test_a_run_that_made_no_version_is_shown_by_its_id(line: Reported, kind: str
     assert f"</span>{kind.capitalize()}</b>" in (line.reports / "run-9.html").read_text()
 
 
+def test_a_run_that_failed_after_it_had_registered_is_shown_as_it_ended(line: Reported) -> None:
+    line.store(documents.regression())
+    line.version()
+    key = line.store(documents.failed(), "reports/taxi/run-1-failed.json")
+    line.workflow.record_run("taxi", "run-1", status="failed", version=1, report=key)
+    line.run("report", "taxi", "--run", "run-1").done()
+    shown = (line.reports / "run-1.html").read_text()
+    assert "</span>Failed</b>" in shown
+    assert "States.Timeout" in shown, "not the document of the version"
+
+
 def test_a_run_that_made_a_version_is_shown_by_its_id_too(line: Reported) -> None:
     line.store(documents.regression())
     line.version()

@@ -58,7 +58,11 @@ def said(found: Page) -> str:
         (documents.multiclass(verdict="rejected"), ("✗ Rejected", "Log loss is better by 0.036")),
         (documents.refused(), ("✗ Refused", "Nothing was trained. The live model, version 3, is untouched.")),
         (documents.refused() | {"verdict": "rejected"}, ("✗ Refused", "The file cannot be learnt from: 2 findings.")),
-        (documents.failed(), ("✗ Failed", "The run broke off.", "ended with States.Timeout after 900 s.")),
+        (documents.failed(), ("✗ Failed", "The run broke off. The live model, version 3, is", "Timeout; the")),
+        (
+            documents.failed() | {"version": 4},
+            ("✗ Failed", "after it had registered version 4; 'modelyard status' says"),
+        ),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )
@@ -113,10 +117,28 @@ def test_slices_say_whether_each_holds() -> None:
     assert found.text.count("✓ yes") == 4
     text = page(documents.multiclass()).partition('<section id="slices">')[2].partition("</section>")[0]
     limits, nothing = (re.findall(rf'<line class="{kind}" x1="([0-9.]+)%"', text) for kind in ("asked", "zero"))
-    assert len(limits) == len(nothing) == 5
+    assert len(limits) == len(nothing) == 6
     assert {float(limit) < float(zero) for limit, zero in zip(limits, nothing, strict=True)} == {True}
     assert "weather snow" in said(found)
     assert found.text.count("✗ no") == 1
+
+
+def test_a_slice_of_few_rows_is_said_not_to_be_judged() -> None:
+    section = "Where it is better, and where worse"
+    found = said(sections(page(documents.multiclass()))[section])
+    assert "weather fog 6" in found.replace("weather fog6", "weather fog 6")
+    assert found.count("not judged: 6 rows, 20 are needed") == 1
+    older = documents.multiclass()
+    older["slices"] = [{name: told for name, told in one.items() if name != "judged"} for one in older["slices"]]
+    assert "not judged" not in page(older), "documents of older releases do not say"
+
+
+def test_where_no_loss_is_too_much_no_slice_is_said_to_hold() -> None:
+    document = documents.multiclass()
+    document["plan"]["evaluation"] |= {"max_slice_loss": None}
+    found = sections(page(document))["Where it is better, and where worse"]
+    assert "Holds" not in found.text
+    assert "✓ yes" not in found.text
 
 
 def test_what_was_learnt_from_is_told_with_the_evaluation_set() -> None:
@@ -130,6 +152,27 @@ def test_what_was_learnt_from_is_told_with_the_evaluation_set() -> None:
     ):
         assert words in found
     assert "column 'fare' is missing" in said(sections(page(documents.refused()))["What was wrong with the data"])
+
+
+def test_a_run_that_failed_says_where_and_how_it_goes_on() -> None:
+    text = page(documents.failed())
+    assert "Ended atTrain the candidates" in said(Page(text))
+    found = said(sections(text)["What to do next"])
+    assert "modelyard runs taxi --run run-10" in found
+    assert "modelyard logs taxi --step train" in found
+    assert "modelyard train taxi --redrive run-10 --watch" in found
+
+
+def test_a_refused_file_is_named_and_may_come_again() -> None:
+    found = sections(page(documents.refused()))
+    assert "2013-02.csv" in said(found["The file"])
+    assert "modelyard upload taxi FILE.csv" in said(found["What to do next"])
+    assert "What it learnt from" not in found
+
+
+@pytest.mark.parametrize("document", [documents.regression(), documents.multiclass(), documents.before_this_release()])
+def test_a_run_that_the_gate_decided_about_needs_nothing_next(document: documents.Document) -> None:
+    assert "What to do next" not in sections(page(document))
 
 
 def test_each_column_has_a_picture_of_both_sets_and_the_target_is_first() -> None:

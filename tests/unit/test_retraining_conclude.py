@@ -6,9 +6,12 @@ from typing import Any
 import pytest
 
 from modelyard.errors import ConflictError, UsageError
+from modelyard.report import page_key
+from modelyard.report.onwards import STATES
 from modelyard.retraining.bounds import file_name, listed, short
 from modelyard.retraining.concluding import NOTHING, QUIET, STEPS, RunFailedError, conclude_run, first_missing
 from modelyard.retraining.workbench import METRICS, run_step
+from tests.fakes.html_pages import Page
 from tests.fakes.training_data import dealt_weather, weather_plan
 from tests.fakes.trigger_events import manual_input, s3_event
 from tests.fakes.workbench import Bench
@@ -170,9 +173,136 @@ def test_a_failure_is_recorded_where_no_step_understands_the_plan(bench: Bench) 
 
 def test_a_failure_after_the_version_went_live_does_not_hide_it(bench: Bench) -> None:
     state = bench.run(bench.upload(FIRST), "run-1")
-    bench.conclude(state | lambda_error("nobody could be told"), "failed", "run-1")
+    answer = bench.conclude(state | lambda_error("nobody could be told"), "failed", "run-1")
     run = bench.registry.run("tested", "run-1")
     assert (run.status, run.version) == ("promoted", 1)
+    assert answer["report_key"] == run.report == state["evaluation"]["report_key"]
+
+
+def shown(bench: Bench, key: str) -> str:
+    """The page of a document, as text."""
+    return " ".join(Page(bench.yard.artifacts.objects[page_key(key)].decode()).text.split())
+
+
+@pytest.mark.parametrize("step", ["validate", "turn", "prepare", "train", "evaluate", "register", "promote"])
+def test_a_run_that_failed_has_a_page_that_says_where_why_and_what_to_do(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    breaking(bench, monkeypatch, step)
+    state = bench.run(bench.upload(FIRST), "run-1")
+    key, run = state["conclusion"]["report_key"], bench.registry.run("tested", "run-1")
+    assert (run.status, run.report) == ("failed", key)
+    assert bench.registry.history("tested").items[0].details["report"] == key
+    document = bench.document(key)
+    assert (document["verdict"], document["passed"], document["step"]) == ("failed", False, step)
+    assert document["reason"] == "ConnectionError: the network is down"
+    assert [file["key"] for file in document["files"]] == ["tested/2012.csv"]
+    assert document["created_at"] == run.started_at
+    text = shown(bench, key)
+    for said in (
+        "✗ Failed",
+        "ConnectionError: the network is down",
+        "upload of 2012.csv",
+        f"Ended at{STATES[step]}",
+        "modelyard train tested --redrive run-1 --watch",
+        f"modelyard logs tested --step {step}",
+    ):
+        assert said in text
+    assert ("live model is untouched" in text) == (step != "promote")
+    assert ("registered version 1" in text) == (step == "promote")
+
+
+def test_a_run_whose_claim_failed_has_a_page_though_nothing_is_known_of_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    breaking(bench, monkeypatch, "claim")
+    state = bench.run(bench.upload(FIRST), "run-1")
+    key = state["conclusion"]["report_key"]
+    document = bench.document(key)
+    assert (document["step"], document["trigger"], document["files"]) == ("claim", {}, [])
+    assert "modelyard train tested --redrive run-1 --watch" in shown(bench, key)
+    assert "Started by" not in shown(bench, key)
+
+
+def test_a_run_that_failed_after_its_evaluation_keeps_what_was_measured(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    breaking(bench, monkeypatch, "register")
+    state = bench.run(bench.upload(FIRST), "run-1")
+    measured, ended = (bench.document(state[step]["report_key"]) for step in ("evaluation", "conclusion"))
+    assert (measured["passed"], ended["passed"]) == (True, False)
+    assert all(ended[name] == measured[name] for name in ("metrics", "checks", "files", "row_counts", "training"))
+    again = bench.redrive(state, "run-1")
+    assert again["promoted"]["report_key"] == state["evaluation"]["report_key"]
+    assert bench.registry.run("tested", "run-1").report == state["evaluation"]["report_key"]
+
+
+def test_a_training_without_the_newest_file_that_failed_is_a_training(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.accept(FIRST, "1.csv", "run-1")
+    bench.accept(SECOND, "2.csv", "run-2")
+    breaking(bench, monkeypatch, "train_without")
+    state = bench.run(manual_input(ablate=True), "run-3")
+    assert bench.document(state["conclusion"]["report_key"])["step"] == "train"
+
+
+def test_a_run_that_fails_twice_has_two_pages_and_both_are_kept(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    breaking(bench, monkeypatch, "train")
+    state = bench.run(bench.upload(FIRST), "run-1")
+    breaking(bench, monkeypatch, "evaluate")
+    again = bench.redrive(state, "run-1")
+    keys = [found["conclusion"]["report_key"] for found in (state, again)]
+    assert [bench.document(key)["step"] for key in keys] == ["train", "evaluate"]
+    assert bench.registry.run("tested", "run-1").report == keys[1]
+
+
+def test_an_execution_that_was_ended_from_outside_has_a_page_too(bench: Bench) -> None:
+    """What the rule in ``stacks/retraining_stack.py`` sends: no plan, and no state but the error."""
+    bench.claimed(bench.upload(FIRST), "run-1")
+    event = bench.parts("run-1", status="failed", state=failed("the execution ended from outside", "ABORTED"))
+    event["plan"] = {"model": "tested"}
+    key = conclude_run(bench.workbench, event)["report_key"]
+    document = bench.document(key)
+    assert (document["step"], document["trigger"]) == ("", {"kind": "upload"})
+    assert [file["key"] for file in document["files"]] == ["tested/2012.csv"]
+    text = shown(bench, key)
+    assert "modelyard logs tested --step all" in text
+    assert "modelyard train tested --watch" in text
+    assert "--redrive" not in text, "no step failed that it could go on from"
+
+
+def test_a_failure_is_recorded_where_its_page_cannot_be_stored(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(*_: Any, **__: Any) -> None:
+        raise PermissionError("the bucket is closed")
+
+    monkeypatch.setattr(bench.yard.artifacts, "put_if_absent", refused)
+    answer = bench.conclude(bench.claimed(bench.upload(FIRST)) | lambda_error("it broke"), "failed")
+    assert (answer["status"], answer["report_key"]) == ("failed", None)
+    assert bench.registry.run("tested", "run-1").status == "failed"
+    assert "the bucket is closed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("step", "content"),
+    [("validate", b"date;wind\n2012-01-01;4"), ("prepare", b"\n".join(FIRST.splitlines()[:3])), ("train", FIRST)],
+)
+def test_a_run_whose_data_was_refused_says_by_which_step_and_of_which_file(
+    bench: Bench, step: str, content: bytes
+) -> None:
+    if step == "train":
+        bench.plan = weather_plan(grids={"logistic_regression": {"C": [-1.0]}})
+    state = bench.run(bench.upload(content), "run-1")
+    key = state["conclusion"]["report_key"]
+    document, text = bench.document(key), shown(bench, key)
+    assert (document["step"], document["passed"]) == (step, False)
+    (file,) = document["files"]
+    assert (file["key"], file["sha256"]) == ("tested/2012.csv", state["validation"]["sha256"])
+    assert "✗ Refused" in text
+    assert ("modelyard upload tested FILE.csv" in text) == (step == "validate")
+    assert "--redrive" not in text
 
 
 def test_an_end_without_a_reason_says_that(bench: Bench) -> None:

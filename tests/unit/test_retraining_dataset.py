@@ -9,6 +9,7 @@ import pytest
 from modelyard.registry import DatasetFile
 from modelyard.retraining.dataset import Part, agree, newest
 from modelyard.training.plan import Plan
+from modelyard.training.table import read_table
 from tests.fakes.training_data import csv_file, plan, weather, weather_plan
 from tests.fakes.uploads import InMemoryUploads
 from tests.fakes.workbench import Bench
@@ -273,11 +274,16 @@ def parts(*files: bytes) -> list[Part]:
 
 
 def kept(spec: Plan, *files: bytes) -> list[str]:
-    chosen, left = agree(spec, parts(*files))
-    assert sorted([part.name for part in chosen] + [found.name for found in left]) == sorted(
-        part.name for part in parts(*files)
+    agreed, left = agree(spec, parts(*files))
+    names = [part.name for part in agreed.parts]
+    assert sorted(names + [found.name for found in left]) == sorted(part.name for part in parts(*files))
+    again = read_table(spec, [part.content for part in agreed.parts], names=names)
+    assert (agreed.reading.findings, agreed.reading.remarks, agreed.reading.rows) == (
+        again.findings,
+        again.remarks,
+        again.rows,
     )
-    return [part.name for part in chosen]
+    return names
 
 
 def test_files_that_agree_are_all_kept_in_their_order() -> None:
@@ -296,7 +302,6 @@ def test_the_few_that_contradict_many_are_found_with_few_readings(monkeypatch: p
     from modelyard.retraining import dataset
 
     readings = 0
-    read_table = dataset.read_table
 
     def counted(*args: Any, **kwargs: Any) -> Any:
         nonlocal readings

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from modelyard.retraining import preparing
+from modelyard.training import table
 from modelyard.training.freezing import FrozenRows
 from modelyard.training.plan import Plan, decode_plan
 from tests.fakes.registries import register
@@ -112,6 +113,21 @@ def test_what_is_repeated_after_another_file_came_is_another_job(bench: Bench) -
     assert again["job"] != first["job"]
     assert again["rows"]["training"] == 658
     assert bench.yard.artifacts.objects[f"{first['job']}/in/training.csv"], "the first stays as it was"
+
+
+def test_each_file_is_read_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.accept(SECOND, "second.csv", "run-0")
+    state = started(bench, FIRST, "run-1")
+    read = []
+    read_records = table.read_records
+
+    def counted(content: bytes, **settings: Any) -> Any:
+        read.append(content)
+        return read_records(content, **settings)
+
+    monkeypatch.setattr(table, "read_records", counted)
+    bench.prepare(state, "run-1")
+    assert [read.count(file) for file in (FIRST, SECOND)] == [1, 1]
 
 
 def test_rows_of_duplicates_count_once(bench: Bench) -> None:

@@ -93,7 +93,8 @@ def test_data_that_nothing_can_be_fitted_to_is_refused_with_the_trainers_words()
     answer = bench.train(state)
     assert set(answer) == {"status", "reason"}
     assert answer["status"] == "refused"
-    assert answer["reason"].startswith("no candidate could be fitted to 48 rows")
+    assert answer["reason"].startswith("no candidate could be fitted to 48 rows; ")
+    assert ":;" not in answer["reason"]
     assert not [key for key in bench.yard.artifacts.objects if "/out/" in key]
 
 

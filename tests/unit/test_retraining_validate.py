@@ -200,6 +200,12 @@ def prepared(bench: Bench, file: bytes = YEAR, run_id: str = "run-1") -> dict[st
     return state
 
 
+def prepared_and_used(bench: Bench) -> None:
+    """The same, and a version that was measured on it: from then on the frozen rows stay."""
+    prepared(bench)
+    register(bench.registry, "tested", b"a model")
+
+
 def frozen_rows(bench: Bench) -> FrozenRows:
     frozen = bench.registry.evaluation_set("tested")
     assert frozen is not None
@@ -213,7 +219,7 @@ def frozen_days(bench: Bench) -> set[str]:
 
 def test_an_upload_of_frozen_rows_only_is_refused_whatever_it_looks_like(bench: Bench) -> None:
     """In another order, in other spellings, with a corrected label, with a column more."""
-    prepared(bench)
+    prepared_and_used(bench)
     days = frozen_days(bench)
 
     def again(rows: list[list[str]]) -> list[list[str]]:
@@ -229,7 +235,7 @@ def test_an_upload_of_frozen_rows_only_is_refused_whatever_it_looks_like(bench: 
 
 
 def test_a_run_of_frozen_rows_only_ends_as_a_rejection_and_its_file_with_more_rows_goes_well(bench: Bench) -> None:
-    prepared(bench)
+    prepared_and_used(bench)
     days = frozen_days(bench)
     file = edited(lambda rows: [rows[0], *(row for row in rows[1:] if row[0] in days)], YEAR)
     state = bench.run(bench.upload(file, "again.csv"), "run-2")
@@ -242,8 +248,29 @@ def test_a_run_of_frozen_rows_only_ends_as_a_rejection_and_its_file_with_more_ro
     )
 
 
-def test_frozen_rows_of_one_class_are_refused_too(bench: Bench) -> None:
+@pytest.mark.parametrize("why", ["no version was measured on them", "somebody asked for others"])
+def test_rows_that_the_next_training_may_learn_from_are_not_refused(bench: Bench, why: str) -> None:
     prepared(bench)
+    days = frozen_days(bench)
+    if why == "somebody asked for others":
+        register(bench.registry, "tested", b"a model")
+        bench.registry.request_refresh("tested", reason="new sensors")
+    file = edited(lambda rows: [rows[0], *(row for row in rows[1:] if row[0] in days)], YEAR)
+    verdict = bench.accept(file, "again.csv", "run-2")["validation"]
+    assert (verdict["status"], verdict["findings"]) == ("valid", [])
+    assert "frozen" not in " ".join(verdict["remarks"])
+
+
+def test_lines_of_commas_only_do_not_end_the_run_once_rows_are_frozen() -> None:
+    """As spreadsheets leave them."""
+    bench = Bench(weather_plan(split={"by": "group", "column": "date"}))
+    prepared_and_used(bench)
+    verdict = bench.accept(NEXT + b",,,,,\n,,,,,\n", "2013.csv", "run-2")["validation"]
+    assert (verdict["status"], verdict["rows"]) == ("valid", 365)
+
+
+def test_frozen_rows_of_one_class_are_refused_too(bench: Bench) -> None:
+    prepared_and_used(bench)
     days = frozen_days(bench)
     file = edited(lambda rows: [rows[0], *(row for row in rows[1:] if row[0] in days and row[5] == "sun")], YEAR)
     bench.plan = weather_plan()
@@ -253,8 +280,7 @@ def test_frozen_rows_of_one_class_are_refused_too(bench: Bench) -> None:
 
 
 def test_some_frozen_rows_in_an_upload_are_a_remark_and_are_not_learnt_from(bench: Bench) -> None:
-    prepared(bench)
-    register(bench.registry, "tested", b"a model")  # from now on the frozen rows stay
+    prepared_and_used(bench)
     both = YEAR + NEXT.split(b"\n", 1)[1]
     state = bench.accept(both, "both.csv", "run-2")
     verdict = state["validation"]

@@ -52,6 +52,19 @@ TRAIN = """
     def pickled(job):
         return {"model": 1}
 
+    def leaves(job):
+        raise SystemExit("that is all")
+
+    def deep(job):
+        np.zeros(3).reshape(7)
+
+    def needs_more(job):
+        import no_such_package_at_all
+
+    def odd_settings(job):
+        settings = {"trees": np.int64(5), "rate": np.float32(0.5), "found": np.nan, "layers": [3, 4], "bag": np.True_}
+        return TrainedModel(train(job).model, settings=settings, classes=np.array(sorted(set(job.target)), object))
+
     def odd_predict(job):
         trained = train(job)
         return TrainedModel(trained.model, predict=lambda columns: np.zeros((2, 2)))
@@ -115,7 +128,10 @@ def test_own_code_travels_in_the_job_and_another_job_may_bring_other_code_of_the
     [
         ("wrong", "did not train a model: ZeroDivisionError: no rows of snow (__init__.py, line 27)"),
         ("pickled", "did not train a model: it returned dict; expected the bytes of an ONNX file, or a TrainedModel"),
-        ("absent", "did not train a model: AttributeError: module 'own_code_of_weather' has no attribute 'absent'"),
+        ("absent", "did not train a model: own_code_of_weather has no function 'absent'"),
+        ("leaves", "did not train a model: SystemExit: that is all (__init__.py, line 33)"),
+        ("needs_more", "ModuleNotFoundError: No module named 'no_such_package_at_all' (__init__.py, line 39)"),
+        ("deep", "ValueError: cannot reshape array of size 3 into shape (7,) (__init__.py, line 36)"),
         ("odd_predict", "did not train a model: its predict gave shape [2, 2]; expected [73, 5]"),
     ],
 )
@@ -128,10 +144,23 @@ def test_what_goes_wrong_in_own_code_is_told_with_the_place(tmp_path: Path, name
     assert caught.value.next_step
 
 
-def test_a_package_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_package_that_is_not_there_is_told_and_where_packages_are_named(tmp_path: Path) -> None:
     spec = weather_plan(kinds=[], entry="no_such_package:train")
-    with pytest.raises(UsageError, match="ModuleNotFoundError: No module named 'no_such_package'"):
+    with pytest.raises(UsageError, match="ModuleNotFoundError: No module named 'no_such_package'") as caught:
         train(spec, *divided(spec, weather(2012)), code=tmp_path)
+    assert "layers/training/requirements.in" in str(caught.value.next_step)
+
+
+def test_what_frameworks_call_settings_and_classes_is_written_down_as_json(tmp_path: Path) -> None:
+    folder = job_folder(tmp_path, with_entry("odd_settings"), weather(2012))
+    own_code(folder / "in" / job.CODE / "python")
+    trained = job.run_job(folder / "in", folder / "out")
+    assert trained.settings == {"trees": 5, "rate": 0.5, "found": "nan", "layers": "[3, 4]", "bag": True}
+
+
+def test_own_code_has_less_time_than_the_step_that_keeps_what_it_made(tmp_path: Path) -> None:
+    folder = job_folder(tmp_path, with_entry("train"), weather(2012))
+    assert 0.9 * 600 < job.read_job(folder / "in").seconds_left() <= 0.95 * 600
 
 
 # -- the form of the file ---------------------------------------------------------------------------------------------
@@ -162,6 +191,17 @@ def test_a_file_of_the_right_form_gets_the_metadata_that_endpoints_read() -> Non
     assert list(answer["probabilities"]) == classes
     assert own.classes_of(stored) == classes
     assert own.checked(spec, TrainedModel(stored)) == stored, "what is there already stays"
+
+
+def test_what_a_converter_leaves_to_chance_is_not_in_the_stored_file() -> None:
+    spec, model = trained_iris()
+    stored = own.checked(spec, TrainedModel(model.SerializeToString()))
+    model.graph.name = "7d1f3c0e5b0f4d5f8a2a9c8e1b2d3f4a"  # skl2onnx's, where nobody gives one
+    opsets = sorted(((opset.domain, opset.version) for opset in model.opset_import), reverse=True)
+    assert len(opsets) > 1
+    del model.opset_import[:]
+    model.opset_import.extend(onnx.helper.make_opsetid(*opset) for opset in opsets)
+    assert own.checked(spec, TrainedModel(model.SerializeToString())) == stored
 
 
 def test_without_the_names_of_the_classes_a_file_cannot_be_served() -> None:

@@ -10,11 +10,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from modelyard import spec_retraining_rules, spec_rules
+from modelyard import spec_retraining_rules, spec_rollout_rules, spec_rules
 from modelyard.contract.rules import TOLERANCE
 from modelyard.errors import SpecError
 from modelyard.names import LONGEST_REASON
 from modelyard.spec_retraining import EvaluationSection, TrainingSection, Trigger
+from modelyard.spec_rollout import MonitoringSection, RolloutSection
 from modelyard.spec_section import Column, PathInside, Section
 from modelyard.toml import Problem, read_toml, read_toml_file, validate
 
@@ -84,23 +85,6 @@ class EndpointSection(Section):
         default=False, description="Start from a snapshot of the loaded model, for a price; [local] ignores it."
     )
     api: int = Field(default=0, ge=0, le=9, description="Which HTTP API carries the route; each holds 300 routes.")
-
-
-class RolloutSection(Section):
-    """How a version becomes the champion."""
-
-    mode: Literal["all_at_once"] = Field(default="all_at_once", description="How traffic moves to a new version.")
-    automatic: bool = Field(default=True, description="Promote when the gate passes; false: wait for a person.")
-
-
-class MonitoringSection(Section):
-    """What is kept of the requests, and what is alarmed on where the environment has alarms."""
-
-    error_rate: float = Field(default=0.01, gt=0, le=1, description="Alarm above this share of failed requests.")
-    latency_p99_ms: int = Field(default=1000, ge=1, description="Alarm above this 99th percentile.")
-    capture: float = Field(
-        default=0.0, ge=0, le=1, description="Share of the requests kept with their answers, in the artifact bucket."
-    )
 
 
 class FieldContract(Section):
@@ -206,15 +190,20 @@ class Model(BaseModel):
         return self.spec.model.name
 
     @property
-    def has_training_code(self) -> bool:
-        """Whether a package of its own under ``python/`` trains it."""
-        entry = None if self.spec.training is None else self.spec.training.entry
-        return entry is not None and not entry.endswith(".ipynb")
+    def training_entry(self) -> str | None:
+        """What of its own trains it: ``package.module:function`` under ``python/``, or a notebook."""
+        return None if self.spec.training is None else self.spec.training.entry
+
+    @property
+    def notebook(self) -> str | None:
+        """The notebook that trains it, as a path inside the folder."""
+        entry = self.training_entry
+        return entry if entry is not None and entry.endswith(".ipynb") else None
 
     @property
     def code_folder(self) -> Path | None:
-        """``python/`` of a model that has code, an app or a training of its own."""
-        own = self.spec.model.code is not None or self.spec.model.app is not None or self.has_training_code
+        """``python/`` of a model whose endpoint runs code of its own; code that only trains does not count."""
+        own = self.spec.model.code is not None or self.spec.model.app is not None
         return self.folder / "python" if own else None
 
     def training_files(self) -> list[Path]:
@@ -235,7 +224,11 @@ def parse_model(text: str, *, file: str) -> ModelSpec:
 
 
 def _rules(document: dict[str, Any]) -> list[Problem]:
-    return [*spec_rules.disagreements(document), *spec_retraining_rules.disagreements(document)]
+    return [
+        *spec_rules.disagreements(document),
+        *spec_retraining_rules.disagreements(document),
+        *spec_rollout_rules.disagreements(document),
+    ]
 
 
 def load_model(folder: Path) -> Model:

@@ -101,8 +101,8 @@ def _came(version: "Version") -> str:
 def _of_run(registry: "Registry", model: str, run_id: str) -> Found:
     known = registry.run(model, run_id)
     whose = f"run {run_id} of {model}"
-    key: Any = None
-    if known.version is not None:
+    key: Any = known.report
+    if not key and known.version is not None:
         key = registry.version(model, known.version).manifest.evaluation
     if not key:
         entry = _entry(registry, known)

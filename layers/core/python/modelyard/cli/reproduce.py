@@ -8,6 +8,7 @@ libraries of the built training layer, and the digests are compared. Where they 
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,8 @@ from modelyard.cli.show import Step, out, print_json
 from modelyard.errors import ConflictError, ModelyardError
 
 if TYPE_CHECKING:
+    from modelyard.packaging import LayerManifest
+    from modelyard.spec import Model
     from modelyard.training.plan import Plan
     from modelyard.version import Version
 
@@ -56,7 +59,8 @@ def reproduce(
         rows = _rows(session, found, document)
         step.outcome = f"{len(document['files'])} files"
     with Step("Train it again") as step, tempfile.TemporaryDirectory(prefix="modelyard-") as folder:
-        trained, environment = _train(session, rows, document, Path(folder))
+        own = _own_code(session, found, rows.plan)
+        trained, environment = _train(session, rows, document, own, Path(folder))
         step.outcome = f"{document['training']['candidate']}"
     digest = hashlib.sha256(trained).hexdigest()
     if output is not None:
@@ -153,7 +157,28 @@ def _rows(session: Session, version: "Version", document: dict[str, Any]) -> Row
     return rows
 
 
-def _train(session: Session, rows: Rows, document: dict[str, Any], folder: Path) -> tuple[bytes, dict[str, Any]]:
+def _own_code(session: Session, version: "Version", plan: "Plan") -> "Model | None":
+    """The model whose own code trained the version; None where the trainer did.
+
+    Raises:
+        ConflictError: When this project does not have that code.
+    """
+    if plan.training.entry is None:
+        return None
+    model = session.model_here(plan.model)
+    if model is None or model.training_entry != plan.training.entry:
+        raise ConflictError(
+            f"{plan.model}:{version.number} cannot be trained again: {plan.training.entry} trained it, which "
+            f"models/{plan.model} of this project does not name",
+            code="not_reproducible",
+            next_step="Run the command in the project, and at the commit, that trained the version.",
+        )
+    return model
+
+
+def _train(
+    session: Session, rows: Rows, document: dict[str, Any], own: "Model | None", folder: Path
+) -> tuple[bytes, dict[str, Any]]:
     """Train in a process of its own; the file, and what it was trained with."""
     import msgspec
 
@@ -168,13 +193,15 @@ def _train(session: Session, rows: Rows, document: dict[str, Any], folder: Path)
     (source / job.GIVEN).write_bytes(
         msgspec.json.encode({"candidate": training["candidate"], "settings": training["settings"]})
     )
-    paths, has_layer = _libraries(session, folder)
-    own = session.model_here(rows.plan.model)
-    if own is not None and own.has_training_code and own.code_folder is not None:
-        paths.append(str(own.code_folder))
+    if own is not None:
+        _lay_out_code(own, source / job.CODE)
+    layers = _layers(session, own)
+    library = str(Path(__file__).parents[2])
+    paths = [library, *(str(_unpacked(layer, folder)) for layer in layers)]
     environ = {**os.environ, "MODELYARD_ML_ROOT": str(folder / "ml"), "PYTHONPATH": os.pathsep.join(paths)}
-    # Without site-packages where the layer is there: then nothing of this machine's own comes in.
-    flags = ["-S"] if has_layer else []
+    environ["PYTHONHASHSEED"] = "0"  # as in the function
+    # Without site-packages where the layers are there: then nothing of this machine's own comes in.
+    flags = ["-S"] if layers else []
     ended = subprocess.run(  # noqa: S603 - this very interpreter and our own module
         [sys.executable, *flags, "-m", "modelyard.training.container"],
         env=environ, capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
@@ -187,37 +214,47 @@ def _train(session: Session, rows: Rows, document: dict[str, Any], folder: Path)
             next_step="Run 'modelyard build' to build the training layer, then run the command again.",
         )
     trained = job.read_trained((folder / "ml" / "model" / job.TRAINED).read_bytes())
-    return made.read_bytes(), {**trained.environment, "lock_digest": _lock_digest(session)}
+    return made.read_bytes(), {**trained.environment, **_digests(session, layers, own)}
 
 
-def _libraries(session: Session, folder: Path) -> tuple[list[str], bool]:
-    """Where the trainer and its libraries lie: the built layers of this machine, or what is installed here."""
-    library = str(Path(__file__).parents[2])
-    manifest = _layer(session)
-    if manifest is None:
-        return [library], False
-    unpacked = folder / "layer"
-    with zipfile.ZipFile(manifest.path) as archive:
-        archive.extractall(unpacked)
-    return [library, str(unpacked / "python")], True
+def _lay_out_code(model: "Model", destination: Path) -> None:
+    """Put a model's own code where a job has it: ``python/`` and the notebook, as they are now."""
+    if (model.folder / "python").is_dir():
+        shutil.copytree(model.folder / "python", destination / "python")
+    if model.notebook is not None:
+        (destination / model.notebook).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(model.folder / model.notebook, destination / model.notebook)
 
 
-def _layer(session: Session) -> Any:
-    """The training layer of the local environment, if it is built and not stale."""
+def _unpacked(layer: "LayerManifest", folder: Path) -> Path:
+    with zipfile.ZipFile(layer.path) as archive:
+        archive.extractall(folder / layer.name)
+    return folder / layer.name / "python"
+
+
+def _layers(session: Session, own: "Model | None") -> "list[LayerManifest]":
+    """The trainer's libraries as the local environment has them; none unless all are built and not stale.
+
+    Then what is installed here trains.
+    """
     from modelyard.environments import LOCAL, choose_environment, load_environments
     from modelyard.errors import BuildError
-    from modelyard.packaging import find_layer
+    from modelyard.packaging import find_layer, training_libraries
 
     local = choose_environment(load_environments(session.project), LOCAL)
     try:
-        return find_layer(session.project, local, "training")
+        return [find_layer(session.project, local, name) for name in training_libraries(own)]
     except BuildError:
-        return None
+        return []
 
 
-def _lock_digest(session: Session) -> str | None:
-    manifest = _layer(session)
-    return None if manifest is None else manifest.digest
+def _digests(session: Session, layers: "list[LayerManifest]", own: "Model | None") -> dict[str, str | None]:
+    from modelyard.packaging import lock_digest, training_code_digest
+
+    return {
+        "lock_digest": lock_digest(layers) if layers else None,
+        "own_digest": None if own is None else training_code_digest(session.project, own.name),
+    }
 
 
 def _environments(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
@@ -233,6 +270,7 @@ def _environments(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
         for name in sorted({*then, *here})
         if then.get(name) != here.get(name)
     ]
-    if before.get("lock_digest") and now.get("lock_digest") and before["lock_digest"] != now["lock_digest"]:
-        found.append("the training layer is another one")
+    for key, what in (("lock_digest", "the training layer is"), ("own_digest", "the model's own training code is")):
+        if before.get(key) and now.get(key) and before[key] != now[key]:
+            found.append(f"{what} another one")
     return found

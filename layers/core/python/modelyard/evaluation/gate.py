@@ -163,7 +163,9 @@ def check_slices(slices: Sequence[Slice], absent: Sequence[str], *, metric: str,
         return Check("slices", passed=not absent or max_loss is None, said=gone or "no slices are asked for")
     few = sum(one.rows < FEWEST_ROWS for one in slices)
     unjudged = f"; {few} with fewer than {FEWEST_ROWS} rows are not judged" if few else ""
-    judged = sorted((one for one in slices if one.judged), key=lambda one: one.improvement or 0.0)
+    judged = sorted(
+        (one for one in slices if one.judged and one.improvement is not None), key=lambda one: one.improvement or 0.0
+    )
     broken = [one for one in slices if not one.passed]
     broken.sort(key=lambda one: -math.inf if one.improvement is None else one.improvement)
     if broken:

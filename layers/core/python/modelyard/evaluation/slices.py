@@ -50,7 +50,8 @@ class Slice(msgspec.Struct, frozen=True):
         improvement: By how much the challenger is better there.
         low: The lower end of the interval of that.
         high: The upper end.
-        passed: Whether it may stay so. True as well where there are too few rows, or no champion, to judge.
+        passed: Whether it may stay so. True as well where it is not judged.
+        judged: Whether there are enough rows, and a champion to lose against.
     """
 
     column: str
@@ -62,11 +63,7 @@ class Slice(msgspec.Struct, frozen=True):
     low: float | None
     high: float | None
     passed: bool
-
-    @property
-    def judged(self) -> bool:
-        """Whether there are enough rows, and a champion to lose against."""
-        return self.rows >= FEWEST_ROWS and self.improvement is not None
+    judged: bool
 
 
 def measure_slices(
@@ -141,16 +138,18 @@ def _slice(
     kind = METRICS[metric]
     score = kind.score(challenger)
     if champion is None:
-        return Slice(column, value, len(challenger), _finite(score), None, None, None, None, passed=True)
+        return Slice(column, value, len(challenger), _finite(score), None, None, None, None, passed=True, judged=False)
     other = kind.score(champion)
     improvement = _finite(kind.improvement(score, other))
     interval = improvement_interval(challenger, champion, metric=metric, level=level, resamples=RESAMPLES, seed=seed)
+    judged = len(challenger) >= FEWEST_ROWS
     passed = True
-    if max_loss is not None and len(challenger) >= FEWEST_ROWS:
+    if max_loss is not None and judged:
         passed = improvement is not None and improvement >= -max_loss - slack_of(score, other)
     return Slice(
-        column, value, len(challenger), _finite(score), _finite(other), improvement, interval.low, interval.high, passed
-    )
+        column, value, len(challenger), _finite(score), _finite(other), improvement, interval.low, interval.high,
+        passed=passed, judged=judged,
+    )  # fmt: skip
 
 
 def _values(rows: EvaluationSet, column: str) -> Sequence[Any] | None:

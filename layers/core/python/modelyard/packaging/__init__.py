@@ -19,7 +19,20 @@ network call. Nothing here runs in Lambda: the core layer leaves this folder out
 """
 
 from modelyard.packaging.builder import Built, build, find_layer
-from modelyard.packaging.manifest import LayerManifest
-from modelyard.packaging.targets import endpoint_of, function_asset, layers_of, model_layer
+from modelyard.packaging.manifest import LayerManifest, lock_digest
+from modelyard.packaging.sources import training_code_digest
+from modelyard.packaging.targets import endpoint_of, function_asset, layers_of, model_layer, training_libraries
 
-__all__ = ["Built", "LayerManifest", "build", "endpoint_of", "find_layer", "function_asset", "layers_of", "model_layer"]
+__all__ = [
+    "Built",
+    "LayerManifest",
+    "build",
+    "endpoint_of",
+    "find_layer",
+    "function_asset",
+    "layers_of",
+    "lock_digest",
+    "model_layer",
+    "training_code_digest",
+    "training_libraries",
+]

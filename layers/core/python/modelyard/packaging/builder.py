@@ -34,7 +34,7 @@ from modelyard.packaging.targets import (
     BuildTarget,
     FunctionSet,
     function_sets,
-    model_layer,
+    owner_of,
     plan,
     target_of,
 )
@@ -122,8 +122,8 @@ def find_layer(
     Args:
         project: The project's folder.
         environment: Where the function will run.
-        layer: ``core``, ``lean``, ``serving``, ``training``, ``api``, ``model_layer(name)`` or
-            ``function_asset(file)``.
+        layer: ``core``, ``lean``, ``serving``, ``training``, ``notebook``, ``api``, ``model_layer(name)``,
+            ``training_layer(name)`` or ``function_asset(file)``.
         architecture: Of the function, in the cloud; the local environment has one.
 
     Raises:
@@ -243,16 +243,17 @@ class _Build:
 def _check_model_code(carried: Sequence[LayerManifest]) -> None:
     """Lambda lays layers over each other, so of two modules with the same name one would replace the other."""
     for own in carried:
-        if not own.name.startswith(model_layer("")):
+        owner = owner_of(own.name)
+        if owner is None:
             continue
         for other in carried:
             taken = sorted(set(own.modules) & set(other.modules)) if other is not own else []
             if taken:
                 raise BuildError(
-                    f"models/{own.name.removeprefix(model_layer(''))}/python/{taken[0]} has the name of a module in "
-                    f"layer {other.name!r} and would replace it",
+                    f"models/{owner}/python/{taken[0]} has the name of a module in layer {other.name!r} and would "
+                    "replace it",
                     code="module_taken",
-                    next_step=f"Rename it; {own.name.removeprefix(model_layer(''))}_model is free.",
+                    next_step=f"Rename it; {owner}_model is free.",
                 )
 
 

@@ -11,7 +11,7 @@ from modelyard.errors import BuildError
 from modelyard.packaging.locks import only_for
 from modelyard.packaging.manifest import LayerManifest
 from modelyard.packaging.solver import Locks
-from modelyard.packaging.targets import FunctionSet, function_asset
+from modelyard.packaging.targets import FunctionSet, function_asset, owner_of
 
 UNZIPPED_LIMIT = 262_144_000
 """Bytes of a function and all its layers together (Lambda quota, 250 MiB)."""
@@ -121,11 +121,9 @@ def drops(fit: Fit, locks: Locks) -> list[Drop]:
 
 def _advice(fit: Fit, locks: Locks) -> str:
     heaviest = max(fit.layers, key=lambda layer: layer.unzipped_bytes, default=None)
-    if heaviest is not None and heaviest.name.startswith("model-"):
-        return (
-            f"Make models/{heaviest.name.removeprefix('model-')}/python smaller by {megabytes(fit.excess)}, then run "
-            "'modelyard build' again."
-        )
+    owner = None if heaviest is None else owner_of(heaviest.name)
+    if owner is not None:
+        return f"Make models/{owner}/python smaller by {megabytes(fit.excess)}, then run 'modelyard build' again."
     possible = drops(fit, locks)
     enough = [drop for drop in possible if drop.freed >= fit.excess]
     if enough:

@@ -24,7 +24,7 @@ from modelyard.errors import BuildError
 from modelyard.packaging.bytecode import Interpreter
 from modelyard.packaging.manifest import LayerManifest
 from modelyard.packaging.process import Checkpoint, run_program, unchecked
-from modelyard.packaging.targets import BuildTarget, FunctionSet, function_asset
+from modelyard.packaging.targets import BuildTarget, FunctionSet, function_asset, owner_of
 
 PASSED = ".imported"
 """In a target's folder: one line for each set whose imports passed."""
@@ -48,7 +48,7 @@ for name in sys.argv[split + 1:]:
         find = "from modelyard.serving.asgi.finding import find_app; find_app"
         wanted = ast.parse(f"import {name.partition(':')[0]}; {find}({name!r})").body
     else:
-        wanted = ast.parse("import " + name).body
+        wanted = ast.parse(name if name.startswith("from ") else "import " + name).body
     try:
         with open(os.devnull, "w") as away, contextlib.redirect_stdout(away), contextlib.redirect_stderr(away):
             exec(compile(ast.Module(wanted, []), name, "exec"), {})
@@ -163,7 +163,7 @@ def _failure(function_set: FunctionSet, output: str, scratch: Path) -> BuildErro
     said = [line.replace(f"{scratch}/", "") for line in output.strip().splitlines()] or ["the interpreter crashed"]
     what, cause = (said[0], " ".join(said[1:])) if len(said) > 1 else (function_set.title, said[0])
     if cause.startswith("ModuleNotFoundError") and "'modelyard" not in cause:
-        third_party = [name for name in function_set.layers if name != "core" and not name.startswith("model-")]
+        third_party = [name for name in function_set.layers if name != "core" and owner_of(name) is None]
         next_step = (
             f"Add the package to layers/{third_party[-1]}/requirements.in and run 'make lock'; if it is there, a row "
             "of modelyard/packaging/pruning.py removes too much. Then run 'modelyard build' again."

@@ -5,9 +5,10 @@ first and the manifest second, so a manifest always names a whole zip: a build t
 the old layer or the new one. Nothing in a manifest depends on the machine or the time.
 """
 
+import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ class LayerManifest:
     """A built layer, or a function's own code, which is built like one.
 
     Attributes:
-        name: ``core``, ``lean``, ``serving``, ``training``, ``api``, ``model-<name>`` or ``function-<file>``.
+        name: ``core``, ``lean``, ``serving``, ``training``, ``notebook``, ``api``, ``model-<name>``,
+            ``training-<name>`` or ``function-<file>``.
         target: Like ``python3.13-arm64``.
         digest: SHA-256 over names and contents; CDK's asset hash.
         inputs: SHA-256 over what it was built from.
@@ -51,6 +53,12 @@ class LayerManifest:
     pruned: tuple[tuple[str, int], ...]
     left_out: tuple[tuple[str, str], ...]
     path: Path
+
+
+def lock_digest(layers: Sequence[LayerManifest]) -> str:
+    """The digest of a training's third-party layers: of its one layer, or of all of them together."""
+    digests = [layer.digest for layer in layers]
+    return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()
 
 
 def layer_folder(project: Path, target: str, layer: str) -> Path:
@@ -114,8 +122,9 @@ def describe_layer(
         top = file.split("/", 1)[0]
         owner = owners.get(_source_of(file), top)
         sizes[owner] = sizes.get(owner, 0) + size
-        if not top.endswith((".dist-info", ".libs", "__pycache__")):
-            modules.add(top.split(".", 1)[0])
+        module = top.split(".", 1)[0]
+        if module.isidentifier() and not top.endswith((".dist-info", ".libs", "__pycache__")):
+            modules.add(module)
     return LayerManifest(
         name=name,
         target=target,

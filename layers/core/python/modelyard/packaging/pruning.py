@@ -1,9 +1,10 @@
 """Fourth stage: remove what no function reads.
 
 The rule: nothing goes without a reason in the table, and every row has been import-tested, with a session run (lean,
-serving), a fit and conversion (training) and a request (api). Lambda allows 250 MB for a function and all its layers,
-and each file costs time when a layer is unpacked or compiled. Python sources stay: tracebacks and ``inspect`` read
-them, and anyio parses its own when it is imported. Licences stay in the wheels on PyPI; a layer is for running.
+serving), a fit and conversion (training), a notebook (notebook) and a request (api). Lambda allows 250 MB for a
+function and all its layers, and each file costs time when a layer is unpacked or compiled. Python sources stay:
+tracebacks and ``inspect`` read them, and anyio parses its own when it is imported. Licences stay in the wheels on PyPI;
+a layer is for running.
 """
 
 import fnmatch
@@ -104,6 +105,26 @@ RULES: tuple[Rule, ...] = (
         layers=("training",),
     ),
     Rule("tests", "onnx's fuzzing harness", ("/onnx/fuzz/*",), layers=("training",)),
+    Rule(
+        "tools",
+        "what only somebody at a keyboard uses of a kernel: a debugger, completion, a terminal; ipykernel and IPython "
+        "look whether they are there",
+        tuple(f"/{name}/*" for name in ("debugpy", "jedi", "parso", "prompt_toolkit", "wcwidth")),
+        layers=("notebook",),
+    ),
+    Rule(
+        "unused parts",
+        "colours for other languages than Python",
+        ("/pygments/lexers/*",),
+        keep=tuple(f"/pygments/lexers/{name}.py" for name in ("__init__", "_mapping", "python")),
+        layers=("notebook",),
+    ),
+    Rule(
+        "tests",
+        "tests that are called otherwise",
+        ("/tornado/test/*", "/jsonschema/benchmarks/*"),
+        layers=("notebook",),
+    ),
     Rule(
         "unused parts",
         "powertools but for its Logger and Metrics: requests are routed by FastAPI and checked by pydantic",

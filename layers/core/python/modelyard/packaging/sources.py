@@ -15,7 +15,9 @@ from pathlib import Path
 from modelyard.errors import BuildError
 from modelyard.packaging.locks import Pin, read_lock
 from modelyard.packaging.solver import check_versions, left_out
-from modelyard.packaging.targets import SETS, BuildTarget, function_asset, model_layer
+from modelyard.packaging.targets import SETS, BuildTarget, function_asset, model_layer, owner_of, training_layer
+from modelyard.spec import load_model
+from modelyard.training.notebook import FOLDER as NOTEBOOKS
 
 NOT_IN_LAMBDA = ("cli", "exporting", "importing", "local", "packaging", "scaffold")
 """Folders of the library that only the developer's machine runs."""
@@ -74,13 +76,22 @@ class LayerSource:
 
     def inputs(self, target: BuildTarget) -> str:
         """SHA-256 over everything that decides the bytes."""
-        content: object
-        if self.lock is not None:
-            content = sorted(pin.text for pin in self.pins)
-        else:
-            content = [(path, _digest(file)) for path, file in self.files]
+        content: object = sorted(pin.text for pin in self.pins) if self.lock is not None else self._content()
         document = json.dumps([_builder_digest(), self.name, target.identity, content])
         return hashlib.sha256(document.encode()).hexdigest()
+
+    @property
+    def files_digest(self) -> str:
+        """SHA-256 over the files and their names alone: the same for every Python and platform."""
+        return hashlib.sha256(json.dumps(self._content()).encode()).hexdigest()
+
+    def _content(self) -> list[tuple[str, str]]:
+        return [(path, _digest(file)) for path, file in self.files]
+
+
+def training_code_digest(project: Path, model: str) -> str:
+    """SHA-256 of the code that trains a model in place of the trainer, its notebook included."""
+    return layer_source(project, training_layer(model)).files_digest
 
 
 def layer_source(project: Path, name: str) -> LayerSource:
@@ -98,8 +109,10 @@ def layer_source(project: Path, name: str) -> LayerSource:
         return LayerSource(name=name, files=((file.name, file),))
     if name == "core":
         return _own_code(name, project / "layers" / "core" / "python", exclude=NOT_IN_LAMBDA, package="modelyard")
-    if name.startswith(model_layer("")):
-        return _own_code(name, project / "models" / name.removeprefix(model_layer("")) / "python")
+    owner = owner_of(name)
+    if owner is not None:
+        folder = project / "models" / owner
+        return _own_code(name, folder / "python") if name == model_layer(owner) else _training_code(name, folder)
     locks = read_locks(project)
     if name not in locks:
         raise BuildError(
@@ -135,6 +148,20 @@ def _own_code(name: str, folder: Path, *, exclude: tuple[str, ...] = (), package
             f"layer {name!r}: the folder {'/'.join(root.parts[-4:])} is not there",
             next_step="Run the command in the project's folder.",
         )
+    return LayerSource(name=name, files=tuple(sorted(_files(folder, root, exclude))))
+
+
+def _training_code(name: str, folder: Path) -> LayerSource:
+    """What trains a model in place of the trainer: ``python/``, and a notebook where `notebook.find` looks for it."""
+    notebook = load_model(folder).notebook
+    files = _files(folder / "python", folder / "python", ())
+    if notebook is not None:
+        files.append((f"{NOTEBOOKS}/{notebook}", folder / notebook))
+    return LayerSource(name=name, files=tuple(sorted(files)))
+
+
+def _files(folder: Path, root: Path, exclude: tuple[str, ...]) -> list[tuple[str, Path]]:
+    """The files below ``root``, each with its path inside ``folder``; none where there is no such folder."""
     files: list[tuple[str, Path]] = []
     for file in root.rglob("*"):
         inside = file.relative_to(root)
@@ -142,7 +169,7 @@ def _own_code(name: str, folder: Path, *, exclude: tuple[str, ...] = (), package
         if hidden or inside.parts[0] in exclude or file.suffix == ".pyc" or not file.is_file():
             continue
         files.append((file.relative_to(folder).as_posix(), file))
-    return LayerSource(name=name, files=tuple(sorted(files)))
+    return files
 
 
 def _digest(file: Path) -> str:

@@ -29,7 +29,10 @@ LAYERS: dict[FunctionKind, tuple[str, ...]] = {
     "api": ("core", "api", "serving"),
     "workflow": ("core", "serving"),
 }
-"""What each kind of function carries, but for endpoints."""
+"""What each kind of function carries, but for endpoints and models with training code of their own."""
+
+NOTEBOOK_LAYERS = ("core", "notebook", "training")
+"""What the training of a model with a notebook carries; besides, as with any training code, that code's layer."""
 
 PREDICT_LAYERS: dict[Engine, tuple[str, ...]] = {"lean": ("core", "lean"), "standard": ("core", "serving")}
 """What an endpoint carries for each engine; besides, the model's own layer where it has code."""
@@ -38,7 +41,7 @@ APP_LAYERS: dict[Engine, tuple[str, ...]] = {"lean": ("core", "api", "lean"), "s
 """The same for an endpoint with an app of the model's own, which needs what the control plane needs."""
 
 SETS: tuple[tuple[str, ...], ...] = tuple(
-    dict.fromkeys((*LAYERS.values(), *PREDICT_LAYERS.values(), *APP_LAYERS.values()))
+    dict.fromkeys((*LAYERS.values(), NOTEBOOK_LAYERS, *PREDICT_LAYERS.values(), *APP_LAYERS.values()))
 )
 """Every combination of layers that some function carries, a model's own apart."""
 
@@ -87,6 +90,17 @@ def model_layer(model: str) -> str:
     return f"model-{model}"
 
 
+def training_layer(model: str) -> str:
+    """The layer with what trains a model in place of the trainer; its endpoint does not carry it."""
+    return f"training-{model}"
+
+
+def owner_of(layer: str) -> str | None:
+    """The model that wrote a layer itself; None for the layers of all models."""
+    kind, dash, model = layer.partition("-")
+    return model if dash and kind in ("model", "training") else None
+
+
 def function_asset(file: str) -> str:
     """What the code of ``functions/<file>.py`` is built as; no layer is called so."""
     return f"function-{file}"
@@ -99,12 +113,19 @@ def endpoint_of(model: Model) -> EndpointKind:
 
 def layers_of(function: FunctionKind, model: Model | None = None) -> tuple[str, ...]:
     """Names of the layers of a function. Their order means nothing: CDK sorts them, and no two hold the same module."""
+    if function == "train" and model is not None and model.training_entry is not None:
+        return (*(LAYERS["train"] if model.notebook is None else NOTEBOOK_LAYERS), training_layer(model.name))
     if function != "predict" and function != "app":
         return LAYERS[function]
     if model is None:
         raise ValueError("what an endpoint carries depends on its model")
     own = (model_layer(model.name),) if model.code_folder is not None else ()
     return (PREDICT_LAYERS if function == "predict" else APP_LAYERS)[model.spec.engine] + own
+
+
+def training_libraries(model: Model | None = None) -> tuple[str, ...]:
+    """The third-party layers of what trains a model: with its code they decide what comes of equal rows."""
+    return tuple(layer for layer in layers_of("train", model) if layer != "core" and owner_of(layer) is None)
 
 
 def architecture_of(function: FunctionKind, model: Model | None = None) -> Architecture:
@@ -124,7 +145,8 @@ class FunctionSet:
     files: tuple[str, ...] = ()
     """Names of the functions, without ``.py``."""
     modules: tuple[str, ...] = ()
-    """What they import late, by their settings: the engine, a model's own package, its app (``module:attribute``)."""
+    """What they import late, by their settings: the engine, a model's own package, its app (``module:attribute``), the
+    function that trains it (``from module import name``)."""
 
 
 def function_sets(environment: Environment, models: Iterable[Model], files: Iterable[str] = ()) -> list[FunctionSet]:
@@ -139,7 +161,9 @@ def function_sets(environment: Environment, models: Iterable[Model], files: Iter
     kinds: list[tuple[FunctionKind, Model | None]] = [("api", None), ("workflow", None)]
     for model in models:
         kinds.append((endpoint_of(model), model))
-        if model.spec.training is not None and ("train", None) not in kinds:
+        if model.training_entry is not None:
+            kinds.append(("train", model))
+        elif model.spec.training is not None and ("train", None) not in kinds:
             kinds.append(("train", None))
     return [
         FunctionSet(
@@ -147,20 +171,29 @@ def function_sets(environment: Environment, models: Iterable[Model], files: Iter
             target=target_of(environment, architecture_of(function, model)),
             layers=layers_of(function, model),
             files=tuple(file for file in files if KINDS.get(file, "workflow") == function),
-            modules=late_imports(model) if model is not None else (),
+            modules=late_imports(function, model) if model is not None else (),
         )
         for function, model in kinds
     ]
 
 
-def late_imports(model: Model) -> tuple[str, ...]:
-    """What an endpoint imports once it knows its settings."""
+def late_imports(function: FunctionKind, model: Model) -> tuple[str, ...]:
+    """What a function of one model imports once it knows its settings."""
+    if function == "train":
+        return _training_imports(model)
     code, app = model.spec.model.code, model.spec.model.app
     return (
         f"modelyard.predictor.{model.spec.engine}",
         *(() if code is None else ("modelyard.predictor.code", code)),
         *(() if app is None else ("modelyard.serving.asgi.endpoint", app)),
     )
+
+
+def _training_imports(model: Model) -> tuple[str, ...]:
+    if model.notebook is not None:
+        return ("modelyard.training.notebook", "papermill.cli", "ipykernel.kernelapp", "ipykernel.zmqshell")
+    module, _, name = (model.training_entry or "").partition(":")
+    return (f"from {module} import {name}",)
 
 
 def plan(sets: Iterable[FunctionSet]) -> dict[BuildTarget, tuple[str, ...]]:

@@ -96,7 +96,11 @@ class RunLog(Reader):
         pk, sk = keys.partition(model), keys.RUN + run_id
         for _ in self._attempts():
             before = self._find_run(model, run_id)
-            is_failed_again = before is not None and status == before.status == "failed" and reason != before.reason
+            is_failed_again = (
+                before is not None
+                and status == before.status == "failed"
+                and (reason, report or before.report) != (before.reason, before.report)
+            )
             if before is not None and WEIGHT[status] <= WEIGHT[before.status] and not is_failed_again:
                 return before
             now = self._now()

@@ -17,12 +17,12 @@ from modelyard.ports import ConditionFailedError, ObjectLine, Put, every
 from modelyard.registry import keys
 from modelyard.registry.reading import LONGEST_PAGE, Reader
 from modelyard.registry.records import Mark, Orphan, Sweep
-from modelyard.report_key import page_key
+from modelyard.report_key import notebook_key, page_key
 from modelyard.times import stamp
 
 REPORTS = "reports/"
 PREFIXES = ("artifacts/", REPORTS)
-"""Where versions and ledger entries name objects. Working files, below other prefixes, expire by themselves."""
+"""Where versions, ledger entries and runs name objects. Working files, below other prefixes, expire by themselves."""
 
 LEAST_GRACE = dt.timedelta(days=1)
 """A publication under way is younger, and so is a report that a run is about to name: workflows end within an hour."""
@@ -123,7 +123,7 @@ class Sweeper(Reader):
         return True
 
     def _named(self, also: set[str]) -> set[str]:
-        """Every key that any version or ledger entry mentions anywhere, read from the records themselves.
+        """Every key that any version, ledger entry or run mentions anywhere, read from the records themselves.
 
         ``also`` are models that may have a ledger and no version: their first runs were rejected.
         """
@@ -131,13 +131,15 @@ class Sweeper(Reader):
         for model in sorted(
             {line.name for line in every(lambda start: self.models(limit=LONGEST_PAGE, start=start))} | also
         ):
-            for prefix in (keys.VERSION, keys.LEDGER):
+            for prefix in (keys.VERSION, keys.LEDGER, keys.RUN):
                 start: str | None = None
                 while True:
                     page = self.records.query(keys.partition(model), prefix=prefix, limit=LONGEST_PAGE, start=start)
                     for item in page.items:
                         found = [text for text in _texts(item) if text.startswith(PREFIXES)]
-                        named.update(found, (page_key(text) for text in found if text.startswith(REPORTS)))
+                        named.update(found)
+                        for report in (text for text in found if text.startswith(REPORTS)):
+                            named |= {page_key(report), notebook_key(report)}
                     start = page.next
                     if start is None:
                         break

@@ -134,6 +134,7 @@ class Slice(msgspec.Struct, frozen=True):
     low: float | None = None
     high: float | None = None
     passed: bool | None = None
+    judged: bool | None = None
 
 
 class Disagreement(msgspec.Struct, frozen=True):
@@ -218,8 +219,9 @@ class Ablation(msgspec.Struct, frozen=True):
 class Document(msgspec.Struct, frozen=True, kw_only=True):
     """The evaluation document.
 
-    ``verdict`` and ``version`` are known after it was written, by whoever shows it; ``findings`` are what was wrong
-    with data that was refused.
+    ``verdict`` and ``version`` are known after it was written, by whoever shows it, unless the run failed; ``findings``
+    are what was wrong with data that was refused; ``step`` is the function of the step that ended a run before the gate
+    could decide.
     """
 
     model: str = ""
@@ -230,6 +232,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     champion: Count | None = None
     verdict: Verdict | None = None
     version: Count | None = None
+    step: str = ""
     plan: dict[str, Any] = {}
     files: tuple[File, ...] = ()
     findings: tuple[str, ...] = ()

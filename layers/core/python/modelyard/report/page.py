@@ -7,7 +7,7 @@ from typing import Any
 from modelyard.metrics import METRICS
 from modelyard.pages.markup import breaking, inline, pairs, paragraph, plain, whole
 from modelyard.pages.words import Text, capital, count, cut, figure, say, sentence, strong, when
-from modelyard.report import answers, columns, gate, origin, rows, scores, service, tried
+from modelyard.report import answers, columns, gate, onwards, origin, rows, scores, service, tried
 from modelyard.report.document import Document, read
 from modelyard.report.verdict import verdict_of
 
@@ -15,6 +15,7 @@ LONGEST_REASON = 1000
 
 SECTIONS: tuple[tuple[str, str, Callable[[Document], str]], ...] = (
     ("findings", "What was wrong with the data", rows.findings),
+    ("next", "What to do next", onwards.html),
     ("gate", "The gate", gate.html),
     ("metrics", "How good it is", scores.metrics),
     ("slices", "Where it is better, and where worse", scores.slices),
@@ -40,7 +41,7 @@ def page(document: Mapping[str, Any]) -> str:
     found = read(document)
     style = files("modelyard.report").joinpath("page.css").read_text("utf-8")
     named = cut(found.model, 80) or "a model"
-    made = [(key, heading, build(found)) for key, heading, build in SECTIONS]
+    made = [(key, _heading(key, heading, found), build(found)) for key, heading, build in SECTIONS]
     shown = [(key, heading, html) for key, heading, html in made if html]
     links = "".join(f'<li><a href="#{key}">{heading}</a></li>' for key, heading, _ in shown)
     body = "".join(f'<section id="{key}"><h2>{heading}</h2>{html}</section>' for key, heading, html in shown)
@@ -49,6 +50,11 @@ def page(document: Mapping[str, Any]) -> str:
         f'{_header(found, named)}<nav aria-label="Contents"><ul>{links}</ul></nav><main>{body}</main>{_footer(found)}',
         style=style,
     )
+
+
+def _heading(key: str, heading: str, document: Document) -> str:
+    """What a section is called. Where nothing was learnt there is at most the file that the run was started by."""
+    return "The file" if key == "rows" and document.row_counts is None and not document.metrics else heading
 
 
 def _header(document: Document, named: str) -> str:
@@ -79,6 +85,7 @@ def _glance(document: Document) -> list[tuple[str, Text]]:
         ("Learnt from", _learnt(document)),
         ("Model", say("{}", tried.kind_of(document.training.candidate)) if document.training else ()),
         ("Started by", _started(document)),
+        ("Ended at", say("{}", onwards.step_of(document)) if document.step else ()),
         ("Run", say("{}", cut(document.run_id, 128))),
     ]
     return [(name, text) for name, text in lines if text]
@@ -121,7 +128,8 @@ def _learnt(document: Document) -> Text:
 
 def _started(document: Document) -> Text:
     trigger = document.trigger
-    return () if trigger is None else say("{}", cut(trigger.said or trigger.kind, 300))
+    said = "" if trigger is None else cut(trigger.said or trigger.kind, 300)
+    return say("{}", said) if said else ()
 
 
 def _footer(document: Document) -> str:

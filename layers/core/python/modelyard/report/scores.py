@@ -1,5 +1,6 @@
 """How good the challenger is: every metric of every side on the same rows, and slice by slice."""
 
+from modelyard.evaluation.slices import FEWEST_ROWS
 from modelyard.metrics import METRICS
 from modelyard.pages.markup import Column, grid, inline, paragraph
 from modelyard.pages.scale import Scale, is_drawable
@@ -104,7 +105,8 @@ def slices(document: Document) -> str:
     head = f"Improvement of {name}" if compared else capital(name)
     columns = [
         Column("Slice"), Column("Rows", "num"), Column(head, "pic", axis(scale)), Column("This run", "num"),
-        *([Column("Champion", "num"), Column("Holds", "holds")] if compared else []),
+        *([Column("Champion", "num")] if compared else []),
+        *([Column("Holds", "holds")] if compared and limit is not None else []),
     ]  # fmt: skip
     rows = [_slice(one, scale, limit, compared=compared) for one in shown]
     told = say("Each line is the rows with one value of one column. ")
@@ -138,11 +140,19 @@ def _slice(one: Slice, scale: Scale, limit: float | None, *, compared: bool) -> 
         if compared
         else drawing(point(scale, one.challenger, "challenger"), title=said, kind="line")
     )
-    holds = '<b class="yes">✓ yes</b>' if one.passed else '<b class="no">✗ no</b>'
     return [
         inline(named),
         "" if one.rows is None else f"{one.rows:,}",
         picture,
         figure(one.challenger),
-        *([figure(one.champion), "" if one.passed is None else holds] if compared else []),
+        *([figure(one.champion)] if compared else []),
+        *([_holds(one)] if compared and limit is not None else []),
     ]
+
+
+def _holds(one: Slice) -> str:
+    if one.judged is False:
+        return f"<small>not judged: {count(one.rows or 0, 'row')}, {FEWEST_ROWS} are needed</small>"
+    if one.passed is None:
+        return ""
+    return '<b class="yes">✓ yes</b>' if one.passed else '<b class="no">✗ no</b>'

@@ -41,6 +41,8 @@ def verdict_of(document: Document) -> Said:
             follows = f"It became no version. {_untouched(document)}"
         case "refused":
             follows = f"Nothing was trained. {_untouched(document)}"
+        case "failed" if document.version is not None:
+            follows = f"The run broke off after it had registered {number}; 'modelyard status' says what is live."
         case "failed":
             follows = f"The run broke off. {_untouched(document)}"
     return Said(word, tone, follows)

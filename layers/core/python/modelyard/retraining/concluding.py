@@ -5,12 +5,16 @@ trained; something broke. The last two steps of the workflow are here, because e
 """
 
 import json
+import traceback
 from typing import Any
 
-from modelyard.errors import ModelyardError
+import msgspec
+
+from modelyard.errors import ModelyardError, NotFoundError, UsageError
+from modelyard.registry import Run
 from modelyard.retraining.bounds import LONGEST_ERROR, short
 from modelyard.retraining.costs import usd_of
-from modelyard.retraining.reports import Refusal, began
+from modelyard.retraining.reports import Ending, file_of, read_document
 from modelyard.retraining.workbench import Workbench
 from modelyard.training.plan import decode_plan
 
@@ -24,6 +28,17 @@ QUIET = {
 
 STEPS = ("claim", "validation", "prepared", "training", "evaluation", "registered", "promoted")
 """What the steps leave in the state, in their order: the first that is missing is where a redrive goes on."""
+
+FUNCTIONS = {
+    "claim": "claim",
+    "validation": "validate",
+    "prepared": "prepare",
+    "training": "train",
+    "evaluation": "evaluate",
+    "registered": "register",
+    "promoted": "promote",
+}
+"""Whose answer stands where in the state: what a report and ``modelyard logs --step`` call the steps."""
 
 UNTYPED = "Runtime.HandlerError"
 """What the local AWS calls every exception of a function, whatever its type."""
@@ -49,7 +64,7 @@ def conclude_run(workbench: Workbench, event: dict[str, Any]) -> dict[str, Any]:
     Of the plan it needs the model's name only: a plan that no step understands is to be recorded too.
 
     Args:
-        workbench: The registry; the artifact bucket, for the report of data that was refused.
+        workbench: The registry; the artifact bucket, for the report of a run that the gate did not decide about.
         event: ``status``: ``rejected``, ``failed``, ``registered``, or ``quiet`` where the state says which; ``state``,
             the workflow's whole state; ``execution``, Step Functions' own words about it; ``plan``; ``run_id``. With
             ``conclusion``, which is the answer of this step, it ends the execution: see `end_as_failed`.
@@ -138,7 +153,7 @@ def _reason(status: str, state: dict[str, Any]) -> str:
     """The sentence that explains the end, from the step that decided it."""
     if status == "failed":
         error = state.get("error") or {}
-        kind, said = error.get("Error", "error"), _message(str(error.get("Cause", "no cause was given")))
+        kind, said = error.get("Error", "error"), message_of(str(error.get("Cause", "no cause was given")))
         if kind != UNTYPED:
             said = f"{kind}: {said}"
         hint = next((hint for mark, hint in _HINTS.items() if mark in said.lower()), None)
@@ -153,25 +168,83 @@ def _reason(status: str, state: dict[str, Any]) -> str:
 
 
 def _report(workbench: Workbench, event: dict[str, Any], status: str, reason: str) -> str | None:
-    """The key of the run's document: the evaluation's, or for data that was refused one that says so."""
+    """The key of the run's document: the evaluation's, or one that says why the run did not come so far."""
     state = event["state"]
-    for step in ("evaluation", "prepared"):
-        key = (state.get(step) or {}).get("report_key")
-        if key:
-            return str(key)
-    if status != "rejected":
-        return None
-    plan = decode_plan(event["plan"])
-    findings = (state.get("validation") or {}).get("findings") or []
-    trigger = (state.get("claim") or {}).get("trigger") or {}
-    refusal = Refusal(
-        model=plan.model, task=plan.task, run_id=event["run_id"], trigger=trigger, reason=reason, plan=plan,
-        findings=list(findings), created_at=began(workbench, plan.model, event["run_id"]),
-    )  # fmt: skip
-    return refusal.leave(workbench)
+    steps = (state.get(step) or {} for step in ("evaluation", "prepared"))
+    decided = next((str(step["report_key"]) for step in steps if step.get("report_key")), None)
+    if status not in {"rejected", "failed"} or (status == "rejected" and decided is not None):
+        return decided
+    run = _run(workbench, event["plan"]["model"], event["run_id"])
+    if status == "failed" and run is not None and run.status == "promoted":
+        return decided  # what failed came after that, and the version is live
+    try:
+        return _ending(workbench, event, status, reason, run, decided).leave(workbench)
+    except Exception:
+        if status != "failed":
+            raise
+        traceback.print_exc()  # what broke the run may break this: its record is more than its page
+        return decided
 
 
-def _message(cause: str) -> str:
+def _ending(
+    workbench: Workbench, event: dict[str, Any], status: str, reason: str, run: Run | None, decided: str | None
+) -> Ending:
+    state, failed = event["state"], status == "failed"
+    claim, validation = state.get("claim") or {}, state.get("validation") or {}
+    if run is not None and not claim:  # an execution that was ended from outside brings no state
+        claim = {"object": run.object, "trigger": {"kind": run.trigger}}
+    return Ending(
+        model=event["plan"]["model"],
+        run_id=event["run_id"],
+        reason=reason,
+        plan=_plan(event["plan"]),
+        step=_failed_step(state) if failed else _refusing_step(state),
+        failed=failed,
+        trigger=claim.get("trigger") or {},
+        files=file_of(claim, validation),
+        findings=_of(state, "validation", "findings"),
+        remarks=[*_of(state, "validation", "remarks"), *_of(state, "prepared", "remarks")],
+        created_at="" if run is None else run.started_at,
+        version=(state.get("registered") or {}).get("version"),
+        evaluated=(read_document(workbench, decided) or {}) if failed and decided is not None else {},
+    )
+
+
+def _run(workbench: Workbench, model: str, run_id: str) -> Run | None:
+    try:
+        return workbench.registry.run(model, run_id)
+    except NotFoundError:
+        return None  # its claim failed
+
+
+def _plan(given: dict[str, Any]) -> dict[str, Any]:
+    """The plan with all that it leaves out; as it is, where no step understands it."""
+    try:
+        plan: dict[str, Any] = msgspec.to_builtins(decode_plan(given))
+    except UsageError:
+        return given
+    return plan
+
+
+def _failed_step(state: dict[str, Any]) -> str:
+    """Whose function failed; empty where the state does not say."""
+    if "event" not in state:
+        return ""
+    step = first_missing(state)
+    if step not in {"claim", "validation"} and (state.get("turn") or NOTHING).get("status") != "go":
+        return "turn"
+    if step == "evaluation" and (state.get("without") or NOTHING) == NOTHING and _of(state, "prepared", "ablation"):
+        return "train"  # without the newest file, after the training itself
+    return FUNCTIONS[step]
+
+
+def _refusing_step(state: dict[str, Any]) -> str:
+    """Whose function said no: the last that answered."""
+    answered = [step for step in STEPS if (state.get(step) or NOTHING) != NOTHING]
+    return FUNCTIONS[answered[-1]] if answered else ""
+
+
+def message_of(cause: str) -> str:
     """The message inside the JSON that Lambda makes of an exception; the text itself when it is something else."""
     try:
         document = json.loads(cause)

@@ -17,11 +17,11 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from modelyard.registry import DatasetFile
+from modelyard.registry import DatasetFile, FrozenSet, Registry
 from modelyard.retraining.bounds import file_name, short
 from modelyard.retraining.workbench import UploadStore, Workbench
 from modelyard.training.plan import Plan
-from modelyard.training.table import UploadCheck, check_upload, findings_of_file, read_table
+from modelyard.training.table import Reading, UploadCheck, check_upload, findings_of_file, read_table
 
 READERS = 8
 
@@ -102,14 +102,24 @@ def newest(uploads: UploadStore, files: Sequence[DatasetFile]) -> tuple[list[Dat
     return [file for file in files if id(file) not in superseded], left
 
 
-def agree(plan: Plan, parts: Sequence[Part]) -> tuple[list[Part], list[LeftOut]]:
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """Files that can be learnt from together, and what came of reading them: nobody has to read them again."""
+
+    parts: list[Part]
+    reading: Reading
+
+
+def agree(plan: Plan, parts: Sequence[Part]) -> tuple[Agreed, list[LeftOut]]:
     """The files that can be learnt from together, in their order, and the others with the reason.
 
     A function of its arguments, so that every run comes to the same set. Usually one reading; each file that does not
-    go with the others costs as many more as halving takes to find it.
+    go with the others costs as many more as halving takes to find it. What was read on the way is not kept: two tables
+    of everything may be more than there is memory.
     """
-    if not parts or _problems(plan, parts) == ():
-        return list(parts), []
+    together = _read(plan, parts)
+    if not parts or not together.findings:
+        return Agreed(list(parts), together), []
     left = {
         id(part): LeftOut(part.name, findings, part.file)
         for part in parts
@@ -119,15 +129,16 @@ def agree(plan: Plan, parts: Sequence[Part]) -> tuple[list[Part], list[LeftOut]]
     for part in parts:  # a file of one class only may fit now that there are others
         if id(part) in left and not findings_of_file(plan, part.content, name=part.name):
             kept = _added(plan, kept, [part], left)
-    chosen = {id(part) for part in kept}
-    return [part for part in parts if id(part) in chosen], [left[id(part)] for part in parts if id(part) not in chosen]
+    ids = {id(part) for part in kept}
+    chosen = [part for part in parts if id(part) in ids]
+    return Agreed(chosen, _read(plan, chosen)), [left[id(part)] for part in parts if id(part) not in ids]
 
 
 def _added(plan: Plan, kept: list[Part], block: list[Part], left: dict[int, LeftOut]) -> list[Part]:
     """``kept`` and what of ``block`` goes with it, one after the other; the rest into ``left``."""
     if not block:
         return kept
-    findings = _problems(plan, [*kept, *block])
+    findings = _read(plan, [*kept, *block]).findings
     if not findings:
         return [*kept, *block]
     if len(block) == 1:
@@ -137,8 +148,8 @@ def _added(plan: Plan, kept: list[Part], block: list[Part], left: dict[int, Left
     return _added(plan, _added(plan, kept, block[:middle], left), block[middle:], left)
 
 
-def _problems(plan: Plan, parts: Sequence[Part]) -> tuple[str, ...]:
-    return read_table(plan, [part.content for part in parts], names=[part.name for part in parts]).findings
+def _read(plan: Plan, parts: Sequence[Part]) -> Reading:
+    return read_table(plan, [part.content for part in parts], names=[part.name for part in parts])
 
 
 def check_new(
@@ -172,6 +183,18 @@ def _check(plan: Plan, new: Part, others: Sequence[Part], minimum_rows: int) -> 
 def _at(part: Part) -> tuple[str, str]:
     """The place of an accepted file: as the registry sorts them."""
     return ("", "") if part.file is None else (part.file.at, part.file.sha256)
+
+
+def standing_set(registry: Registry, model: str) -> FrozenSet | None:
+    """The evaluation set that the next training is measured on.
+
+    None where that training chooses one: there is none yet, no version was measured on it, or somebody asked for
+    another. Its rows may then well be learnt from.
+    """
+    current = registry.evaluation_set(model)
+    if current is None or not registry.has_versions(model) or registry.refresh_request(model) is not None:
+        return None
+    return current
 
 
 def too_large(workbench: Workbench, sizes: Iterable[int], *, memory_per_byte: int) -> str | None:

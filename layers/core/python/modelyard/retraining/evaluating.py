@@ -14,10 +14,11 @@ from modelyard.contract.breaking import breaking
 from modelyard.errors import AdmissionError, ModelError, UsageError
 from modelyard.evaluation import EvaluationSet, Predict, Report, Sample, ablate, evaluate
 from modelyard.predictor.predictor import Predictor
+from modelyard.report_key import notebook_key
 from modelyard.retraining.bounds import listed, short
 from modelyard.retraining.reports import FORMAT, Prepared, began, document_key, leave_document, read_document
 from modelyard.retraining.workbench import Workbench
-from modelyard.retraining.working_files import read, read_if_there
+from modelyard.retraining.working_files import leave, read, read_if_there
 from modelyard.training import job
 from modelyard.training.plan import Plan, decode_plan
 from modelyard.training.table import Table, table_of
@@ -53,6 +54,7 @@ def evaluate_challenger(workbench: Workbench, event: dict[str, Any]) -> dict[str
     document = read_document(workbench, key)
     if document is None:
         document = _document(workbench, plan, event, model, number)
+        document["training"] |= _kept_notebook(workbench, training, key)
         leave_document(workbench, document, key=key)
     metrics = document["metrics"]["challenger"] or {}
     return {
@@ -116,6 +118,12 @@ def _document(
     }
 
 
+def _kept_notebook(workbench: Workbench, training: dict[str, Any], key: str) -> dict[str, str]:
+    """Keep a notebook as it ran as long as the document, beside it: its key. Nothing where no notebook trained."""
+    executed = read_if_there(workbench, training["notebook_key"]) if "notebook_key" in training else None
+    return {} if executed is None else {"notebook": leave(workbench, notebook_key(key), executed)}
+
+
 _NOT_TOLD = frozenset({"where", "why_there", "evaluation_key"})
 """Of what was prepared: what stands elsewhere in the document."""
 
@@ -145,10 +153,11 @@ def _sample(plan: Plan, training: bytes) -> Sample:
 
 
 def _digests() -> dict[str, str | None]:
-    """What trained: the library and the locked dependencies, as the layers carry them."""
+    """What trained: the library and the locked dependencies, as the layers carry them; the model's own code."""
     return {
         "code_digest": os.environ.get("MODELYARD_CODE_DIGEST"),
         "lock_digest": os.environ.get("MODELYARD_LOCK_DIGEST"),
+        **({"own_digest": own} if (own := os.environ.get("MODELYARD_OWN_DIGEST")) else {}),
     }
 
 

@@ -18,10 +18,10 @@ from modelyard.contract.document import to_json
 from modelyard.errors import UsageError
 from modelyard.registry import DatasetFile, FrozenSet, Learnt
 from modelyard.retraining.bounds import file_name, listed, short
-from modelyard.retraining.dataset import LeftOut, Part, agree, fetch, newest, remarks_on, too_large
+from modelyard.retraining.dataset import LeftOut, Part, agree, fetch, newest, remarks_on, standing_set, too_large
 from modelyard.retraining.placing import CHECKING, place
 from modelyard.retraining.profile import profile
-from modelyard.retraining.reports import Prepared, Refusal, began, read_document
+from modelyard.retraining.reports import Ending, Prepared, began, file_of, read_document
 from modelyard.retraining.workbench import Workbench
 from modelyard.retraining.working_files import leave, leave_job, read
 from modelyard.training.contract import contract_of
@@ -29,7 +29,7 @@ from modelyard.training.freezing import FrozenRows, Mask, are_among, are_frozen,
 from modelyard.training.job import write_rows
 from modelyard.training.plan import Plan, decode_plan
 from modelyard.training.records import read_records
-from modelyard.training.table import Table, read_table, table_of
+from modelyard.training.table import Table, table_of
 
 REFUSALS = frozenset({"invalid_training_data", "too_few_rows", "invalid_contract"})
 """What the data is to blame for: the run ends as a rejection, in words, and not as a failure of the machinery."""
@@ -56,7 +56,7 @@ def prepare_rows(workbench: Workbench, event: dict[str, Any]) -> dict[str, Any]:
     except UsageError as refusal:
         if refusal.code not in REFUSALS:
             raise
-        return _refused(workbench, plan, run_id, trigger, refusal.message)
+        return _refused(workbench, plan, run_id, event, refusal.message)
 
 
 def _prepare(
@@ -69,20 +69,19 @@ def _prepare(
     if large:
         raise UsageError(large, code="invalid_training_data")
     parts, gone = _parts(workbench, files, event)
-    parts, disagreeing = agree(plan, parts)
+    agreed, disagreeing = agree(plan, parts)
+    parts, reading = agreed.parts, agreed.reading
     left = [*superseded, *gone, *disagreeing]
     _refuse_without_own(files, parts, [*gone, *disagreeing], (event.get("validation") or {}).get("sha256"))
-    reading = read_table(plan, [part.content for part in parts], names=[part.name for part in parts])
     table = reading.table
     if table is None:
         raise UsageError("\n".join(reading.findings), code="invalid_training_data")
     contract = to_json(contract_of(plan, table))  # it may refuse: before anything is frozen
     deployment = workbench.registry.deployment(plan.model)
     champion = None if deployment is None else deployment.champion
-    frozen_set, frozen = _frozen(workbench, plan, run_id, table, parts, champion)
+    frozen_set, frozen, among = _frozen(workbench, plan, run_id, table, parts, champion)
     judging = _judging(plan, frozen_set, frozen)
-    kept = ~are_frozen(plan, table, frozen)
-    training = table.take(kept)
+    training = table.take(~among)
     _check_sides(plan, training)
     rows, questions = write_rows(plan, training), write_rows(plan, judging, without_target=True)
     digest = digest_of_rows(plan, rows, questions)
@@ -172,24 +171,25 @@ def _parts(
 
 def _frozen(
     workbench: Workbench, plan: Plan, run_id: str, table: Table, parts: Sequence[Part], champion: int | None
-) -> tuple[FrozenSet, FrozenRows]:
-    """The evaluation set in force: the first is chosen now, and so is one that somebody asked for.
+) -> tuple[FrozenSet, FrozenRows, Mask]:
+    """The evaluation set in force, and which rows are frozen: the first is chosen now, so is one that was asked for.
 
     Until a version was measured on it, a set is chosen anew: the first file that comes may be the smallest.
     """
     registry = workbench.registry
+    standing = standing_set(registry, plan.model)
+    if standing is not None:
+        return _known(workbench, plan, table, standing)
     current = registry.evaluation_set(plan.model)
-    is_used = current is not None and registry.has_versions(plan.model)
-    if current is not None and is_used and registry.refresh_request(plan.model) is None:
-        return current, FrozenRows.from_csv(read(workbench, current.key))
     allowed = None if current is None else _unseen(workbench, plan, table, parts, champion)
     rows = FrozenRows.of(table.take(choose(plan, table, allowed=allowed)))
-    _check_sides(plan, table.take(~are_frozen(plan, table, rows)))  # it may refuse: before anything is frozen
+    among = are_frozen(plan, table, rows)
+    _check_sides(plan, table.take(~among))  # it may refuse: before anything is frozen
     content = rows.to_csv()
     sha256 = hashlib.sha256(content).hexdigest()
     key = leave(workbench, f"evaluation_sets/{plan.model}/{sha256}.csv", content)
-    if current is not None and current.key == key and not is_used:
-        return current, rows
+    if current is not None and current.key == key and not registry.has_versions(plan.model):
+        return current, rows, among
     frozen = registry.freeze_evaluation_set(
         plan.model,
         number=1 if current is None else current.number + 1,
@@ -199,7 +199,12 @@ def _frozen(
         rule=in_words(plan),
         run_id=run_id,
     )
-    return frozen, rows if frozen.key == key else FrozenRows.from_csv(read(workbench, frozen.key))
+    return (frozen, rows, among) if frozen.key == key else _known(workbench, plan, table, frozen)
+
+
+def _known(workbench: Workbench, plan: Plan, table: Table, frozen: FrozenSet) -> tuple[FrozenSet, FrozenRows, Mask]:
+    rows = FrozenRows.from_csv(read(workbench, frozen.key))
+    return frozen, rows, are_frozen(plan, table, rows)
 
 
 def _unseen(workbench: Workbench, plan: Plan, table: Table, parts: Sequence[Part], champion: int | None) -> Mask | None:
@@ -310,9 +315,15 @@ def _without_newest(
     return {"job": folder, "file": parts[-1].name, "rows": len(training) - len(without)}
 
 
-def _refused(workbench: Workbench, plan: Plan, run_id: str, trigger: dict[str, Any], reason: str) -> dict[str, Any]:
-    document = Refusal(
-        model=plan.model, task=plan.task, run_id=run_id, trigger=trigger, reason=reason, plan=plan,
+def _refused(workbench: Workbench, plan: Plan, run_id: str, event: dict[str, Any], reason: str) -> dict[str, Any]:
+    document = Ending(
+        model=plan.model,
+        run_id=run_id,
+        reason=reason,
+        plan=msgspec.to_builtins(plan),
+        step="prepare",
+        trigger=event["claim"]["trigger"],
+        files=file_of(event["claim"], event.get("validation")),
         created_at=began(workbench, plan.model, run_id),
-    )  # fmt: skip
+    )
     return {"status": "refused", "reason": short(reason), "report_key": document.leave(workbench)}

@@ -15,7 +15,6 @@ from modelyard.errors import NotFoundError
 from modelyard.report import page, page_key
 from modelyard.retraining.workbench import Workbench
 from modelyard.retraining.working_files import leave, read_if_there
-from modelyard.training.plan import Plan
 
 FORMAT = 1
 
@@ -37,37 +36,77 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
 
 
-class Refusal(msgspec.Struct, frozen=True, kw_only=True):
-    """The document of a run whose data was refused before anything was trained."""
+class Ending(msgspec.Struct, frozen=True, kw_only=True):
+    """The document of a run that ended before the gate could decide: its data was refused, or a step failed.
+
+    Attributes:
+        model: The model's name.
+        run_id: The run.
+        reason: Why it ended, in words.
+        plan: The plan as the workflow carries it.
+        step: The function of the step that ended it; empty where the execution was ended from outside.
+        failed: Whether it failed; else its data was refused.
+        trigger: What started it.
+        files: The file that started it, where one did.
+        findings: What is wrong with the data.
+        remarks: What was noticed.
+        created_at: When the run began.
+        version: What it had registered.
+        evaluated: The document of its evaluation, where it had come so far: its keys are kept.
+    """
 
     model: str
-    task: str
     run_id: str
-    trigger: dict[str, Any]
     reason: str
-    plan: Plan
-    created_at: str = ""
+    plan: dict[str, Any]
+    step: str = ""
+    failed: bool = False
+    trigger: dict[str, Any] = {}
+    files: list[dict[str, Any]] = []
     findings: list[str] = []
-    champion: int | None = None
+    remarks: list[str] = []
+    created_at: str = ""
+    version: int | None = None
+    evaluated: dict[str, Any] = {}
 
     def leave(self, workbench: Workbench) -> str:
         """Put it where reports lie; its key."""
         document = {
             "format": FORMAT,
             "model": self.model,
-            "task": self.task,
+            "task": self.plan.get("task", ""),
             "run_id": self.run_id,
             "created_at": self.created_at,
             "trigger": self.trigger,
-            "champion": self.champion,
-            "plan": msgspec.to_builtins(self.plan),
+            "champion": None,
+            "metric": self._metric,
+            "metrics": {},
+            "files": self.files,
+            "remarks": self.remarks,
+            **self.evaluated,
+            **({"verdict": "failed"} if self.failed else {}),
+            "version": self.version,
+            "plan": self.plan,
             "passed": False,
             "reason": self.reason,
-            "findings": self.findings or self.reason.splitlines(),
-            "metric": self.plan.evaluation.metric,
-            "metrics": {},
+            "step": self.step,
+            "findings": self.findings or ([] if self.failed else self.reason.splitlines()),
         }
         return leave_document(workbench, document)
+
+    @property
+    def _metric(self) -> str:
+        evaluation = self.plan.get("evaluation")
+        return str(evaluation.get("metric", "")) if isinstance(evaluation, dict) else ""
+
+
+def file_of(claim: dict[str, Any] | None, validation: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """The file that started a run, as a line of its document; none where it was started otherwise."""
+    found, checked = (claim or {}).get("object"), validation or {}
+    if not found:
+        return []
+    line = {name: found[name] for name in ("bucket", "key", "version_id")}
+    return [line | {"sha256": checked.get("sha256") or "", "rows": checked.get("rows") or None}]
 
 
 def document_key(model: str, run_id: str, *made_from: bytes) -> str:

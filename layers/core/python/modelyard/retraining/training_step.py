@@ -6,6 +6,7 @@ bucket: what it may learn from was decided before. SageMaker's container does th
 """
 
 import gzip
+import hashlib
 import io
 import shutil
 import tarfile
@@ -21,12 +22,15 @@ from modelyard.retraining.bounds import LONGEST_ERROR, MOST_SCORES, listed, shor
 from modelyard.retraining.workbench import Workbench
 from modelyard.retraining.working_files import leave, read, read_if_there
 from modelyard.training import job
+from modelyard.training.notebook import EXECUTED
 
 REFUSALS = frozenset({"too_few_rows", "nothing_fitted"})
 """What the data is to blame for: the run ends as a rejection, in words, and not as a failure of the machinery."""
 LARGEST_OUTPUT = 600 * 2**20
 """Bytes of an archive when it is unpacked; the registry takes no model above 512 MiB."""
-_OUTPUT = frozenset({job.MODEL, job.TRAINED, job.REFUSED})
+_SAID = 600
+"""Characters of a notebook's failure, so that what follows it is told as well."""
+_OUTPUT = frozenset({job.MODEL, job.TRAINED, job.REFUSED, EXECUTED})
 
 
 def train_candidates(workbench: Workbench, event: dict[str, Any]) -> dict[str, Any]:
@@ -38,8 +42,8 @@ def train_candidates(workbench: Workbench, event: dict[str, Any]) -> dict[str, A
 
     Returns:
         ``status``: ``trained`` or ``refused``; ``reason``, when refused. When trained also ``model_key`` and
-        ``trained_key`` in the artifact bucket; ``candidate``, ``settings``, the best of the ``leaderboard``;
-        ``seconds``; ``remarks``.
+        ``trained_key`` in the artifact bucket, and of a notebook ``notebook_key``, as it ran; ``candidate``,
+        ``settings``, the best of the ``leaderboard``; ``seconds``; ``remarks``.
     """
     folder = str(event["job"])
     done = _earlier(workbench, folder)
@@ -59,13 +63,28 @@ def train_candidates(workbench: Workbench, event: dict[str, Any]) -> dict[str, A
             job.run_job(source, destination, progress=_say)
         except UsageError as refusal:
             if refusal.code not in REFUSALS:
-                raise
+                raise _with_notebook(workbench, folder, destination / EXECUTED, refusal) from refusal
             return {"status": "refused", "reason": short(refusal.message)}
+        files = {name: destination / name for name in _OUTPUT}  # a notebook may have left more
         return _leave_output(
-            workbench, folder, {path.name: path.read_bytes() for path in destination.iterdir() if path.is_file()}
+            workbench, folder, {name: path.read_bytes() for name, path in files.items() if path.is_file()}
         )
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _with_notebook(workbench: Workbench, folder: str, executed: Path, failure: UsageError) -> UsageError:
+    """The failure of a notebook, and where it lies as it ran; under a name of its own, for a redrive may end well."""
+    if not executed.is_file():
+        return failure
+    content = executed.read_bytes()
+    name = f"failed-{hashlib.sha256(content).hexdigest()[:16]}.ipynb"
+    key = leave(workbench, f"{folder}/{name}", content)
+    return UsageError(
+        f"{short(failure.message, _SAID)}; as it ran, it is {key} in the artifact bucket",
+        code=failure.code,
+        next_step=failure.next_step,
+    )
 
 
 def collect_output(workbench: Workbench, event: dict[str, Any]) -> dict[str, Any]:
@@ -159,6 +178,7 @@ def _answer(folder: str, trained: job.Trained) -> dict[str, Any]:
         "reason": "",
         "model_key": f"{folder}/out/{job.MODEL}",
         "trained_key": f"{folder}/out/{job.TRAINED}",
+        **({"notebook_key": f"{folder}/out/{EXECUTED}"} if trained.candidate.endswith(".ipynb") else {}),
         "candidate": trained.candidate,
         "settings": dict(list(trained.settings.items())[:50]),
         "leaderboard": [_brief(score) for score in trained.leaderboard[:MOST_SCORES]],

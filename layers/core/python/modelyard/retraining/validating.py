@@ -6,18 +6,21 @@ Nothing here needs more than the standard library and numpy.
 import hashlib
 from typing import Any
 
+import numpy as np
+
 from modelyard.contract.document import parse
 from modelyard.errors import ModelyardError, UsageError
 from modelyard.registry import DatasetFile, Run
 from modelyard.retraining.bounds import file_name, listed, short
-from modelyard.retraining.dataset import Part, check_new, fetch, newest, remarks_on, too_large
+from modelyard.retraining.dataset import Part, check_new, fetch, newest, remarks_on, standing_set, too_large
 from modelyard.retraining.placing import CHECKING
 from modelyard.retraining.workbench import Workbench
 from modelyard.retraining.working_files import read
 from modelyard.training.contract import remarks_on_upload
 from modelyard.training.freezing import FrozenRows, are_frozen
 from modelyard.training.plan import Plan, decode_plan
-from modelyard.training.table import findings_of_file, table_of
+from modelyard.training.records import read_records
+from modelyard.training.table import Table, findings_of_file
 
 FINISHED = frozenset({"promoted", "registered", "rejected"})
 
@@ -95,11 +98,16 @@ def _minimum_rows(plan: Plan, claim: dict[str, Any]) -> int:
 
 
 def _frozen_among(workbench: Workbench, plan: Plan, content: bytes, name: str) -> tuple[int, int]:
-    """How many rows of a file are frozen for evaluation, and how many it has."""
-    frozen = workbench.registry.evaluation_set(plan.model)
+    """How many rows of a file are frozen for evaluation and stay it, and how many it has."""
+    frozen = standing_set(workbench.registry, plan.model)
     if frozen is None:
         return 0, 0
-    table = table_of(plan, content, name=name)  # as it is: by itself it may have one class only
+    records = read_records(content, name=name, expected=plan.columns)
+    # Its cells are enough: a row is recognised by what it says.
+    table = Table(
+        columns={}, target=np.empty(0), others={}, files=np.zeros(len(records.rows), dtype=np.int64),
+        headers=(records.header,), rows=records.rows,
+    )  # fmt: skip
     rows = FrozenRows.from_csv(read(workbench, frozen.key))
     return int(are_frozen(plan, table, rows).sum()), len(table)
 

@@ -6,7 +6,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from modelyard.errors import ModelyardError, UsageError
 from modelyard.ports import ArtifactStore
@@ -83,9 +83,18 @@ class Workbench:
 
 
 Step = Callable[[Workbench, dict[str, Any]], dict[str, Any]]
+W = TypeVar("W")
+"""What the steps of a workflow work with: here, and in `modelyard.rollout`."""
 
 
-def run_step(name: str, step: Step, workbench: Workbench, event: dict[str, Any]) -> dict[str, Any]:
+def run_step(
+    name: str,
+    step: Callable[[W, dict[str, Any]], dict[str, Any]],
+    workbench: W,
+    event: dict[str, Any],
+    *,
+    workflow: str = "retraining",
+) -> dict[str, Any]:
     """Run one step and write one line about it: model, run, outcome, seconds; the cause when it raises.
 
     An error of ours leaves with its next step in its message and a bounded length: the message is all that the workflow
@@ -94,7 +103,7 @@ def run_step(name: str, step: Step, workbench: Workbench, event: dict[str, Any])
     began = time.monotonic()
     line: dict[str, Any] = {"kind": "step", "step": name}
     try:
-        line |= _whose(event)
+        line |= _whose(event, workflow)
         answer = step(workbench, event)
     except BaseException as error:
         if isinstance(error, ModelyardError):
@@ -110,13 +119,13 @@ def run_step(name: str, step: Step, workbench: Workbench, event: dict[str, Any])
         _write(line, seconds=round(time.monotonic() - began, 3))
 
 
-def _whose(event: Any) -> dict[str, Any]:
+def _whose(event: Any, workflow: str) -> dict[str, Any]:
     """Model and run of an event, for the log and to refuse what is no event of the workflow."""
     try:
         return {"model": str(event["plan"]["model"]), "run_id": str(event["run_id"])}
     except (KeyError, TypeError) as missing:
         raise UsageError(
-            f"this is no event of the retraining workflow: {missing} is missing",
+            f"this is no event of the {workflow} workflow: {missing} is missing",
             code="invalid_event",
             next_step="Upload a file, or start an execution of the state machine: it calls the steps.",
         ) from None

@@ -8,12 +8,13 @@ endpoint later. Nothing that was pickled is read.
 
 import importlib
 import json
+import math
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from modelyard.errors import UsageError
-from modelyard.training.export import CLASSES_KEY, FEATURES_KEY, TASK_KEY
-from modelyard.training.plan import LABEL, PREDICTION, PROBABILITIES, Plan, Setting
+from modelyard.training.export import CLASSES_KEY, FEATURES_KEY, TASK_KEY, settled
+from modelyard.training.plan import LABEL, PREDICTION, PROBABILITIES, Plan, Setting, time_for_code
 from modelyard.training.table import Column, Table
 
 Columns = Mapping[str, Column]
@@ -53,9 +54,9 @@ class TrainingJob:
     ends: float
 
     @classmethod
-    def of(cls, plan: Plan, training: Table, evaluation: Table) -> "TrainingJob":
-        """From checked rows."""
-        ends = time.monotonic() + plan.training.timeout_s
+    def of(cls, plan: Plan, training: Table, evaluation: Table, *, seconds: float | None = None) -> "TrainingJob":
+        """From checked rows; ``seconds`` are what is left, None all that own code has."""
+        ends = time.monotonic() + (time_for_code(plan) if seconds is None else seconds)
         seed = plan.training.seed
         return cls(plan, training.columns, training.target, training.others, evaluation.columns, seed, ends)
 
@@ -95,34 +96,57 @@ def call(entry: str, job: TrainingJob, *, code: Path | None = None) -> TrainedMo
     Raises:
         UsageError: With code ``entry_failed`` and the end of the traceback.
     """
-    module, _, name = entry.partition(":")
     with _importable(code):
         try:
-            returned = getattr(importlib.import_module(module), name)(job)
+            returned = _function(entry)(job)
         except UsageError:
             raise
-        except Exception as error:
-            raise _failed(entry, _last_lines(error)) from error
+        except ModuleNotFoundError as error:
+            raise _failed(entry, _in_words(entry, error), next_step=_MISSING) from error
+        except (Exception, SystemExit) as error:
+            raise _failed(entry, _in_words(entry, error)) from error
     if isinstance(returned, bytes | bytearray):
         return TrainedModel(bytes(returned))
     if not isinstance(returned, TrainedModel):
         kind = type(returned).__name__
         raise _failed(entry, f"it returned {kind}; expected the bytes of an ONNX file, or a TrainedModel")
-    return returned
+    settings = {str(name): _setting(value) for name, value in returned.settings.items()}
+    return replace(returned, settings=settings)
 
 
-def _failed(entry: str, said: str) -> UsageError:
-    return UsageError(
-        f"{entry} did not train a model: {said}",
-        code="entry_failed",
-        next_step="Correct the code that training.entry names, and start the run again.",
-    )
+def _function(entry: str) -> Callable[[TrainingJob], Any]:
+    module, _, name = entry.partition(":")
+    function = getattr(importlib.import_module(module), name, None)
+    if not callable(function):
+        raise _failed(entry, f"{module} has no function {name!r}")
+    return function  # type: ignore[no-any-return]  # own code may carry no types
 
 
-def _last_lines(error: Exception) -> str:
-    """Where in the code it happened, and what: no frames of ours."""
+def _setting(value: Any) -> Setting:
+    """A setting as JSON has it; frameworks give numpy's numbers, lists and objects."""
+    plain = value.item() if isinstance(value, np.generic) else value
+    is_number = isinstance(plain, int) or (isinstance(plain, float) and math.isfinite(plain))
+    return plain if is_number else str(plain)
+
+
+_MISSING = (
+    "Put the module into the model's python/, or the package into layers/training/requirements.in; run 'make lock', "
+    "deploy, and start the run again."
+)
+
+
+def _failed(
+    entry: str, said: str, *, next_step: str = "Correct the code that training.entry names, and start the run again."
+) -> UsageError:
+    return UsageError(f"{entry} did not train a model: {said}", code="entry_failed", next_step=next_step)
+
+
+def _in_words(entry: str, error: BaseException) -> str:
+    """What happened, and the last line of the model's own code on the way there: no frames of a library."""
     frames = traceback.extract_tb(error.__traceback__)
-    last = frames[-1]
+    package = entry.partition(":")[0].partition(".")[0]
+    own = [frame for frame in frames if package in Path(frame.filename).with_suffix("").parts]
+    last = (own or frames)[-1]
     return f"{type(error).__name__}: {error} ({Path(last.filename).name}, line {last.lineno})"
 
 
@@ -160,16 +184,14 @@ def checked(plan: Plan, trained: TrainedModel) -> bytes:
     if any(tensor.data_location == TensorProto.EXTERNAL for tensor in model.graph.initializer):
         problems.append("weights lie outside the file; write them into it")
     if plan.classification:
-        classes = list(trained.classes) if trained.classes is not None else _classes_in(metadata)
+        given = trained.classes
+        classes = _classes_in(metadata) if given is None else [str(name) for name in given]
         problems += _wrong_classes(model.graph, classes)
         metadata[CLASSES_KEY] = json.dumps(classes, ensure_ascii=False)
     if problems:
         raise _wrong_model(problems)
     kinds = {name: feature.kind for name, feature in plan.training.features.items()}
-    metadata |= {TASK_KEY: plan.task, FEATURES_KEY: json.dumps(kinds, ensure_ascii=False)}
-    del model.metadata_props[:]
-    onnx.helper.set_model_props(model, dict(sorted(metadata.items())))
-    return model.SerializeToString(deterministic=True)  # type: ignore[no-any-return]  # onnx ships no types
+    return settled(plan, model, metadata | {TASK_KEY: plan.task, FEATURES_KEY: json.dumps(kinds, ensure_ascii=False)})
 
 
 def _wrong_model(problems: list[str]) -> UsageError:
@@ -251,8 +273,8 @@ def answers_of(plan: Plan, trained: TrainedModel, classes: list[str], columns: C
     entry = str(plan.training.entry)
     try:
         found = np.asarray(trained.predict(columns), dtype=np.float64)
-    except Exception as error:
-        raise _failed(entry, f"its predict failed: {_last_lines(error)}") from error
+    except (Exception, SystemExit) as error:
+        raise _failed(entry, f"its predict failed: {_in_words(entry, error)}") from error
     if not plan.classification:
         if found.size != rows:
             raise _failed(entry, f"its predict gave {found.size} numbers for {rows} rows")

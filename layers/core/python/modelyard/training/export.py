@@ -52,7 +52,7 @@ def to_onnx(plan: Plan, pipeline: Any) -> bytes:
         warnings.simplefilter("ignore")  # protobuf's and numpy's, about types inside skl2onnx
         model = convert_sklearn(
             pipeline,
-            name=plan.model,  # left out, it is a random id
+            name=plan.model,
             initial_types=inputs,
             target_opset={"": OPSET, converters.ML: ML_OPSET} | ({converters.ORT: 1} if plan.of_kind("text") else {}),
             options={id(estimator): {"zipmap": False}} if plan.classification else None,
@@ -64,6 +64,13 @@ def to_onnx(plan: Plan, pipeline: Any) -> bytes:
     metadata = {TASK_KEY: plan.task, FEATURES_KEY: _json({name: feature.kind for name, feature in features.items()})}
     if plan.classification:
         metadata[CLASSES_KEY] = _json(estimator.classes_.tolist())
+    return settled(plan, model, metadata)
+
+
+def settled(plan: Plan, model: Any, metadata: dict[str, str]) -> bytes:
+    """The bytes of a model without what converters leave to chance: a random name, orders that come out of sets."""
+    model.graph.name = plan.model
+    del model.metadata_props[:]
     onnx.helper.set_model_props(model, dict(sorted(metadata.items())))
     opsets = sorted((opset.domain, opset.version) for opset in model.opset_import)
     del model.opset_import[:]

@@ -6,7 +6,8 @@
     in/training.csv        the rows to learn from: every column of the plan
     in/evaluation.csv      the frozen rows without their target, to be answered
     in/given.json          optional: {"candidate": …, "settings": …}: train this once more, without a search
-    in/code/               optional, of a model that trains itself: its folder's python/ and its notebook
+    in/code/               optional, of a model that trains itself: its folder's python/ and its notebook, where no
+                           layer has them
     out/model.onnx         the trained model
     out/notebook.ipynb     of a notebook, as it ran
     out/training.json      who won and why, the leaderboard, answers to the evaluation rows, seconds (`Trained`)
@@ -18,6 +19,7 @@ is an error here and no finding.
 
 import csv
 import io
+import os
 import platform
 import sys
 import time
@@ -28,12 +30,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from modelyard.training.plan import Plan, Setting, decode_plan
+from modelyard.training.plan import Plan, Setting, decode_plan, time_for_code
 from modelyard.training.table import Table, table_of
 
 if TYPE_CHECKING:
     from modelyard.training import trainer
-    from modelyard.training.entry import TrainingJob
+    from modelyard.training.entry import TrainedModel, TrainingJob
 
 PLAN, TRAINING, EVALUATION, GIVEN = "plan.json", "training.csv", "evaluation.csv", "given.json"
 CODE = "code"
@@ -99,7 +101,8 @@ def run_job(source: Path, destination: Path, *, progress: Callable[[str], None] 
     evaluation = table_of(plan, (source / EVALUATION).read_bytes(), name=EVALUATION, without_target=True)
     given, code = source / GIVEN, source / CODE
     if plan.training.entry is not None and plan.training.entry.endswith(".ipynb"):
-        result = _run_notebook(plan, training, evaluation, source, destination)
+        seconds = time_for_code(plan) - (time.monotonic() - began)
+        result = _run_notebook(plan, training, evaluation, source, destination, seconds=seconds)
     elif given.is_file():
         found = msgspec.json.decode(given.read_bytes(), type=Given)
         candidate, settings = found.candidate, found.settings
@@ -123,30 +126,54 @@ def run_job(source: Path, destination: Path, *, progress: Callable[[str], None] 
     return read_trained(document)
 
 
-def read_job(source: Path) -> "TrainingJob":
+def read_job(source: Path | str) -> "TrainingJob":
     """What a folder holds, as training code gets it; for notebooks, which get the folder.
 
     Args:
         source: ``in/``: a notebook's parameter ``job_in``.
     """
     from modelyard.training.entry import TrainingJob
+    from modelyard.training.notebook import ENDS
 
     source = Path(source)
     plan = decode_plan(msgspec.json.decode((source / PLAN).read_bytes()))
     training = table_of(plan, (source / TRAINING).read_bytes(), name=TRAINING)
     evaluation = table_of(plan, (source / EVALUATION).read_bytes(), name=EVALUATION, without_target=True)
-    return TrainingJob.of(plan, training, evaluation)
+    ends = os.environ.get(ENDS)
+    return TrainingJob.of(plan, training, evaluation, seconds=None if ends is None else float(ends) - time.time())
+
+
+def write_model(destination: Path | str, job: "TrainingJob", trained: "TrainedModel") -> None:
+    """Leave a model as training code gives it back; for notebooks.
+
+    Args:
+        destination: ``out/``: a notebook's parameter ``job_out``.
+        job: What `read_job` gave.
+        trained: The ONNX file, what its probabilities are of, and how the framework predicts.
+
+    Raises:
+        UsageError: With code ``wrong_model`` and everything that is wrong with the file.
+    """
+    from modelyard.training.entry import answers_of, checked, classes_of
+    from modelyard.training.notebook import PREDICTIONS
+
+    model = checked(job.plan, trained)
+    rows = len(next(iter(job.evaluation.values())))
+    answers = answers_of(job.plan, trained, classes_of(model), job.evaluation, rows)
+    Path(destination, MODEL).write_bytes(model)
+    if answers is not None:
+        Path(destination, PREDICTIONS).write_bytes(msgspec.json.encode(answers))
 
 
 def _run_notebook(
-    plan: Plan, training: Table, evaluation: Table, source: Path, destination: Path
+    plan: Plan, training: Table, evaluation: Table, source: Path, destination: Path, *, seconds: float
 ) -> "trainer.TrainingResult":
     from modelyard.training import notebook, trainer
     from modelyard.training.entry import TrainedModel
 
     code = source / CODE
-    file = code / str(plan.training.entry)
-    notebook.execute(file, source, destination, deadline_s=plan.training.timeout_s, code=code / "python")
+    file = notebook.find(str(plan.training.entry), code)
+    notebook.execute(file, source, destination, deadline_s=max(1.0, seconds), code=code / "python")
     trained = TrainedModel(
         notebook.model_in(destination, file), note=f"executed; its outputs are in {notebook.EXECUTED}"
     )

@@ -149,6 +149,11 @@ class Plan(msgspec.Struct, frozen=True):
         return [at for at, feature in enumerate(self.training.features.values()) if feature.kind == kind]
 
 
+def time_for_code(plan: Plan) -> float:
+    """Seconds that a model's own code has: of the deadline a twentieth stays, to look at what it made and keep it."""
+    return 0.95 * plan.training.timeout_s
+
+
 def decode_plan(document: dict[str, Any]) -> Plan:
     """Read the plan out of a function's event.
 
