@@ -1,5 +1,7 @@
 """One model's endpoint: a function, its alias ``live``, its routes, its alarms."""
 
+import json
+
 from aws_cdk import CfnOutput, Duration
 from aws_cdk import aws_apigatewayv2 as apigateway
 from aws_cdk import aws_apigatewayv2_authorizers as authorizers
@@ -13,7 +15,8 @@ from modelyard import stack_names
 from modelyard.control.routes import APP_ROUTES, MODEL_ROUTES, route_of
 from modelyard.packaging import endpoint_of, layers_of
 from modelyard.pointer_key import pointer_key
-from modelyard.spec import Model
+from modelyard.spec import EndpointSection, Model
+from modelyard.spec_rollout import RolloutSection
 from stacks.api_stack import ApiStack
 from stacks.base import Deployment, ModelyardStack
 from stacks.function import EntryPoint
@@ -43,6 +46,7 @@ class LambdaEndpoint(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         endpoint, code, capture = model.spec.endpoint, model.spec.model.code, model.spec.monitoring.capture
+        kept = max(capture, model.spec.rollout.capture)
         app = model.spec.model.app
         self.entry = EntryPoint(
             self,
@@ -64,21 +68,43 @@ class LambdaEndpoint(Construct):
                 **({} if app is None else {"MODELYARD_APP": app}),
                 **({"MODELYARD_BASE_PATH": base_path} if app is not None and base_path else {}),
                 **({} if capture == 0 else {"MODELYARD_CAPTURE": str(capture)}),
+                **_trial_settings(model),
             },
         )
-        # The endpoint reads its own pointer and model files, and can write nothing but what it captures.
+        # The endpoint reads its own pointer and model files, and can write nothing but what it captures; it captures
+        # while a version is on trial, whatever monitoring.capture says.
         self.entry.allow_objects(
             "s3:GetObject", bucket=registry.artifacts, keys=[pointer_key(model.name), "artifacts/sha256/*"]
         )
-        if capture > 0:
+        if kept > 0:
             self.entry.allow_objects("s3:PutObject", bucket=registry.artifacts, keys=[f"captures/{model.name}/*"])
         # Without it S3 answers 403 for a pointer that does not exist yet, and "nothing is live" reads as "forbidden".
         self.entry.allow("s3:ListBucket", on=[registry.artifacts.bucket_arn])
         self.alias = lambda_.Alias(self, "Live", alias_name="live", version=self.entry.function.current_version)
 
 
+def _trial_settings(model: Model) -> dict[str, str]:
+    """What ``modelyard.serving.trial_settings`` reads, as far as it differs from what that takes without being told."""
+    rollout, defaults = model.spec.rollout, RolloutSection()
+    told = {
+        "MODELYARD_ROUTING": (rollout.routing, defaults.routing),
+        "MODELYARD_TRIAL_CAPTURE": (rollout.capture, defaults.capture),
+        "MODELYARD_SHADOW_BUDGET_MS": (rollout.shadow_budget_ms, defaults.shadow_budget_ms),
+        "MODELYARD_SHADOW_BUDGET_MB": (rollout.shadow_budget_mb, defaults.shadow_budget_mb),
+        "MODELYARD_TIMEOUT_S": (model.spec.endpoint.timeout_s, EndpointSection().timeout_s),
+    }
+    variables = {name: str(value) for name, (value, default) in told.items() if value != default}
+    redact = model.spec.monitoring.redact
+    return {**variables, **({"MODELYARD_REDACT": json.dumps(redact)} if redact else {})}
+
+
 class EndpointStack(ModelyardStack):
-    """Everything that belongs to one model's endpoint; adding or removing a model touches no other stack."""
+    """Everything that belongs to one model's endpoint; adding or removing a model touches no other stack.
+
+    Attributes:
+        endpoint: The function and its alias.
+        alarms: On its errors and its latency; none where the environment has no alarms.
+    """
 
     def __init__(
         self, scope: Construct, *, deployment: Deployment, model: Model, registry: RegistryStack, api: ApiStack
@@ -105,6 +131,7 @@ class EndpointStack(ModelyardStack):
                 authorizer=authorizers.HttpIamAuthorizer(),
                 integration=integration,
             )
+        self.alarms: list[cloudwatch.Alarm] = []
         if self.settings.alarms:
             self._alarm(model, registry)
         CfnOutput(self, stack_names.PREDICT_FUNCTION, value=self.endpoint.entry.function.function_name)
@@ -149,3 +176,4 @@ class EndpointStack(ModelyardStack):
                 alarm_description=f"{model.name}: {what} above {threshold}",
             )
             alarm.add_alarm_action(actions.SnsAction(registry.topic))
+            self.alarms.append(alarm)

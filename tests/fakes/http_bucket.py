@@ -10,6 +10,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import unquote
 
 
 class HttpBucket:
@@ -36,7 +37,7 @@ class HttpBucket:
 
             def do_GET(self) -> None:
                 self._note()
-                content = bucket.objects.get(self.path.removeprefix(f"/{bucket.name}/"))
+                content = bucket.objects.get(unquote(self.path).removeprefix(f"/{bucket.name}/"))
                 etag = None if content is None else f'"{hashlib.md5(content, usedforsecurity=False).hexdigest()}"'
                 if bucket.status is not None:
                     self._answer(bucket.status, b"<Error><Code>Refused</Code></Error>")
@@ -53,13 +54,14 @@ class HttpBucket:
                 if bucket.status is not None:
                     self._answer(bucket.status, b"<Error><Code>Refused</Code></Error>")
                     return
-                key = self.path.removeprefix(f"/{bucket.name}/")
+                key = unquote(self.path).removeprefix(f"/{bucket.name}/")
                 bucket.objects[key] = content
                 bucket.written.append((key, time.monotonic()))
                 self._answer(200, b"", f'"{hashlib.md5(content, usedforsecurity=False).hexdigest()}"')
 
             def _note(self) -> None:
-                bucket.requests.append((self.path, {key.lower(): value for key, value in self.headers.items()}))
+                headers = {key.lower(): value for key, value in self.headers.items()}
+                bucket.requests.append((unquote(self.path), headers))
                 time.sleep(bucket.delay_s)
 
             def _answer(self, status: int, content: bytes, etag: str | None = None) -> None:

@@ -163,3 +163,42 @@ def sequence_output() -> bytes:
         [helper.make_tensor_sequence_value_info("y", TensorProto.FLOAT, None)],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9).SerializeToString()
+
+
+def log_sum() -> bytes:
+    """x float32 [n, 2] to y float32 [n, 1]: the logarithm of each row's sum, which is NaN below zero."""
+    axes = helper.make_tensor("axes", TensorProto.INT64, [1], [1])
+    nodes = [
+        helper.make_node("ReduceSum", ["x", "axes"], ["s"], keepdims=1),
+        helper.make_node("Log", ["s"], ["y"]),
+    ]
+    return _model(
+        nodes, [_value("x", "float32", [None, 2])], [_value("y", "float32", [None, 1])], [axes]
+    ).SerializeToString()
+
+
+def endless_below_zero() -> bytes:
+    """x float32 [n, 2] to y float32 [n, 1]: the sum of each row, of which there is no end where a value is negative."""
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["go_on"]), helper.make_node("Identity", ["v"], ["v_next"])],
+        "body",
+        [
+            helper.make_tensor_value_info("i", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            _value("v", "float32", [None, 1]),
+        ],
+        [helper.make_tensor_value_info("go_on", TensorProto.BOOL, []), _value("v_next", "float32", [None, 1])],
+    )
+    constants = [
+        helper.make_tensor("axes", TensorProto.INT64, [1], [1]),
+        helper.make_tensor("zero", TensorProto.FLOAT, [], [0.0]),
+    ]
+    nodes = [
+        helper.make_node("ReduceSum", ["x", "axes"], ["s"], keepdims=1),
+        helper.make_node("ReduceMin", ["x"], ["least"], keepdims=0),
+        helper.make_node("Less", ["least", "zero"], ["negative"]),
+        helper.make_node("Loop", ["", "negative", "s"], ["y"], body=body),
+    ]
+    return _model(
+        nodes, [_value("x", "float32", [None, 2])], [_value("y", "float32", [None, 1])], constants
+    ).SerializeToString()

@@ -24,8 +24,9 @@ class Change:
     champion: int
     challenger: int | None = None
     mode: str = "live"
-    split: int = 0
+    split: float = 0
     steps: int = 0
+    shares: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True, order=True)
@@ -88,6 +89,9 @@ class Plain:
 
     def start_canary(self, version: int, *, split: int, **given: Any) -> tuple["Plain", Answer]:
         return self._change("canary_started", version, split=split, **given)
+
+    def start_split(self, shares: dict[int, float], **given: Any) -> tuple["Plain", Answer]:
+        return self._change("split_started", None, shares=tuple(sorted(shares.items())), **given)
 
     def end_trial(self, **given: Any) -> tuple["Plain", Answer]:
         return self._change("trial_ended", None, **given)
@@ -154,16 +158,19 @@ class Plain:
         by: str,
         expected_revision: int | None = None,
         split: int = 0,
+        shares: tuple[tuple[int, float], ...] = (),
     ) -> tuple["Plain", Answer]:
         for done in self.changes:
             if done.operation == operation:
-                same = (done.kind, done.asked, done.split if kind == "canary_started" else 0) == (kind, asked, split)
+                about = (done.kind, done.asked, done.split if kind == "canary_started" else 0)
+                same = about == (kind, asked, split) and (kind != "split_started" or done.shares == shares)
                 return self, self._deployed(done) if same else ("refused", "operation_reused")
-        if not self.contents or (asked is not None and asked > len(self.contents)):
+        named = [version for version in (asked, *dict(shares)) if version is not None]
+        if not self.contents or any(version > len(self.contents) for version in named):
             return self, ("refused", "not_found")
         if expected_revision not in (None, self.revision()):
             return self, ("refused", "revision_changed")
-        code, parts = self._decide(kind, asked, split)
+        code, parts = self._decide(kind, asked, split, shares)
         if code is not None:
             return self, ("refused", code)
         change = Change(kind, asked, operation, at, by, **parts)
@@ -173,7 +180,9 @@ class Plain:
         after = replace(self, changes=(*self.changes, change))
         return after._told(Line(at, operation, kind, about, after.revision())), self._deployed(change, after.revision())
 
-    def _decide(self, kind: str, asked: int | None, split: int) -> tuple[str | None, dict[str, Any]]:
+    def _decide(
+        self, kind: str, asked: int | None, split: float, shares: tuple[tuple[int, float], ...]
+    ) -> tuple[str | None, dict[str, Any]]:
         live = self.changes[-1] if self.changes else None
         if live is None and kind != "promoted":
             return {"rolled_back": "no_predecessor", "trial_ended": "no_trial"}.get(kind, "no_champion"), {}
@@ -194,9 +203,13 @@ class Plain:
             case "trial_ended":
                 return ("no_trial", {}) if live.challenger is None else (None, {"champion": live.champion})
         mode = "shadow" if kind == "shadow_started" else "canary"
-        if (live.challenger, live.mode, live.split) == (asked, mode, split):
+        shares = shares or ((asked or 0, split),)
+        if live.champion in dict(shares):
+            return "already_live", {}
+        if (live.mode, live.shares) == (mode, shares):
             return "already_on_trial", {}
-        return None, {"champion": live.champion, "challenger": asked, "mode": mode, "split": split}
+        first, split = shares[0]
+        return None, {"champion": live.champion, "challenger": first, "mode": mode, "split": split, "shares": shares}
 
     def _deployed(self, change: Change, revision: int | None = None) -> Answer:
         number = self.changes.index(change) + 1 if revision is None else revision

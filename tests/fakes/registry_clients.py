@@ -153,6 +153,7 @@ class Client:
             "rollback": self._sometimes(0.4, to=version),
             "start_shadow": {"version": version},
             "start_canary": {"version": version, "split": draw.choice([5, 50])},
+            "start_split": {"shares": dict.fromkeys(draw.sample(range(1, 6), 2), draw.choice([5, 0.5]))},
             "write_notes": {"text": draw.choice(["", "short", "long"])},
             "version": {"number": version},
             "deployment_at": {"when": stamp(self.world.clock.now - dt.timedelta(milliseconds=draw.randint(-60, 999)))},
@@ -248,7 +249,7 @@ def _change(verb: str) -> Callable[..., Answer]:
     return lambda registry, model, **arguments: _live(getattr(registry, verb)(model, **arguments))
 
 
-CHANGES = ("promote", "rollback", "start_shadow", "start_canary", "end_trial")
+CHANGES = ("promote", "rollback", "start_shadow", "start_canary", "start_split", "end_trial")
 WRITES = (*CHANGES, "register", "write_notes")
 VERBS: dict[str, Callable[..., Answer]] = {
     "register": _register,
@@ -268,7 +269,8 @@ VERBS: dict[str, Callable[..., Answer]] = {
     "sweep": _sweep,
 }
 WEIGHTS = {
-    "register": 20, "promote": 20, "rollback": 10, "start_shadow": 4, "start_canary": 4, "end_trial": 4,
+    "register": 20, "promote": 20, "rollback": 10, "start_shadow": 4, "start_canary": 4, "start_split": 2,
+    "end_trial": 4,
     "write_notes": 3, "notes": 1, "deployment": 6, "deployment_at": 5, "model": 2, "version": 2, "versions": 3,
     "history": 3, "follow": 6, "publish": 4, "load": 2, "index": 4, "sweep": 4,
 }  # fmt: skip

@@ -1,7 +1,8 @@
 """Step Functions with a virtual clock: runs a synthesized definition, many executions at once, in an order of a seed.
 
-It knows Task, Choice, Wait, Pass, Succeed and Fail; Retry, Catch, timeouts; history events, the size of a state, and
-redrive. A task takes effect at one moment while it runs, so executions interleave between steps and not inside of them.
+It knows Task, Choice, Wait, Pass, Succeed and Fail; Retry, Catch, timeouts, task tokens; history events, the size of a
+state, and redrive. A task takes effect at one moment while it runs, so executions interleave between steps and not
+inside of them.
 """
 
 import datetime as dt
@@ -78,6 +79,7 @@ class StateMachine:
         self.executions: dict[str, Execution] = {}
         self.told: list[dict[str, Any]] = []
         self.largest = 0
+        self._waiting: dict[str, Callable[[Any], None]] = {}
         self._agenda: list[tuple[dt.datetime, float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
         self._kinds: dict[str, Callable[[Execution, Mapping[str, Any]], None]] = {
@@ -129,6 +131,14 @@ class StateMachine:
         execution.redrives += 1
         execution.events += 1
         self._begin(execution, execution.state, execution.data)
+
+    def send_task_success(self, token: str, output: Any) -> bool:
+        """Let the task with this token go on with this result; whether it still waits."""
+        go_on = self._waiting.pop(token, None)
+        if go_on is None:
+            return False
+        self.at(0, lambda: go_on(sent(output)))
+        return True
 
     # -- one execution ------------------------------------------------------------------------------------------------
 
@@ -209,7 +219,8 @@ class StateMachine:
     # -- the kinds of states ------------------------------------------------------------------------------------------
 
     def _task(self, execution: Execution, state: Mapping[str, Any]) -> None:
-        given = self._given(execution, state)
+        token = f"token-{next(self._numbers)}" if state["Resource"].endswith(".waitForTaskToken") else None
+        given = self._given(execution, state, token)
         service, function, payload = self._called(state["Resource"], given)
         duration = self._seconds(execution.state)
         limit = state.get("TimeoutSeconds", 99_999_999)
@@ -227,11 +238,14 @@ class StateMachine:
                 cause = {"errorMessage": str(error), "errorType": type(error).__name__, "stackTrace": []}
                 answer.append(StateError(type(error).__name__, json.dumps(cause)))
 
-        def done() -> None:
+        def answered() -> Any:
             take_effect()  # at the same time, and drawn to come later
-            result = answer[0]
-            if isinstance(result, StateError):
-                raise result
+            if isinstance(answer[0], StateError):
+                raise answer[0]
+            return answer[0]
+
+        def done() -> None:
+            result = answered()
             if service == "lambda:invoke":
                 result = {"Payload": result, "StatusCode": 200}
             selector = state.get("ResultSelector")
@@ -241,13 +255,37 @@ class StateMachine:
         def timed_out() -> None:
             raise StateError("States.Timeout")
 
+        def go_on(result: Any) -> None:
+            self._later(
+                execution, 0, lambda: self._guarded(execution, state, lambda: self._leave(execution, state, result))
+            )
+
         self.at(self.random.random() * duration, take_effect)  # also when the execution is stopped meanwhile
+        if token is not None:
+            self._waiting[token] = go_on
+
+            def called() -> None:
+                try:
+                    answered()
+                except StateError:
+                    self._waiting.pop(token, None)
+                    raise
+
+            self._later(execution, duration, lambda: self._guarded(execution, state, called))
+            entered = execution.transitions
+
+            def give_up() -> None:
+                if self._waiting.pop(token, None) is not None and execution.transitions == entered:
+                    self._guarded(execution, state, timed_out)
+
+            self._later(execution, limit, give_up)
+            return
         ends = done if duration <= limit else timed_out
         self._later(execution, min(duration, limit), lambda: self._guarded(execution, state, ends))
 
     def _called(self, resource: str, given: Any) -> tuple[str, Function, Any]:
         """Which service a task calls, what stands for it here, and with what."""
-        service = resource.split(":::")[1] if ":::" in resource else "lambda"
+        service = resource.split(":::")[1].removesuffix(".waitForTaskToken") if ":::" in resource else "lambda"
         if service == "events:putEvents" and service not in self._functions:
             return service, self._put_events, given
         if service in self._functions:
@@ -299,9 +337,9 @@ class StateMachine:
 
     # -- data ---------------------------------------------------------------------------------------------------------
 
-    def _given(self, execution: Execution, state: Mapping[str, Any]) -> Any:
+    def _given(self, execution: Execution, state: Mapping[str, Any], token: str | None = None) -> Any:
         """What a state gets: its input, or what Parameters make of it."""
-        context = self._context(execution)
+        context = {**self._context(execution), **({} if token is None else {"Task": {"Token": token}})}
         given = found(state.get("InputPath", "$"), execution.data, context)
         return given if state.get("Parameters") is None else filled(state["Parameters"], given, context)
 

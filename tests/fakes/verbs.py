@@ -158,6 +158,12 @@ TRIAL = [
     Verb("trial: start a shadow", lambda r, m: r.start_shadow(m, 2), versions(2, 1), _done("already_on_trial")),
     Verb("trial: start a canary", lambda r, m: r.start_canary(m, 2, split=5, operation="c-1"), versions(2, 1)),
     Verb("trial: change the split", lambda r, m: r.start_canary(m, 2, split=50), on_trial, _done("already_on_trial")),
+    Verb(
+        "trial: split among several",
+        lambda r, m: r.start_split(m, {2: 5, 3: 2.5}),
+        versions(3, 1),
+        _done("already_on_trial"),
+    ),
     Verb("trial: end it", lambda r, m: r.end_trial(m), on_trial, _done("no_trial")),
     Verb("trial: promote the challenger", lambda r, m: r.promote(m, 2), on_trial, _done("already_live")),
 ]

@@ -263,6 +263,13 @@ FORBIDDEN = [
     "boto3", "botocore", "fastapi", "pydantic", "aws_xray_sdk", "aws_lambda_powertools", "asyncio", "orjson", "mangum",
     "logging", "urllib.request", "http.client", "dataclasses",
 ]  # fmt: skip
+OF_TRIALS = [
+    f"modelyard.{name}"
+    for name in (
+        "serving.trial", "serving.on_trial", "serving.shadow", "serving.kept", "serving.capture", "serving.watchdog",
+        "serving.routing_key", "serving.memory", "serving.trial_settings", "traffic", "predictor.stopping",
+    )
+]  # fmt: skip
 NUMPYS = ["numpy", "onnxruntime"]
 SCRIPT = """
 import json, sys
@@ -284,7 +291,7 @@ def test_a_cold_start_with_an_answer_imports_none_of_the_heavy_libraries(bucket,
         "MODELYARD_ENGINE": engine,
     }
     ran = subprocess.run(
-        [sys.executable, "-c", SCRIPT, *FORBIDDEN, *absent],
+        [sys.executable, "-c", SCRIPT, *FORBIDDEN, *OF_TRIALS, *absent],
         input=json.dumps({**instances([1, 2]), "routeKey": "POST /models/sums/predict"}),
         env=environment,
         cwd=PROJECT,

@@ -179,7 +179,7 @@ def test_the_answer_is_out_before_the_work_begins_and_the_environment_stays_awak
     echo.settle()
     ((key, written),) = bucket.written
     assert answer.answered < written <= answer.finished
-    assert key.startswith("captures/echo/2")
+    assert key.startswith("captures/echo/version=1/date=2")
 
 
 def test_without_work_the_environment_is_frozen_at_once(echo):

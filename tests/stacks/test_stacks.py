@@ -29,7 +29,7 @@ def test_api_gateway_may_invoke_a_function_for_its_own_routes_only(synthesized: 
         assert not json.dumps(item["SourceArn"]).endswith('/*/*"]]}'), item
 
 
-def test_an_endpoint_can_read_its_own_pointer_and_write_nothing(synthesized: Synthesized) -> None:
+def test_an_endpoint_can_read_its_own_pointer_and_write_nothing_but_captures(synthesized: Synthesized) -> None:
     template = synthesized.template("Endpoint-digits")
     policies = [item for item in template["Resources"].values() if item["Type"] == "AWS::IAM::Policy"]
     assert len(policies) == 1
@@ -37,7 +37,11 @@ def test_an_endpoint_can_read_its_own_pointer_and_write_nothing(synthesized: Syn
     for statement in policies[0]["Properties"]["PolicyDocument"]["Statement"]:
         found = statement["Action"]
         actions |= set(found if isinstance(found, list) else [found])
-    assert actions == {"s3:GetObject", "s3:ListBucket", "logs:CreateLogStream", "logs:PutLogEvents"}
+    assert actions == {"s3:GetObject", "s3:ListBucket", "s3:PutObject", "logs:CreateLogStream", "logs:PutLogEvents"}
+    statements = policies[0]["Properties"]["PolicyDocument"]["Statement"]
+    (put,) = [json.dumps(statement) for statement in statements if statement["Action"] == "s3:PutObject"]
+    assert "/captures/digits/*" in put
+    assert "artifacts/" not in put
     text = json.dumps(policies)
     assert "deployments/digits.json" in text
     assert "seattle_weather" not in text

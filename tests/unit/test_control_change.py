@@ -38,6 +38,60 @@ def test_the_ledger_names_the_caller_that_api_gateway_established(stand: Control
     assert actors[:2] == [BOB, CALLER]
 
 
+def test_a_trial_is_started_changed_and_ended(stand: ControlStand) -> None:
+    stand.promote(1)
+    shadow = stand.post(f"/models/{MODEL}/trial", {"shadow": 2, "reason": "look at it"}).body
+    assert (shadow["champion"], shadow["challenger"], shadow["mode"], shadow["shares"]) == (
+        1,
+        2,
+        "shadow",
+        {"1": 100, "2": 0},
+    )
+    canary = stand.post(f"/models/{MODEL}/trial", {"shares": [{"version": 2, "percent": 0.5}]}).body
+    assert (canary["mode"], canary["split"], canary["shares"]) == ("canary", 0.5, {"1": 99.5, "2": 0.5})
+    shares = [{"version": 3, "percent": 10}, {"version": 2, "percent": 5}]
+    split = stand.post(f"/models/{MODEL}/trial", {"shares": shares, "operation": "ab-1", "expected_revision": 3})
+    assert (split.body["challenger"], split.body["others"], split.body["changed_by"]) == (2, [3], CALLER)
+    assert split.body["shares"] == {"1": 85, "2": 5, "3": 10}
+    assert stand.post(f"/models/{MODEL}/trial", {"shares": shares, "operation": "ab-1"}).body == split.body
+    again = stand.post(f"/models/{MODEL}/trial", {"shares": shares})
+    assert (again.status, again.code) == (409, "already_on_trial")
+    ended = stand.post(f"/models/{MODEL}/trial/end", {"reason": "worse"}).body
+    assert (ended["challenger"], ended["others"], ended["mode"]) == (None, [], "live")
+    assert stand.post(f"/models/{MODEL}/trial/end").code == "no_trial"
+    kinds = [entry["kind"] for entry in stand.get(f"/models/{MODEL}/history").body["items"]]
+    assert kinds[:4] == ["trial_ended", "split_started", "canary_started", "shadow_started"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "code"),
+    [
+        ({}, 400, "invalid_request"),
+        ({"shadow": 2, "shares": [{"version": 3, "percent": 5}]}, 400, "invalid_request"),
+        ({"shares": []}, 400, "invalid_request"),
+        ({"shares": [{"version": 2, "percent": 5}, {"version": 2, "percent": 6}]}, 400, "invalid_request"),
+        ({"shares": [{"version": 2, "percent": 0}]}, 400, "invalid_request"),
+        ({"shares": [{"version": 2, "percent": "5"}]}, 400, "invalid_request"),
+        ({"shares": [{"version": 2, "percent": True}]}, 400, "invalid_request"),
+        ({"shares": [{"version": 2, "percent": 1.005}]}, 400, "invalid_split"),
+        ({"shares": [{"version": 2, "percent": 60}, {"version": 3, "percent": 40}]}, 400, "invalid_split"),
+        ({"shares": {"2": 5}}, 400, "invalid_request"),
+        ({"shadow": 2, "expected": 1}, 400, "invalid_request"),
+        ({"shadow": 9}, 404, "not_found"),
+        ({"shadow": 1}, 409, "already_live"),
+        ({"shadow": 2, "expected_revision": 0}, 409, "revision_changed"),
+    ],
+    ids=str,
+)
+def test_a_trial_that_cannot_be_is_refused_and_changes_nothing(
+    stand: ControlStand, asked: dict[str, object], status: int, code: str
+) -> None:
+    before = stand.promote(1).body
+    answer = stand.post(f"/models/{MODEL}/trial", asked)
+    assert (answer.status, answer.code) == (status, code)
+    assert stand.get(f"/models/{MODEL}/deployment").body == before
+
+
 def test_promoting_twice_is_a_conflict_and_changes_nothing(stand: ControlStand) -> None:
     stand.promote(2)
     again = stand.promote(2)

@@ -163,7 +163,6 @@ def test_looking_changes_nothing(stand: ControlStand) -> None:
         (answers.ModelLine, records.CatalogueLine),
         (answers.FoundModel, records.Found),
         (answers.Notes, records.Notes),
-        (answers.Deployment, deployments.Deployment),
         (answers.LedgerEntry, deployments.LedgerEntry),
         (answers.Run, records.Run),
         (answers.Tensor, versions.TensorSpec),
@@ -175,6 +174,20 @@ def test_looking_changes_nothing(stand: ControlStand) -> None:
 )
 def test_an_answer_has_the_fields_of_its_record(answer: type[answers.Answer], record: type[msgspec.Struct]) -> None:
     assert set(answer.model_fields) == set(record.__struct_fields__)
+
+
+def test_a_deployment_says_shares_and_not_how_they_are_kept() -> None:
+    kept = {"slots", "salt"}
+    assert set(answers.Deployment.model_fields) == {*deployments.Deployment.__struct_fields__, "shares"} - kept
+
+
+def test_a_model_on_trial_shows_every_share(stand: ControlStand) -> None:
+    stand.with_versions(3)
+    stand.promote(1)
+    stand.registry().start_split(MODEL, {2: 5, 3: 0.25})
+    shown = stand.get(f"/models/{MODEL}/deployment").body
+    assert (shown["challenger"], shown["others"], shown["split"]) == (2, [3], 5)
+    assert shown["shares"] == {"1": 94.75, "2": 5, "3": 0.25}
 
 
 def test_a_version_has_the_fields_of_its_manifest_beside_its_own() -> None:

@@ -17,6 +17,9 @@ from modelyard.deployment import (
     predecessors,
     promote,
     rollback,
+    shares_of,
+    slots_of,
+    start_split,
     start_trial,
 )
 from modelyard.errors import ConflictError, UsageError
@@ -224,18 +227,91 @@ def test_a_shadow_answers_beside_the_champion_and_gets_no_share() -> None:
     assert (after.revision, after.reason, after.changed_at) == (2, "try", "2026-11-21T12:00:00.000001Z")
 
 
-@pytest.mark.parametrize("split", [1, 50, 99])
-def test_a_canary_answers_its_share(split: int) -> None:
+@pytest.mark.parametrize("split", [1, 50, 99, 0.01, 5.25, 99.99])
+def test_a_canary_answers_its_share(split: float) -> None:
     after = start_trial(promote(None, 1, change()), 2, change(), mode="canary", split=split)
     assert (after.champion, after.challenger, after.mode, after.split) == (1, 2, "canary", split)
 
 
-@pytest.mark.parametrize("split", [0, 100, -1, 10**6, True, 5.0, "5", None])
+@pytest.mark.parametrize("split", [0, 100, -1, 10**6, True, 5.001, "5", None])
 def test_a_share_that_is_none_is_refused_even_where_nothing_is_live(split: Any) -> None:
     for current in (None, promote(None, 1, change())):
-        with pytest.raises(UsageError, match="from 1 to 99") as refused:
+        with pytest.raises(UsageError, match=r"from 0\.01 to 99\.99") as refused:
             start_trial(current, 2, change(), mode="canary", split=split)
         assert (refused.value.code, refused.value.field) == ("invalid_split", "split")
+
+
+def canary(*splits: float, first: int = 1) -> Deployment:
+    """A trial of version 2 whose share was changed so often."""
+    found = promote(None, first, change())
+    for split in splits:
+        found = start_trial(found, 2, change(), mode="canary", split=split)
+    return found
+
+
+def test_a_trial_keeps_its_salt_and_its_callers_while_its_share_changes() -> None:
+    small, large = canary(10), canary(10, 50)
+    assert small.salt == large.salt == "weather/2"
+    assert [(slot.until, slot.version) for slot in small.slots] == [(9000, 1), (10_000, 2)]
+    assert [(slot.until, slot.version) for slot in large.slots] == [(5000, 1), (10_000, 2)]
+
+
+def test_another_trial_has_another_salt() -> None:
+    again = start_trial(end_trial(canary(10), change()), 2, change(), mode="canary", split=10)
+    other = start_trial(canary(10), 3, change(), mode="canary", split=10)
+    assert len({canary(10).salt, again.salt, other.salt}) == 3
+    assert [slot.version for slot in other.slots] == [1, 3]
+
+
+def test_several_versions_share_the_traffic_with_the_champion() -> None:
+    after = start_split(promote(None, 1, change()), {4: 10, 3: 2.5}, change(reason="A/B"))
+    assert (after.champion, after.challenger, after.others, after.mode, after.split) == (1, 3, (4,), "canary", 2.5)
+    assert after.challengers == (3, 4)
+    assert shares_of(after) == {1: 87.5, 3: 2.5, 4: 10}
+    assert end_trial(after, change()).challengers == ()
+    assert shares_of(promote(after, 4, change())) == {4: 100}
+
+
+def test_a_version_that_joins_a_trial_takes_callers_of_the_champion_alone() -> None:
+    before = canary(10)
+    after = start_split(before, {2: 10, 3: 10}, change())
+    assert after.salt == before.salt
+    assert [(slot.until, slot.version) for slot in after.slots] == [(8000, 1), (9000, 3), (10_000, 2)]
+
+
+@pytest.mark.parametrize(
+    "shares",
+    [
+        {}, {2: 50, 3: 50}, {2: 60, 3: 50}, {2: 99.99, 3: 0.01}, {2: 0, 3: 5}, {2: 5, 3: "5"}, {2: 5, 3: 0.001},
+        dict.fromkeys(range(2, 7), 1),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_shares_that_are_no_split_are_refused(shares: Any) -> None:
+    with pytest.raises(UsageError) as refused:
+        start_split(promote(None, 1, change()), shares, change())
+    assert (refused.value.code, refused.value.field) == ("invalid_split", "shares")
+
+
+def test_the_same_split_again_changes_nothing_and_is_said() -> None:
+    before = start_split(promote(None, 1, change()), {2: 5, 3: 10}, change())
+    with pytest.raises(ConflictError, match=r"versions 2, 3 .* are on trial already \(canary, 5 %, 10 %\)") as refused:
+        start_split(before, {3: 10.0, 2: 5}, change())
+    assert refused.value.code == "already_on_trial"
+    with pytest.raises(ConflictError) as refused:
+        start_split(before, {1: 10}, change())
+    assert refused.value.code == "already_live"
+
+
+def test_a_deployment_from_before_there_were_slots_reads_and_goes_on() -> None:
+    old = {"model": "weather", "champion": 1, "challenger": 2, "mode": "canary", "split": 10, "revision": 2,
+           "changed_at": "2026-11-21T10:00:00.000000Z", "changed_by": "ana", "reason": ""}  # fmt: skip
+    before = msgspec.convert(old, Deployment)
+    assert shares_of(before) == {1: 90, 2: 10}
+    assert [slot.version for slot in slots_of(before)] == [1, 2]
+    after = start_trial(before, 2, change(), mode="canary", split=50)
+    assert (after.salt, shares_of(after)) == ("", {1: 50, 2: 50})
+    assert all(slot.until in {9000, 5000, 10_000} for slot in (*slots_of(before), *after.slots))
 
 
 @pytest.mark.parametrize("mode", ["shadow", "canary"])
@@ -372,6 +448,9 @@ def test_the_pointer_has_exactly_what_an_endpoint_needs() -> None:
         "updated_at": "2026-11-21T10:00:00.000000Z",
         "champion": target(2, "c0de"),
         "challenger": target(1, None),
+        "others": [],
+        "slots": [{"until": 9500, "version": 2}, {"until": 10000, "version": 1}],
+        "salt": "",
     }
     assert pointer_revision(body) == 3
 

@@ -70,11 +70,6 @@ def ask(folder: Path, bare: Path, instances: Any = None) -> tuple[int, Any, str]
     return done.returncode, json.loads(done.stdout)["predictions"] if done.stdout else None, done.stderr
 
 
-@pytest.fixture
-def yard() -> Yard:
-    return Yard()
-
-
 def test_the_childs_python_cannot_import_modelyard(bare: Path, tmp_path: Path) -> None:
     (tmp_path / "predict.py").write_text("import numpy, onnxruntime, modelyard")
     code, _, stderr = ask(tmp_path, bare)

@@ -405,9 +405,34 @@ def test_a_challenger_that_is_promoted_ends_its_trial_and_can_be_rolled_back(yar
     assert (pointer(yard), challenger(yard)) == ((5, 1), ("live", 0, None))
 
 
+def test_a_split_of_several_versions_is_live_written_down_and_published(yard: Yard, registry: Registry) -> None:
+    registry.promote("weather", 1)
+    made = registry.start_split("weather", {3: 10, 2: 2.5}, reason="A/B", operation="split-1")
+    document = json.loads(yard.artifacts.objects[KEY])
+    assert [target["version"] for target in (document["challenger"], *document["others"])] == [2, 3]
+    assert (document["mode"], document["split"], document["salt"]) == ("canary", 2.5, "weather/2")
+    assert document["slots"] == [
+        {"until": 8750, "version": 1}, {"until": 9000, "version": 2}, {"until": 10_000, "version": 3}
+    ]  # fmt: skip
+    line = registry.history("weather", limit=1).items[0]
+    assert (line.kind, line.version, line.previous) == ("split_started", 2, 1)
+    assert line.details == {"shares": {"1": 87.5, "2": 2.5, "3": 10}}
+    assert registry.deployment("weather") == made
+    assert registry.start_split("weather", {2: 2.5, 3: 10.0}, operation="split-1") == made
+    for shares in ({2: 2.5, 3: 11}, {2: 2.5}, {2: 2.5, 1: 10}):
+        with pytest.raises(ConflictError) as refused:
+            registry.start_split("weather", shares, operation="split-1")
+        assert refused.value.code == "operation_reused"
+
+
 @pytest.mark.parametrize(
     ("act", "code"),
     [
+        (lambda r: r.start_split("weather", {1: 5}), "already_live"),
+        (lambda r: r.start_split("weather", {3: 5, 9: 5}), "not_found"),
+        (lambda r: r.start_split("weather", {3: 50, 2: 50}), "invalid_split"),
+        (lambda r: r.start_split("weather", {0: 5}), "invalid_version"),
+        (lambda r: r.start_split("weather", {3: 5}, expected_revision=1), "revision_changed"),
         (lambda r: r.start_shadow("weather", 1), "already_live"),
         (lambda r: r.start_canary("weather", 1, split=5), "already_live"),
         (lambda r: r.start_shadow("weather", 2), "already_on_trial"),

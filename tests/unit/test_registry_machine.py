@@ -60,6 +60,14 @@ class Machine(RuleBasedStateMachine):
     def start_canary(self, **arguments: Any) -> None:
         self.call("start_canary", **arguments)
 
+    @rule(
+        shares=st.dictionaries(VERSIONS, st.sampled_from([0.5, 5, 40]), min_size=1, max_size=2),
+        operation=OPERATIONS,
+        off_by=OFF_BY,
+    )
+    def start_split(self, **arguments: Any) -> None:
+        self.call("start_split", **arguments)
+
     @rule(operation=OPERATIONS, off_by=OFF_BY)
     def end_trial(self, **arguments: Any) -> None:
         self.call("end_trial", **arguments)

@@ -18,11 +18,6 @@ from tests.fakes.registries import SIGNATURE, Yard, register
 from tests.fakes.stores import InMemoryArtifactStore, InMemoryRecordStore
 
 
-@pytest.fixture
-def yard() -> Yard:
-    return Yard()
-
-
 def everything(yard: Yard) -> dict[str, Any]:
     return {"records": yard.records._items, "objects": yard.artifacts.objects}
 

@@ -10,11 +10,6 @@ from modelyard.registry import Registry
 from tests.fakes.registries import Yard
 
 
-@pytest.fixture
-def yard() -> Yard:
-    return Yard()
-
-
 def all_pages(listing: Any, *args: Any, limit: int) -> list[Any]:
     found, start = [], None
     while True:

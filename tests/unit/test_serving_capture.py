@@ -11,7 +11,7 @@ import pytest
 
 from modelyard.errors import AWSError
 from modelyard.serving import capture as module
-from modelyard.serving.capture import Capture, capture_key
+from modelyard.serving.capture import Capture, capture_key, capture_prefix
 
 
 class Bucket:
@@ -56,7 +56,8 @@ def test_a_record_says_who_answered_what_and_when(bucket):
     keep(kept, {"wind": 3.5})
     kept.finish()
     ((key, content),) = bucket.objects.items()
-    assert re.fullmatch(r"captures/weather/20\d\d/\d\d/\d\d/\d{6}\.\d{6}-[0-9a-f]{16}\.jsonl", key)
+    form = r"captures/weather/version=3/date=20\d\d-\d\d-\d\d/hour=\d\d/\d{4}\.\d{6}-[0-9a-f]{16}\.jsonl"
+    assert re.fullmatch(form, key)
     assert content.endswith(b"}\n")
     record = json.loads(content)
     assert record.pop("time").endswith("Z")
@@ -68,11 +69,86 @@ def test_a_record_says_who_answered_what_and_when(bucket):
         "instances": [{"wind": 3.5}],
         "predictions": [{"label": "sun"}],
         "latency_ms": 1.235,
+        "mode": "live",
     }
 
 
-def test_a_files_day_is_that_of_its_first_record():
-    assert capture_key("weather", 1_700_000_000_123_456_789).startswith("captures/weather/2023/11/14/221320.123456-")
+def test_a_file_lies_below_its_model_version_and_hour_and_is_named_by_its_first_record():
+    came = 1_700_000_000_123_456_789
+    prefix = capture_prefix("weather", 7, came)
+    assert prefix == "captures/weather/version=7/date=2023-11-14/hour=22/"
+    assert capture_key(prefix, came).startswith(f"{prefix}1320.123456-")
+
+
+def test_versions_and_hours_have_files_of_their_own(bucket):
+    kept = capture(bucket)
+    hour = 3600 * 10**9
+    for came, version in [(1, 1), (2, 2), (3, 1), (hour - 1, 1), (hour, 1), (hour + 1, 2)]:
+        kept.keep(version=version, prediction_id="ab" * 16, request_id="r", instances=[came], predictions=[1],
+                  latency_ms=1, came=came)  # fmt: skip
+    kept.finish()
+    found = {
+        key.removeprefix("captures/weather/").rpartition("/")[0]: [json.loads(line)["instances"][0] for line in lines]
+        for key, lines in ((key, content.splitlines()) for key, content in bucket.objects.items())
+    }
+    assert found == {
+        "version=1/date=1970-01-01/hour=00": [1, 3, hour - 1],
+        "version=2/date=1970-01-01/hour=00": [2],
+        "version=1/date=1970-01-01/hour=01": [hour],
+        "version=2/date=1970-01-01/hour=01": [hour + 1],
+    }
+
+
+def test_a_file_that_s3_does_not_take_holds_up_no_other(bucket):
+    kept = capture(bucket)
+    refused: list[str] = []
+
+    def put(key: str, content: bytes) -> None:
+        if "version=1" in key and not refused:
+            refused.append(key)
+            raise AWSError("S3 is away")
+        bucket.objects[key] = content
+
+    bucket.put = put
+    for version in (1, 2):
+        kept.keep(version=version, prediction_id="ab" * 16, request_id="r", instances=[version], predictions=[1],
+                  latency_ms=1)  # fmt: skip
+    with pytest.raises(AWSError):
+        kept.finish()
+    assert [record["version"] for record in bucket.records] == [2]
+    kept.finish()
+    assert sorted(record["version"] for record in bucket.records) == [1, 2]
+    assert refused[0] in bucket.objects
+
+
+@pytest.mark.parametrize(
+    ("instances", "expected"),
+    [
+        ([{"name": "Ana", "wind": 1}, {"wind": 2}], [{"name": None, "wind": 1}, {"wind": 2}]),
+        (msgspec.Raw(b'[{"name": "Ana", "wind": 1}]'), [{"name": None, "wind": 1}]),
+        (lambda: [{"name": ["Ana", "Bo"]}], [{"name": None}]),
+        (msgspec.Raw(b'["Ana", 5]'), [None, None]),
+    ],
+    ids=["values", "text", "made later", "bare"],
+)
+def test_values_of_redacted_inputs_are_never_written(bucket, instances, expected):
+    kept = Capture(bucket, model="weather", share=1.0, redact=frozenset({"name", "address"}))
+    kept.keep(version=1, prediction_id="ab" * 16, request_id="r", instances=instances, predictions=[1], latency_ms=1)
+    kept.finish()
+    (record,) = bucket.records
+    assert record["instances"] == expected
+    assert record["redacted"] == ["address", "name"]
+    assert b"Ana" not in b"".join(bucket.objects.values())
+
+
+def test_what_cannot_be_redacted_is_not_written(bucket, capfd):
+    kept = Capture(bucket, model="weather", share=1.0, redact=frozenset({"name"}))
+    kept.keep(version=1, prediction_id="ab" * 16, request_id="r", instances=msgspec.Raw(b'[{"name": "Ana"'),
+              predictions=[1], latency_ms=1)  # fmt: skip
+    kept.finish()
+    assert not bucket.objects
+    line = capfd.readouterr().out
+    assert (json.loads(line)["event"], "Ana" in line) == ("capture_not_encoded", False)
 
 
 @pytest.mark.parametrize(("share", "taken"), [(0.0, 0), (0.25, 64), (1.0, 256)])

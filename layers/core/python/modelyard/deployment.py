@@ -8,35 +8,51 @@ registry applies a transition by compare-and-set on the revision; nothing here r
 """
 
 import datetime as dt
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 import msgspec
 
 from modelyard.errors import ConflictError, UsageError
 from modelyard.times import stamp_after
+from modelyard.traffic import MOST_ON_TRIAL, POINTS, Slots, percent_of, points_by_version, points_of, reassign, whole
 
 Mode = Literal["live", "shadow", "canary"]
 Trial = Literal["shadow", "canary"]
-ChangeKind = Literal["promoted", "rolled_back", "shadow_started", "canary_started", "trial_ended"]
+ChangeKind = Literal["promoted", "rolled_back", "shadow_started", "canary_started", "split_started", "trial_ended"]
 Kind = Literal[
     "registered", "rejected", "failed", "noted", "evaluation_frozen", "refresh_requested",
-    "promoted", "rolled_back", "shadow_started", "canary_started", "trial_ended",
+    "promoted", "rolled_back", "shadow_started", "canary_started", "split_started", "trial_ended",
+    "rollout_started", "rollout_moved", "rollout_paused", "rollout_resumed", "rollout_asked", "rollout_approved",
+    "rollout_refused", "rollout_ended",
 ]  # fmt: skip
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):
-    """Which versions answer. ``split`` is the challenger's share of requests in percent, in mode ``canary``."""
+    """Which versions answer.
+
+    ``split`` is the challenger's share of requests in percent, in mode ``canary``; ``others`` are further versions on
+    trial, ``slots`` say who answers which part of the traffic (`modelyard.traffic`), and ``salt`` is the trial's own.
+    Items from before there were slots have none; ask `slots_of`.
+    """
 
     model: str
     champion: int
     challenger: int | None = None
     mode: Mode = "live"
-    split: int = 0
+    split: int | float = 0
     revision: int
     changed_at: str
     changed_by: str
     reason: str = ""
+    others: tuple[int, ...] = ()
+    slots: Slots = ()
+    salt: str = ""
+
+    @property
+    def challengers(self) -> tuple[int, ...]:
+        """Every version on trial."""
+        return () if self.challenger is None else (self.challenger, *self.others)
 
 
 class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,8 +97,10 @@ def promote(current: Deployment | None, version: int, change: Change) -> Deploym
     return _next(current, version, change)
 
 
-def start_trial(current: Deployment | None, version: int, change: Change, *, mode: Trial, split: int = 0) -> Deployment:
-    """The deployment with ``version`` as the challenger, in the place of any other.
+def start_trial(
+    current: Deployment | None, version: int, change: Change, *, mode: Trial, split: float = 0
+) -> Deployment:
+    """The deployment with ``version`` as the only challenger, in the place of any other.
 
     ``shadow``: it answers beside the champion and nobody sees its answers. ``canary``: it answers ``split`` percent of
     the requests. Starting the same trial with another split changes the split.
@@ -91,30 +109,90 @@ def start_trial(current: Deployment | None, version: int, change: Change, *, mod
         UsageError: With code ``invalid_split``.
         ConflictError: With code ``no_champion``, ``already_live``, or ``already_on_trial`` when nothing would change.
     """
-    if mode == "canary" and (type(split) is not int or not 1 <= split <= 99):
-        raise UsageError(
-            f"split {ascii(split)[:40]} is not a share of requests: a whole number of percent from 1 to 99",
-            code="invalid_split",
-            field="split",
-            next_step=f"Promote version {version} when it shall answer every request.",
-        )
+    if mode == "canary":
+        return start_split(current, {version: split}, change)
     if current is None:
         raise _no_champion(change.model, "there is nothing to compare a challenger with")
     _refuse_champion(current, version)
-    split = split if mode == "canary" else 0
-    if (current.challenger, current.mode, current.split) == (version, mode, split):
+    _refuse_the_same(current, {version: 0}, "shadow")
+    return msgspec.structs.replace(_next(current, current.champion, change), challenger=version, mode="shadow")
+
+
+def start_split(current: Deployment | None, shares: Mapping[int, float], change: Change) -> Deployment:
+    """The deployment in which each version of ``shares`` answers so many percent, and the champion the rest.
+
+    Where one of them was answering already, it is the same trial with other shares: only those callers change sides
+    that have to.
+
+    Raises:
+        UsageError: With code ``invalid_split`` for a share that is none, for shares that leave the champion nothing,
+            and for too many versions.
+        ConflictError: As for `start_trial`.
+    """
+    field = "split" if len(shares) == 1 else "shares"
+    points = {version: points_of(shares[version], field=field) for version in sorted(shares)}
+    rest = POINTS - sum(points.values())
+    if not 1 <= len(points) <= MOST_ON_TRIAL or rest <= 0:
+        asked = ", ".join(f"version {version} {shares[version]} %" for version in points) or "nothing"
+        raise UsageError(
+            f"{asked} is no split: 1 to {MOST_ON_TRIAL} versions, and something must be left for the champion",
+            code="invalid_split",
+            field=field,
+            next_step="Promote a version that shall answer every request.",
+        )
+    if current is None:
+        raise _no_champion(change.model, "there is nothing to compare a challenger with")
+    for version in points:
+        _refuse_champion(current, version)
+    wanted = {version: percent_of(share) for version, share in points.items()}
+    _refuse_the_same(current, wanted, "canary")
+    after = _next(current, current.champion, change)
+    goes_on = current.mode == "canary" and not points.keys().isdisjoint(current.challengers)
+    first, *others = points
+    return msgspec.structs.replace(
+        after,
+        challenger=first,
+        others=tuple(others),
+        mode="canary",
+        split=wanted[first],
+        slots=reassign(slots_of(current) if goes_on else whole(current.champion), {current.champion: rest, **points}),
+        salt=current.salt if goes_on else f"{change.model}/{after.revision}",
+    )
+
+
+def slots_of(deployment: Deployment) -> Slots:
+    """Who answers which part of the traffic, also of a deployment that was written before there were slots."""
+    if deployment.slots:
+        return deployment.slots
+    slots = whole(deployment.champion)
+    if deployment.mode != "canary" or deployment.challenger is None:
+        return slots
+    points = points_of(deployment.split)
+    return reassign(slots, {deployment.champion: POINTS - points, deployment.challenger: points})
+
+
+def shares_of(deployment: Deployment) -> dict[int, int | float]:
+    """The share of requests in percent that each version answers, the champion's too; of a shadow it is 0."""
+    points = points_by_version(slots_of(deployment))
+    versions = (deployment.champion, *deployment.challengers)
+    return {version: percent_of(points.get(version, 0)) for version in versions}
+
+
+def _refuse_the_same(current: Deployment, shares: Mapping[int, float], mode: Trial) -> None:
+    found = {version: share for version, share in shares_of(current).items() if version != current.champion}
+    if (current.mode, found) == (mode, shares):
+        first, *others = shares
+        named = f"version {first}" if not others else f"versions {', '.join(map(str, shares))}"
         raise ConflictError(
-            f"version {version} of model {change.model!r} is on trial already ({_shown(current)}), since "
-            f"{current.changed_at} (revision {current.revision}, by {current.changed_by})",
+            f"{named} of model {current.model!r} {'are' if others else 'is'} on trial already ({_shown(current)}), "
+            f"since {current.changed_at} (revision {current.revision}, by {current.changed_by})",
             code="already_on_trial",
             field="version",
         )
-    after = _next(current, current.champion, change)
-    return msgspec.structs.replace(after, challenger=version, mode=mode, split=split)
 
 
 def end_trial(current: Deployment | None, change: Change) -> Deployment:
-    """The deployment without its challenger.
+    """The deployment without anything on trial.
 
     Raises:
         ConflictError: With code ``no_trial`` when there is none.
@@ -125,7 +203,10 @@ def end_trial(current: Deployment | None, change: Change) -> Deployment:
 
 
 def _shown(deployment: Deployment) -> str:
-    return f"canary, {deployment.split} %" if deployment.mode == "canary" else deployment.mode
+    if deployment.mode != "canary":
+        return deployment.mode
+    shares = shares_of(deployment)
+    return "canary, " + ", ".join(f"{shares[version]} %" for version in deployment.challengers)
 
 
 def _no_champion(model: str, why: str) -> ConflictError:

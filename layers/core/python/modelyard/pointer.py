@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from modelyard.deployment import Deployment, Mode
+from modelyard.deployment import Deployment, Mode, slots_of
+from modelyard.traffic import Slots
 from modelyard.version import Signature, StoredFile, Version
 
 FORMAT = 1
@@ -45,10 +46,13 @@ class Pointer(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     revision: int
     mode: Mode
-    split: int
+    split: int | float
     updated_at: str
     champion: Target
     challenger: Target | None = None
+    others: tuple[Target, ...] = ()
+    slots: Slots = ()
+    salt: str = ""
 
 
 class _Revision(msgspec.Struct):
@@ -56,7 +60,7 @@ class _Revision(msgspec.Struct):
 
 
 def pointer_for(deployment: Deployment, versions: Mapping[int, Version]) -> Pointer:
-    """The pointer of ``deployment``; ``versions`` holds its champion and its challenger by number."""
+    """The pointer of ``deployment``; ``versions`` holds its champion and its challengers by number."""
     return Pointer(
         model=deployment.model,
         revision=deployment.revision,
@@ -65,6 +69,9 @@ def pointer_for(deployment: Deployment, versions: Mapping[int, Version]) -> Poin
         updated_at=deployment.changed_at,
         champion=_target(versions[deployment.champion]),
         challenger=None if deployment.challenger is None else _target(versions[deployment.challenger]),
+        others=tuple(_target(versions[number]) for number in deployment.others),
+        slots=slots_of(deployment) if deployment.mode == "canary" else (),
+        salt=deployment.salt,
     )
 
 

@@ -193,4 +193,5 @@ def _ledger(registry: Registry, model: str) -> Iterator[LedgerEntry | None]:
 
 def _is_about(entry: LedgerEntry, number: int) -> bool:
     left = entry.previous == number and entry.kind in {"promoted", "rolled_back"}
-    return entry.version == number or left
+    beside = entry.kind == "split_started" and str(number) in (entry.details.get("shares") or {})
+    return entry.version == number or left or beside

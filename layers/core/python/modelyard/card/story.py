@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from modelyard.card.blocks import Block, Pairs, Paragraph
 from modelyard.card.facts import Facts
-from modelyard.deployment import LedgerEntry
+from modelyard.deployment import LedgerEntry, shares_of
 from modelyard.pages.words import NOT_RECORDED, Text, day, person, quiet, say, strong, when
 
 MOST_LINES = 50
@@ -22,8 +22,9 @@ def state(facts: Facts) -> str:
     deployment, number = facts.deployment, facts.version.number
     if deployment is not None and deployment.champion == number:
         return "live"
-    if deployment is not None and deployment.challenger == number:
-        return f"on trial, {deployment.split} % of requests" if deployment.mode == "canary" else "on trial, unseen"
+    if deployment is not None and number in deployment.challengers:
+        share = shares_of(deployment)[number]
+        return f"on trial, {share} % of requests" if deployment.mode == "canary" else "on trial, unseen"
     return "not live"
 
 
@@ -48,9 +49,10 @@ def in_short(facts: Facts) -> Text:
         if since is None:
             return say("{}; since when is {}", strong("Live"), NOT_RECORDED)
         return say("{} since {}", strong("Live"), day(since.at))
-    if deployment is not None and deployment.challenger == number:
+    if deployment is not None and number in deployment.challengers:
         if deployment.mode == "canary":
-            return say("{}: it answers {} % of the requests", strong("On trial"), str(deployment.split))
+            share = shares_of(deployment)[number]
+            return say("{}: it answers {} % of the requests", strong("On trial"), str(share))
         return say("{}: it answers beside the live version, and nobody is shown its answers", strong("On trial"))
     last = spans[-1] if spans else None
     if last is not None and last.end is not None:
@@ -120,6 +122,10 @@ def _event(facts: Facts, entry: LedgerEntry) -> Text:
             split = entry.details.get("split")
             share = f" for {split} % of the requests" if split else ""
             return say("put on trial{}, beside {}, by {}", share, other, by)
+        case "split_started":
+            part = (entry.details.get("shares") or {}).get(str(number))
+            share = f" for {part} % of the requests" if part else ""
+            return say("put on trial{}, beside {} and others, by {}", share, other, by)
         case "trial_ended":
             return say("taken off its trial by {}", by)
     return say("{} by {}", entry.kind.replace("_", " "), by)

@@ -29,7 +29,9 @@ from modelyard.cli import (
     models,
     report,
     reproduce,
+    rollout,
     training,
+    trial,
     up,
 )
 from modelyard.cli.session import Session
@@ -114,6 +116,9 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     models.history,
     models.promote,
     models.rollback,
+    trial.trial,
+    rollout.approve,
+    rollout.reject,
     describe.diff,
     describe.card,
     report.report,
@@ -129,6 +134,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
 for command in COMMANDS:
     app.command()(command)
 app.add_typer(importing.app, name="import")
+app.add_typer(rollout.app, name="rollout")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -41,8 +41,13 @@ class Deployment(Answer):
     model: str = Field(examples=["seattle_weather"])
     champion: int = Field(description="The version that answers.", examples=[2])
     challenger: int | None = Field(description="A version on trial.", examples=[None])
+    others: list[int] = Field(description="Further versions on trial, beside the first.", examples=[[]])
     mode: deployments.Mode = Field(description="How a challenger takes part.", examples=["live"])
-    split: int = Field(description="The challenger's share of requests in percent, as a canary.", examples=[0])
+    split: int | float = Field(description="The challenger's share of requests in percent, as a canary.", examples=[0])
+    shares: dict[int, int | float] = Field(
+        description="Each version's share of requests in percent; 0 for one that answers unseen.",
+        examples=[{"2": 100}],
+    )
     revision: int = Field(description="Counts the changes; `expected_revision` of the next one.", examples=[3])
     changed_at: str = Field(examples=[EXAMPLE_TIME])
     changed_by: str = Field(description="IAM ARN.", examples=[EXAMPLE_ARN])
@@ -51,7 +56,8 @@ class Deployment(Answer):
     @classmethod
     def of(cls, deployment: deployments.Deployment) -> "Deployment":
         """The registry's deployment."""
-        return cls.model_validate(msgspec.to_builtins(deployment))
+        told = msgspec.to_builtins(deployment)
+        return cls.model_validate({**told, "shares": deployments.shares_of(deployment)})
 
 
 class FoundModel(ModelLine):
@@ -317,3 +323,92 @@ def _flat(version: versions.Version) -> dict[str, Any]:
     """Number, author and time beside what the manifest says."""
     plain = msgspec.to_builtins(version)
     return {**plain.pop("manifest"), **plain}
+
+
+class RolloutSaid(Answer):
+    """Who did something, when and why."""
+
+    at: str = Field(examples=[EXAMPLE_TIME])
+    by: str = Field(description="IAM ARN.", examples=[EXAMPLE_ARN])
+    reason: str = Field(examples=["release freeze"])
+
+
+class RolloutPhase(Answer):
+    """One of a rollout's steps; the last is the promotion."""
+
+    mode: Literal["shadow", "canary", "live"] = Field(examples=["canary"])
+    share: int | float = Field(description="Percent of the requests.", examples=[5])
+    minutes: float = Field(description="The least time.", examples=[10])
+    state: Literal["done", "now", "ahead", "ended"] = Field(examples=["now"])
+
+
+class RolloutStep(Answer):
+    """The step that it is in."""
+
+    number: int = Field(examples=[2])
+    of: int = Field(description="The promotion counts too.", examples=[5])
+    mode: Literal["shadow", "canary"] = Field(examples=["canary"])
+    share: int | float = Field(description="Percent of the requests.", examples=[5])
+    since: str = Field(examples=[EXAMPLE_TIME])
+    minutes: float = Field(description="The least time.", examples=[10])
+    minutes_left: float = Field(examples=[3.5])
+    requests: int | None = Field(description="So many end it before its time is over.", examples=[None])
+
+
+class RolloutApproval(Answer):
+    """A question to a person, and the answer."""
+
+    asked_at: str = Field(examples=[EXAMPLE_TIME])
+    answer: Literal["approved", "refused"] | None = Field(examples=[None])
+    answered: RolloutSaid | None = Field(examples=[None])
+
+
+class RolloutVerdict(Answer):
+    """What the last look came to."""
+
+    at: str = Field(examples=[EXAMPLE_TIME])
+    decision: Literal["promote", "continue", "abort"] = Field(
+        description="promote: this step is passed.", examples=["continue"]
+    )
+    cause: str | None = Field(description="What is wrong with the version, a code.", examples=[None])
+    reasons: list[str] = Field(examples=[["34 requests of this step so far; at least 200 are asked for"]])
+    requests: int = Field(description="Requests of this step that were captured.", examples=[34])
+    counted: int = Field(description="Of those, how many it rests on.", examples=[34])
+    waits_for: str = Field(examples=["3.5 of 10 minutes are left"])
+    next_look_s: int = Field(examples=[29])
+    checks: list[dict[str, Any]] = Field(
+        description="Everything that was looked at, with interval, limit and samples.", examples=[[]]
+    )
+
+
+class Rollout(Answer):
+    """How a version meets traffic."""
+
+    model: str = Field(examples=["seattle_weather"])
+    rollout_id: str = Field(examples=["release-2026-11-21"])
+    version: int = Field(description="The version that is to become the champion.", examples=[3])
+    champion: int = Field(description="The version that it is compared with.", examples=[2])
+    status: str = Field(
+        description="starting, running, paused, waiting (for a person), or how it ended.", examples=["running"]
+    )
+    outcome: Literal["promoted", "aborted", "refused", "undecided", "superseded", "failed"] | None = Field(
+        description="How it ended; null while it goes on.", examples=[None]
+    )
+    cause: str | None = Field(description="Why it ended so, a code.", examples=[None])
+    reason: str = Field(description="Why it was started.", examples=["better on rain"])
+    started_at: str = Field(examples=[EXAMPLE_TIME])
+    started_by: str = Field(description="IAM ARN.", examples=[EXAMPLE_ARN])
+    end: RolloutSaid | None = Field(description="Who or what ended it, and why.", examples=[None])
+    steps: list[RolloutPhase] = Field(description="Empty until its workflow has begun.")
+    step: RolloutStep | None = Field(description="Null before the first step and after the end.")
+    traffic: dict[int, int | float] = Field(
+        description="Each version's share of requests in percent, now; 0 for one that answers unseen.",
+        examples=[{"2": 95, "3": 5}],
+    )
+    mode: deployments.Mode | None = Field(description="Of the deployment.", examples=["canary"])
+    paused: RolloutSaid | None = Field(examples=[None])
+    approval: RolloutApproval | None = Field(examples=[None])
+    deadline: str | None = Field(description="When it ends undecided.", examples=[EXAMPLE_TIME])
+    hours_left: float | None = Field(examples=[71.5])
+    looks: int = Field(description="How often a verdict was asked for.", examples=[12])
+    verdict: RolloutVerdict | None = Field(description="Null before the first look.")

@@ -5,6 +5,7 @@
     problems  errors as answers      answers  what is given       change   routes that change
     page      /docs                  uploads  file ─► version
     protocol  Open Inference Protocol: the server; models without an endpoint
+    rollouts  versions that meet traffic in steps
 
 It runs under Mangum on Lambda (``functions/api.py``). FastAPI is right here and wrong in the endpoint: comfort counts
 and a start of half a second does not.
@@ -17,12 +18,12 @@ from fastapi import FastAPI, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from modelyard.admission import admit as admit_bytes
-from modelyard.control import cards, change, look, protocol
+from modelyard.control import cards, change, look, protocol, rollouts
 from modelyard.control.frame import Frame, Journal
 from modelyard.control.openapi import ANY_PROBLEM, openapi_document
 from modelyard.control.page import PAGE_HEADERS, docs_page
 from modelyard.control.problems import answer_errors
-from modelyard.control.services import Services
+from modelyard.control.services import NoSignals, RolloutSignals, Services
 from modelyard.control.uploads import Admit, UploadSigner
 from modelyard.registry import Registry
 
@@ -44,6 +45,7 @@ def create_app(
     journal: Journal,
     admit: Admit = admit_bytes,
     require_reason: bool = False,
+    signals: RolloutSignals | None = None,
 ) -> ControlPlane:
     """The app.
 
@@ -53,10 +55,11 @@ def create_app(
         journal: Where audit lines and failures go.
         admit: Refuses bytes that are not a model which Modelyard would run.
         require_reason: Whether a change of what is live must say why.
+        signals: Reach rollout workflows; None where there are none.
     """
     app = ControlPlane(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
-    app.state.services = Services(registry_for, uploads, admit, require_reason)
-    for router in (look.router, cards.router, change.router, protocol.router):
+    app.state.services = Services(registry_for, uploads, admit, require_reason, signals or NoSignals())
+    for router in (look.router, cards.router, change.router, rollouts.router, protocol.router):
         app.include_router(router, responses=ANY_PROBLEM)
 
     @app.get("/openapi.json", include_in_schema=False)

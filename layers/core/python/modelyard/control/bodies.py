@@ -5,9 +5,9 @@ value is never converted, so ``"2"`` and ``true`` are not version numbers. What 
 (``modelyard.names``); it is asked here already, so that a wrong one is named beside everything else that is wrong.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from modelyard.names import (
     ID_PATTERN,
@@ -19,6 +19,8 @@ from modelyard.names import (
     text_problem,
 )
 from modelyard.registry.reading import HIGHEST_VERSION
+from modelyard.registry.rollouts import LONGEST_ID
+from modelyard.traffic import MOST_ON_TRIAL
 from modelyard.version import Task
 
 HIGHEST_REVISION = 2**53 - 1
@@ -153,6 +155,67 @@ class RollbackBody(Body):
     reason: Reason = ""
     expected_revision: ExpectedRevision = None
     operation: Operation = None
+
+
+class Share(Body):
+    """A version that answers a share of the requests."""
+
+    version: Number
+    percent: int | float = Field(ge=0.01, le=99.99, description="Of the requests; at most two decimals.", examples=[5])
+
+
+class TrialBody(Body):
+    """Versions that shall answer beside the champion: one unseen, or some for a share of the requests."""
+
+    shadow: Number | None = Field(
+        default=None, description="A version that answers as well, and nobody is shown its answers.", examples=[None]
+    )
+    shares: Annotated[list[Share], Field(min_length=1, max_length=MOST_ON_TRIAL)] | None = Field(
+        default=None,
+        description="Versions that answer a share of the requests each; the champion answers the rest.",
+        examples=[[{"version": 3, "percent": 5}]],
+    )
+    reason: Reason = ""
+    expected_revision: ExpectedRevision = None
+    operation: Operation = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if (self.shadow is None) == (self.shares is None):
+            raise ValueError("give either 'shadow' or 'shares'")
+        versions = [share.version for share in self.shares or ()]
+        if len(set(versions)) < len(versions):
+            raise ValueError("'shares' names a version twice")
+        return self
+
+
+class EndTrialBody(Body):
+    """The end of a trial."""
+
+    reason: Reason = ""
+    expected_revision: ExpectedRevision = None
+    operation: Operation = None
+
+
+class RolloutBody(Body):
+    """A version that shall meet traffic in steps."""
+
+    version: Number
+    reason: Reason = ""
+    rollout_id: Annotated[str, StringConstraints(pattern=f"^{ID_PATTERN.pattern}$", max_length=LONGEST_ID)] | None = (
+        Field(
+            default=None,
+            description="Your id of this rollout. A request with an id that was used gets that rollout, so it can be "
+            "repeated after a lost answer.",
+            examples=["release-2026-11-21"],
+        )
+    )
+
+
+class ActBody(Body):
+    """Why somebody steps in."""
+
+    reason: Reason = ""
 
 
 class NotesBody(Body):

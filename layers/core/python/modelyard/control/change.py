@@ -1,6 +1,6 @@
 """The routes that change something. Each names its caller's IAM ARN in the ledger."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Response
 
@@ -165,5 +165,73 @@ def rollback(
             reason=asked.reason,
             expected_revision=asked.expected_revision,
             operation=asked.operation,
+        )
+    )
+
+
+TRIAL = "`already_live`. `no_champion`: nothing is live to compare with."
+
+
+@router.post(
+    "/models/{name}/trial",
+    operation_id="start_trial",
+    summary="Put versions on trial",
+    tags=["Go live"],
+    responses=problems(
+        {
+            400: f"`invalid_split`: no share of the requests, or nothing is left for the champion. {REASON}",
+            404: "`not_found`: there is no such model or version.",
+            409: f"`already_on_trial`: with these shares. {TRIAL} {CHANGED} {REUSED}",
+            502: BEHIND,
+        }
+    ),
+)
+def start_trial(name: ModelName, asked: bodies.TrialBody, registry: AsCaller, services: Provided) -> answers.Deployment:
+    """Let a version answer unseen beside the champion, or versions a share of the requests; also to change the shares.
+
+    What was on trial and is not named here is so no more. While a version's share changes, callers change sides only
+    where they must; docs/rollout.md says by what requests are routed.
+    """
+    services.check_reason(asked.reason)
+    change: dict[str, Any] = {
+        "reason": asked.reason,
+        "expected_revision": asked.expected_revision,
+        "operation": asked.operation,
+    }
+    if asked.shadow is not None:
+        return answers.Deployment.of(registry.start_shadow(name, asked.shadow, **change))
+    shares = {share.version: share.percent for share in asked.shares or ()}
+    if len(shares) == 1:
+        ((version, percent),) = shares.items()
+        return answers.Deployment.of(registry.start_canary(name, version, split=percent, **change))
+    return answers.Deployment.of(registry.start_split(name, shares, **change))
+
+
+@router.post(
+    "/models/{name}/trial/end",
+    operation_id="end_trial",
+    summary="End a trial",
+    tags=["Go live"],
+    responses=problems(
+        {
+            400: REASON,
+            404: "`not_found`: there is no such model.",
+            409: f"`no_trial`. {CHANGED} {REUSED}",
+            502: BEHIND,
+        }
+    ),
+)
+def end_trial(
+    name: ModelName,
+    registry: AsCaller,
+    services: Provided,
+    asked: Annotated[bodies.EndTrialBody | None, Body()] = None,
+) -> answers.Deployment:
+    """Take every version off that is on trial; the champion answers everything."""
+    asked = asked or bodies.EndTrialBody()
+    services.check_reason(asked.reason)
+    return answers.Deployment.of(
+        registry.end_trial(
+            name, reason=asked.reason, expected_revision=asked.expected_revision, operation=asked.operation
         )
     )

@@ -52,7 +52,7 @@ def show_model(registry: AsCaller, name: ModelName) -> answers.Model:
     """A model, what is live of it, and what that version takes, gives and allows."""
     record, deployment = registry.model(name), registry.deployment(name)
     live = None if deployment is None else answers.Version.of(registry.version(name, deployment.champion))
-    shown = None if deployment is None else msgspec.to_builtins(deployment)
+    shown = None if deployment is None else answers.Deployment.of(deployment)
     return answers.Model.model_validate({**msgspec.to_builtins(record), "deployment": shown, "live": live})
 
 

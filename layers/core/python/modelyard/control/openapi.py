@@ -24,6 +24,7 @@ TAGS = [
     {"name": "Describe", "description": "The owner's words beside what the registry knows."},
     {"name": "Register", "description": "A file becomes a version: get a URL, upload, register."},
     {"name": "Go live", "description": "A version becomes what endpoints answer with."},
+    {"name": "Roll out", "description": "A version meets traffic in steps, each ended by a verdict."},
     {"name": "Open Inference Protocol", "description": "The server; each model has routes of its own."},
 ]
 _SECURITY = {

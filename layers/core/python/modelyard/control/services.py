@@ -2,8 +2,8 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import dataclass, field
+from typing import Annotated, Protocol
 
 from fastapi import Depends, Path, Query, Request
 from pydantic import BeforeValidator
@@ -13,8 +13,39 @@ from modelyard.control.call import call_of
 from modelyard.control.uploads import Admit, UploadSigner
 from modelyard.errors import CredentialsError, RequestError, UsageError
 from modelyard.names import NAME_PATTERN, check_name
-from modelyard.registry import Registry
+from modelyard.registry import Registry, Rollout
 from modelyard.registry.reading import HIGHEST_VERSION
+
+
+class RolloutSignals(Protocol):
+    """How the control plane reaches a model's rollout workflow."""
+
+    def begin(self, rollout: Rollout) -> None:
+        """Have an execution begin that was claimed."""
+        ...
+
+    def answer(self, token: str) -> None:
+        """Let the execution that waits with this token go on; one that waits no more has gone on."""
+        ...
+
+
+class NoSignals:
+    """Where there is no bus."""
+
+    def begin(self, rollout: Rollout) -> None:
+        """Refuse.
+
+        Raises:
+            UsageError: With code ``no_rollouts``.
+        """
+        raise UsageError(
+            f"this control plane can begin no rollout of {rollout.model!r}: it was made without an event bus",
+            code="no_rollouts",
+            next_step="Deploy the Api stack again; it sets MODELYARD_EVENT_BUS.",
+        )
+
+    def answer(self, token: str) -> None:
+        """Do nothing: the workflow reads the answer at its next look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +57,14 @@ class Services:
         uploads: Signs uploads.
         admit: Refuses bytes that are not a model which Modelyard would run.
         require_reason: Whether a change of what is live must say why.
+        signals: Reach rollout workflows.
     """
 
     registry_for: Callable[[str], Registry]
     uploads: UploadSigner
     admit: Admit
     require_reason: bool
+    signals: RolloutSignals = field(default_factory=NoSignals)
 
     def check_reason(self, reason: str) -> None:
         """Return when ``reason`` is enough here.

@@ -8,6 +8,7 @@ from modelyard.errors import UsageError
 ARTIFACT_BUCKET = "MODELYARD_ARTIFACT_BUCKET"
 TABLE = "MODELYARD_TABLE"
 REQUIRE_REASON = "MODELYARD_REQUIRE_REASON"
+EVENT_BUS = "MODELYARD_EVENT_BUS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +19,13 @@ class ControlSettings:
         artifact_bucket: Bucket of models, pointers and uploads.
         table: The registry's table.
         require_reason: Whether a change of what is live must say why.
+        event_bus: The bus by which rollouts are begun; empty where there is none.
     """
 
     artifact_bucket: str
     table: str
     require_reason: bool
+    event_bus: str = ""
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> "ControlSettings":
@@ -41,4 +44,5 @@ class ControlSettings:
                 code="invalid_settings",
                 next_step="Deploy the Api stack again; it sets these variables.",
             )
-        return cls(environ[ARTIFACT_BUCKET], environ[TABLE], require_reason == "1")
+        bus = environ.get(EVENT_BUS) or ""
+        return cls(environ[ARTIFACT_BUCKET], environ[TABLE], require_reason == "1", bus)

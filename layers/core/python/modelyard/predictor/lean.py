@@ -16,7 +16,7 @@ from contextlib import suppress
 from ctypes import byref, c_char, c_char_p, c_int64, c_void_p, string_at
 from itertools import accumulate
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelyard.errors import AdmissionError
 from modelyard.predictor.array import ITEM_BYTES, Array
@@ -24,6 +24,9 @@ from modelyard.predictor.c_api import ERRORS_ONLY, OrtError, Runtime
 from modelyard.predictor.failures import not_loadable, raised
 from modelyard.predictor.signature import CLASSES_KEY, signature_of
 from modelyard.predictor.slot import Make, Slot, fits
+
+if TYPE_CHECKING:
+    from modelyard.predictor.stopping import LeanStop
 
 _TENSOR, _SEQUENCE, _MAP = 1, 2, 3
 _STRING = 8
@@ -114,11 +117,18 @@ class LeanEngine:
         except OrtError as error:
             raise AdmissionError(f"the model's ends cannot be read: {error}", code="unsupported_signature") from error
 
-    def run(self, arrays: list[Array]) -> list[Any]:
+    def stop(self) -> "LeanStop":
+        """What ends a run of this engine from another thread."""
+        from modelyard.predictor.stopping import LeanStop  # only for a version that is on trial
+
+        return LeanStop(self._api)
+
+    def run(self, arrays: list[Array], stop: "LeanStop | None" = None) -> list[Any]:
         """Run the model once.
 
         Args:
             arrays: One for each input, in the order of the signature.
+            stop: What may end it, for this run alone.
 
         Returns:
             The outputs in the order of the signature: an `Array`, or of a ZipMap the list of its rows, each
@@ -136,46 +146,49 @@ class LeanEngine:
                 slot = Slot(self._values(), arrays, self._tensor, self._api.ReleaseValue)
         except (ValueError, OrtError):
             slot = None  # arrays of another dtype or size than the model's, which onnxruntime refuses below
+        options = None if stop is None else stop.options
         if slot is None:
-            return self._run_in_place(arrays)
-        outputs = self._run_slot(slot)
+            return self._run_in_place(arrays, options)
+        outputs = self._run_slot(slot, options)
         if len(self._slots) >= MOST_SLOTS:
             with suppress(KeyError, RuntimeError, StopIteration):  # another thread was faster
                 del self._slots[next(iter(self._slots))]  # the one that was used longest ago
         self._slots[shapes] = slot
         return outputs
 
-    def _run_slot(self, slot: Slot) -> list[Any]:
+    def _run_slot(self, slot: Slot, options: int | None) -> list[Any]:
         if slot.outputs is not None and self._fixed:
-            status = self._call(slot.inputs, slot.outputs, self._runtime.quiet)
+            status = self._call(slot.inputs, slot.outputs, options or self._runtime.quiet)
             if not status:
                 return slot.results()
             self._api.error(status)
-            outputs = self._run(slot.inputs)  # raises, if it was not the outputs' shapes; so what fails runs twice
+            outputs = self._run(
+                slot.inputs, options
+            )  # raises, if it was not the outputs' shapes; so what fails runs twice
             self._fixed = False  # they depend on more than the inputs' shapes
             return outputs
-        outputs = self._run(slot.inputs)
+        outputs = self._run(slot.inputs, options)
         if self._fixed and fits(outputs):
             slot.expect(self._found(), outputs)
         return outputs
 
-    def _run_in_place(self, arrays: list[Array]) -> list[Any]:
+    def _run_in_place(self, arrays: list[Array], options: int | None) -> list[Any]:
         """Run over the arrays' own memory."""
         values = self._values()
         try:
             for place, array in enumerate(arrays):
                 values[place] = self._value(array)
-            return self._run(values)
+            return self._run(values, options)
         except OrtError as error:
             raise raised() from error
         finally:
             for value in values:
                 self._api.ReleaseValue(value)
 
-    def _run(self, values: Any) -> list[Any]:
+    def _run(self, values: Any, options: int | None) -> list[Any]:
         found = self._found()
         try:
-            status = self._call(values, found)
+            status = self._call(values, found, options)
             if status:
                 raise self._api.error(status)
             return [
@@ -188,7 +201,7 @@ class LeanEngine:
             for value in found:
                 self._api.ReleaseValue(value)
 
-    def _call(self, values: Any, found: Any, options: int | None = None) -> int | None:
+    def _call(self, values: Any, found: Any, options: int | None) -> int | None:
         """The run itself, during which the GIL is free; a status where it failed."""
         status: int | None = self._api.Run(
             self._session, options, self._takes, values, len(values), self._outputs, len(found), found

@@ -1,7 +1,9 @@
 """`Predictor`: a loaded model that answers a list of instances, or says what is wrong with them."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from math import prod
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from modelyard.contract.document import Contract
@@ -27,9 +29,18 @@ EngineName = Literal["lean", "standard"]
 class Engine(Protocol):
     """What runs a model: one array for each input in, one output for each of the signature's out."""
 
-    def run(self, arrays: list[Array]) -> list[Any]:
-        """Run the model once."""
+    def run(self, arrays: list[Array], stop: Any = None) -> list[Any]:
+        """Run the model once; ``stop`` may end it."""
         ...
+
+    def stop(self) -> Any:
+        """What ends a run: see `modelyard.predictor.stopping`."""
+        ...
+
+
+Run = Callable[[list[Array]], list[Any]]
+Timed = Callable[[list[Array]], tuple[list[Any], float]]
+"""Runs an engine once: what came out, and the engine's seconds."""
 
 
 class Predictor:
@@ -45,7 +56,8 @@ class Predictor:
     """
 
     __slots__ = (
-        "_code", "_engine", "_preprocess", "_row", "_screen", "check_rows", "max_instances", "reader", "signature",
+        "_bound", "_code", "_engine", "_preprocess", "_row", "_run", "_screen", "check_rows", "max_instances", "reader",
+        "signature",
     )  # fmt: skip
 
     def __init__(
@@ -58,6 +70,8 @@ class Predictor:
         max_instances: int = MAX_INSTANCES,
     ) -> None:
         self._engine = engine
+        self._run: Run = engine.run
+        self._bound: Timed | None = None
         self._code = code
         self._preprocess = code is not None and code.preprocess is not None
         self._screen: Screen | None = None
@@ -134,7 +148,7 @@ class Predictor:
             ModelError: When the model or its own code raises, or answers with NaN or Infinity.
         """
         batch = self.read(body)
-        return self.decoded(self.run(batch), batch.rows, row=self._row if structs else None), batch.warnings
+        return self.decoded(self.run(batch), batch.rows, structs=structs), batch.warnings
 
     def read(self, body: str | bytes) -> Batch:
         """What the text of a request asks the model for.
@@ -184,8 +198,12 @@ class Predictor:
             RequestError: Naming the field and row at fault.
             ModelError: When the model or its own code raises, or answers with NaN or Infinity.
         """
-        batch = self._preprocessed(instances) if self._preprocess else self.reader.batch(instances)
+        batch = self.batch(instances)
         return self.decoded(self.run(batch), batch.rows)
+
+    def batch(self, instances: list[Any]) -> Batch:
+        """What a list of instances asks the model for; see `predict`."""
+        return self._preprocessed(instances) if self._preprocess else self.reader.batch(instances)
 
     def _preprocessed(self, instances: list[Any]) -> Batch:
         rows = len(instances)
@@ -212,22 +230,41 @@ class Predictor:
             ModelError: When the model raises.
         """
         self.check_rows(batch.rows)
-        return self._engine.run(batch.arrays)
+        return self._run(batch.arrays)
 
-    def decoded(self, outputs: list[Any], rows: int, *, row: Any = None) -> list[Any]:
+    def run_timed(self, batch: Batch) -> tuple[list[Any], float]:
+        """The same, and the engine's seconds; of a version on trial no more than that, so that the two compare."""
+        self.check_rows(batch.rows)
+        if self._bound is not None:
+            return self._bound(batch.arrays)
+        began = perf_counter()
+        outputs = self._engine.run(batch.arrays)
+        return outputs, perf_counter() - began
+
+    @property
+    def bounded_by(self) -> Timed | None:
+        """What every run goes through, where it goes through anything."""
+        return self._bound
+
+    def bound(self, wrap: Callable[[Engine], Timed] | None) -> None:
+        """From now on have every run go through what ``wrap`` makes of the engine; None: as it was."""
+        self._bound = bound = None if wrap is None else wrap(self._engine)
+        self._run = self._engine.run if bound is None else lambda arrays: bound(arrays)[0]
+
+    def decoded(self, outputs: list[Any], rows: int, *, structs: bool = False) -> list[Any]:
         """What the model gave as one plain JSON value for each row, by its own ``postprocess`` if it has one.
 
         Args:
             outputs: What `run` gave.
             rows: How many it was asked for.
-            row: See `modelyard.predictor.decode.decode`.
+            structs: As for `answer`.
 
         Raises:
             ModelError: When that raises, or for NaN and Infinity.
         """
         code = self._code
         if code is None or code.postprocess is None:
-            return decode(self.signature.outputs, outputs, rows, row=row)
+            return decode(self.signature.outputs, outputs, rows, row=self._row if structs else None)
         return code.answers(self.signature.outputs, outputs, rows)
 
     @property

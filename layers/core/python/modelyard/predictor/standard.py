@@ -4,7 +4,7 @@ The rule: a session is loaded from bytes whose digest is known, never from a pat
 model with Python code of its own, which brings numpy anyway, and the measure that the lean engine is held against.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import onnxruntime
 
@@ -12,6 +12,9 @@ from modelyard.predictor.array import Array
 from modelyard.predictor.arrays import from_numpy, to_numpy
 from modelyard.predictor.failures import not_loadable, raised
 from modelyard.predictor.signature import signature_of
+
+if TYPE_CHECKING:
+    from modelyard.predictor.stopping import StandardStop
 
 _ERRORS_ONLY = 3
 
@@ -55,11 +58,18 @@ class StandardEngine:
         """What the model takes and gives, in JSON form."""
         return signature_of(self.session)
 
-    def run(self, arrays: list[Array]) -> list[Any]:
+    def stop(self) -> "StandardStop":
+        """What ends a run of this engine from another thread."""
+        from modelyard.predictor.stopping import StandardStop  # only for a version that is on trial
+
+        return StandardStop(onnxruntime.RunOptions())
+
+    def run(self, arrays: list[Array], stop: "StandardStop | None" = None) -> list[Any]:
         """Run the model once.
 
         Args:
             arrays: One for each input, in the order of the signature.
+            stop: What may end it, for this run alone.
 
         Returns:
             The outputs in the order of the signature: an `Array`, or of a ZipMap the list of its rows, each
@@ -70,7 +80,8 @@ class StandardEngine:
         """
         feeds = {name: to_numpy(array) for name, array in zip(self._inputs, arrays, strict=True)}
         try:
-            outputs: list[Any] = self.session.run(self._outputs, feeds)
+            options = None if stop is None else stop.options
+            outputs: list[Any] = self.session.run(self._outputs, feeds, options)
         except Exception as error:
             raise raised() from error
         return [_rows(output) if isinstance(output, list) else from_numpy(output) for output in outputs]

@@ -8,8 +8,9 @@ which anybody may bring up to date: ``publish_pointer`` writes what the table sa
 revision.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from typing import Any
 
 import msgspec
 
@@ -18,10 +19,11 @@ from modelyard.deployment import (
     ChangeKind,
     Deployment,
     LedgerEntry,
-    Trial,
     end_trial,
     promote,
     rollback,
+    shares_of,
+    start_split,
     start_trial,
 )
 from modelyard.errors import AWSError, ConflictError, ModelyardError
@@ -41,7 +43,23 @@ class _Outcome(msgspec.Struct, frozen=True):
     kind: ChangeKind
     asked: int | None
     deployment: Deployment
-    split: int = 0
+    split: int | float = 0
+    shares: tuple[tuple[int, int | float], ...] = ()
+
+
+class _Asked(msgspec.Struct, frozen=True):
+    """What a caller asks for; an operation that was applied has to be the same."""
+
+    kind: ChangeKind
+    version: int | None
+    split: int | float = 0
+    shares: tuple[tuple[int, int | float], ...] = ()
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """Every version that it names."""
+        named = tuple(version for version, _ in self.shares)
+        return named if self.version is None else (self.version, *named)
 
 
 class Deployer(Reader):
@@ -74,9 +92,8 @@ class Deployer(Reader):
         check_number(version)
         return self._change(
             model,
-            "promoted",
+            _Asked("promoted", version),
             lambda current, change: (promote(current, version, change), 0),
-            asked=version,
             reason=reason,
             expected_revision=expected_revision,
             operation=operation,
@@ -100,9 +117,8 @@ class Deployer(Reader):
             check_number(to)
         return self._change(
             model,
-            "rolled_back",
+            _Asked("rolled_back", to),
             lambda current, change: rollback(current, self._ledger(model), change, to=to),
-            asked=to,
             reason=reason,
             expected_revision=expected_revision,
             operation=operation,
@@ -121,58 +137,77 @@ class Deployer(Reader):
 
         Arguments and errors as for ``promote``; also ``no_champion`` and ``already_on_trial``.
         """
-        return self._start(model, version, "shadow", 0, reason, expected_revision, operation)
+        check_number(version)
+        return self._change(
+            model,
+            _Asked("shadow_started", version),
+            lambda current, change: (start_trial(current, version, change, mode="shadow"), 0),
+            reason=reason,
+            expected_revision=expected_revision,
+            operation=operation,
+        )
 
     def start_canary(
         self,
         model: str,
         version: int,
         *,
-        split: int,
+        split: float,
         reason: str = "",
         expected_revision: int | None = None,
         operation: str | None = None,
     ) -> Deployment:
-        """Let ``version`` answer ``split`` percent (1 to 99) of the requests, and publish it; also to change the share.
+        """Let ``version`` answer ``split`` percent of the requests, and publish it; also to change the share.
 
+        From 0.01 to 99.99, at most two decimals. Who is routed to it stays there while its share grows.
         Arguments and errors as for ``start_shadow``; also ``invalid_split``.
         """
-        return self._start(model, version, "canary", split, reason, expected_revision, operation)
-
-    def end_trial(
-        self, model: str, *, reason: str = "", expected_revision: int | None = None, operation: str | None = None
-    ) -> Deployment:
-        """Take the challenger off, whatever its trial, and publish it; the champion stays.
-
-        Arguments and errors as for ``promote``; also ``no_trial``.
-        """
+        check_number(version)
         return self._change(
             model,
-            "trial_ended",
-            lambda current, change: (end_trial(current, change), 0),
-            asked=None,
+            _Asked("canary_started", version, split),
+            lambda current, change: (start_trial(current, version, change, mode="canary", split=split), 0),
             reason=reason,
             expected_revision=expected_revision,
             operation=operation,
         )
 
-    def _start(
+    def start_split(
         self,
         model: str,
-        version: int,
-        mode: Trial,
-        split: int,
-        reason: str,
-        expected_revision: int | None,
-        operation: str | None,
+        shares: Mapping[int, float],
+        *,
+        reason: str = "",
+        expected_revision: int | None = None,
+        operation: str | None = None,
     ) -> Deployment:
-        check_number(version)
+        """Let each version of ``shares`` answer so many percent, the champion the rest, and publish it: an A/B test.
+
+        Where one of them is answering already, its callers stay, as far as the shares allow.
+        Arguments and errors as for ``start_canary``.
+        """
+        for version in shares:
+            check_number(version)
         return self._change(
             model,
-            "shadow_started" if mode == "shadow" else "canary_started",
-            lambda current, change: (start_trial(current, version, change, mode=mode, split=split), 0),
-            asked=version,
-            split=split,
+            _Asked("split_started", None, shares=tuple(sorted(shares.items()))),
+            lambda current, change: (start_split(current, shares, change), 0),
+            reason=reason,
+            expected_revision=expected_revision,
+            operation=operation,
+        )
+
+    def end_trial(
+        self, model: str, *, reason: str = "", expected_revision: int | None = None, operation: str | None = None
+    ) -> Deployment:
+        """Take every challenger off, whatever the trial, and publish it; the champion stays.
+
+        Arguments and errors as for ``promote``; also ``no_trial``.
+        """
+        return self._change(
+            model,
+            _Asked("trial_ended", None),
+            lambda current, change: (end_trial(current, change), 0),
             reason=reason,
             expected_revision=expected_revision,
             operation=operation,
@@ -198,7 +233,7 @@ class Deployer(Reader):
             deployment = self.deployment(model)
             if deployment is None:
                 return None
-            numbers = [number for number in (deployment.champion, deployment.challenger) if number is not None]
+            numbers = (deployment.champion, *deployment.challengers)
             pointer = pointer_for(deployment, {number: self.version(model, number) for number in numbers})
             body = encode_pointer(pointer)
             there = self.artifacts.get(key)
@@ -219,29 +254,27 @@ class Deployer(Reader):
     def _change(
         self,
         model: str,
-        kind: ChangeKind,
+        asked: _Asked,
         decide: Decision,
         *,
-        asked: int | None,
         reason: str,
         expected_revision: int | None,
         operation: str | None,
-        split: int = 0,
     ) -> Deployment:
         check_name(model)
         check_text(reason, field="reason")
         operation = check_id(self._new_id() if operation is None else operation, field="operation")
-        recorded = self._recorded(model, kind, asked, split, operation)
+        recorded = self._recorded(model, asked, operation)
         if recorded is None:
-            if asked is None:
+            if not asked.versions:
                 self.model(model)  # raises when there is no such model, as reading the version does
-            else:
-                self.version(model, asked)
+            for version in asked.versions:
+                self.version(model, version)
             try:
-                recorded = self._apply(model, kind, decide, asked, split, reason, expected_revision, operation)
+                recorded = self._apply(model, asked, decide, reason, expected_revision, operation)
             except ConflictError:
                 # Ours, if only the answer was lost, or if the same operation was sent twice and the other was first.
-                recorded = self._recorded(model, kind, asked, split, operation)
+                recorded = self._recorded(model, asked, operation)
                 if recorded is None:
                     # Whoever repeats a change after its writer died: what is live shall be so for endpoints too.
                     with suppress(ModelyardError):
@@ -253,10 +286,8 @@ class Deployer(Reader):
     def _apply(
         self,
         model: str,
-        kind: ChangeKind,
+        asked: _Asked,
         decide: Decision,
-        asked: int | None,
-        split: int,
         reason: str,
         expected_revision: int | None,
         operation: str,
@@ -272,19 +303,18 @@ class Deployer(Reader):
             if now != current:
                 raise _changed(model, now, revision) from refused
             raise
+        outcome = _Outcome(asked.kind, asked.version, after, asked.split, asked.shares)
         try:
-            self.records.transact(_puts(current, after, steps, _Outcome(kind, asked, after, split), operation))
+            self.records.transact(_puts(current, after, steps, outcome, operation))
         except ConditionFailedError as lost:
             raise _changed(model, self.deployment(model), revision) from lost
         return after
 
-    def _recorded(
-        self, model: str, kind: ChangeKind, asked: int | None, split: int, operation: str
-    ) -> Deployment | None:
+    def _recorded(self, model: str, asked: _Asked, operation: str) -> Deployment | None:
         outcome = self._read(keys.partition(model), keys.OPERATION + operation, _Outcome)
         if outcome is None:
             return None
-        if (outcome.kind, outcome.asked, outcome.split) != (kind, asked, split):
+        if _Asked(outcome.kind, outcome.asked, outcome.split, outcome.shares) != asked:
             raise ConflictError(
                 f"operation {operation!r} of model {model!r} was another change: {outcome.kind.replace('_', ' ')} at "
                 f"{outcome.deployment.changed_at}, which left version {outcome.deployment.champion} live",
@@ -342,7 +372,7 @@ def _puts(before: Deployment | None, after: Deployment, steps: int, outcome: _Ou
         previous=None if before is None else before.champion,
         revision=after.revision,
         steps=steps,
-        details={"split": after.split} if after.split else {},
+        details=_details(after),
     )
     return [
         Put(
@@ -354,6 +384,15 @@ def _puts(before: Deployment | None, after: Deployment, steps: int, outcome: _Ou
         Put(keys.item(pk, keys.DEPLOYED + after.changed_at, after), absent=True),
         Put(keys.item(pk, keys.OPERATION + operation, outcome), absent=True),
     ]
+
+
+def _details(after: Deployment) -> dict[str, Any]:
+    """What the ledger keeps of a trial beside its version."""
+    if after.mode != "canary":
+        return {}
+    if not after.others:
+        return {"split": after.split}
+    return {"shares": {str(version): share for version, share in shares_of(after).items()}}
 
 
 def _subject(before: Deployment | None, after: Deployment, kind: ChangeKind) -> int | None:

@@ -132,9 +132,9 @@ class Afterwards:
         """
         return self._extension is not None
 
-    def attend(self, duty: Duty) -> None:
-        """From now on, offer ``duty`` a turn after each answer, and at the end."""
-        self._duties = (*self._duties, duty)
+    def attend(self, duty: Duty, *, first: bool = False) -> None:
+        """From now on, offer ``duty`` a turn after each answer, and at the end; before all others if ``first``."""
+        self._duties = (duty, *self._duties) if first else (*self._duties, duty)
         if self._tick_s is not None:
             with self._lock:
                 self._start_worker()

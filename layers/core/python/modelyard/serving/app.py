@@ -13,29 +13,44 @@ import msgspec
 
 from modelyard.errors import ModelyardError, UsageError
 from modelyard.predictor.predictor import Predictor
+from modelyard.predictor.reader import Batch
 from modelyard.serving.audit import identity
 from modelyard.serving.exchange import Exchange
 from modelyard.serving.follow import Live
+
+Failed = Callable[[Live, Exception], None]
+"""Is told of a version on trial that failed, when the champion has answered in its place."""
 
 
 class LiveVersion:
     """The version of the model that answers this request, from its first line to its last.
 
+    Only where that is one on trial, and fails, the champion takes over, for the rest of the request.
+
     Attributes:
         model: Name of the model.
-        version: Number of the version.
-        digest: SHA-256 of its ONNX file.
     """
 
-    __slots__ = ("_capturing", "_exchange", "_predictor", "digest", "model", "version")
+    __slots__ = ("_champion", "_exchange", "_failed", "_live", "model")
 
-    def __init__(self, exchange: Exchange, live: Live, *, model: str, capturing: bool) -> None:
+    def __init__(
+        self, exchange: Exchange, live: Live, *, model: str, champion: Live | None = None, failed: Failed | None = None
+    ) -> None:
         self.model = model
-        self.version = live.version
-        self.digest = live.digest
-        self._predictor = cast("Predictor", live.predictor)
+        self._live = live
         self._exchange = exchange
-        self._capturing = capturing
+        self._champion = champion
+        self._failed = failed
+
+    @property
+    def version(self) -> int:
+        """Number of the version."""
+        return self._live.version
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of its ONNX file."""
+        return self._live.digest
 
     @property
     def prediction_id(self) -> str:
@@ -55,9 +70,7 @@ class LiveVersion:
             RequestError: Naming the field and row at fault; let through, it is the caller's problem document.
             ModelError: When the model or its own code raises.
         """
-        predictions = self._predictor.predict(instances)
-        self._note(lambda: instances, predictions)
-        return predictions
+        return self._answered(lambda predictor: predictor.batch(instances), lambda: instances)[0]
 
     def answer(self, body: str | bytes) -> tuple[list[Any], list[dict[str, Any]]]:
         """Answer the text of a request, which is faster than `predict` where the app gets the standard body.
@@ -72,18 +85,39 @@ class LiveVersion:
             RequestError: Naming the field and row at fault; let through, it is the caller's problem document.
             ModelError: When the model or its own code raises.
         """
-        predictions, warnings = self._predictor.answer(body)
-        self._note(lambda: msgspec.json.decode(body)["instances"], predictions)
-        self._exchange.warned += len(warnings)
-        return predictions, warnings
+        return self._answered(lambda predictor: predictor.read(body), lambda: msgspec.json.decode(body)["instances"])
 
-    def _note(self, instances: Callable[[], list[Any]], predictions: list[Any]) -> None:
+    def _answered(
+        self, read: Callable[[Predictor], Batch], instances: Callable[[], list[Any]]
+    ) -> tuple[list[Any], list[dict[str, Any]]]:
         exchange = self._exchange
+        predictions, warnings, seconds = self._tried(read)
+        exchange.warned += len(warnings)
         exchange.rows += len(predictions)
         _ = self.prediction_id
-        if self._capturing:  # several predictions of one request are one record
-            exchange.asked = [*(exchange.asked or ()), *instances()]
-            exchange.answered = [*(exchange.answered or ()), *predictions]
+        if exchange.kept is not None:  # several predictions of one request are one record
+            exchange.kept.add(instances(), predictions, seconds)
+        return predictions, warnings
+
+    def _tried(self, read: Callable[[Predictor], Batch]) -> tuple[list[Any], list[dict[str, Any]], float]:
+        champion, failed = self._champion, self._failed
+        if champion is None or failed is None:
+            return _predicted(self._live, read)
+        try:
+            return _predicted(self._live, read)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the champion answers
+            answered = _predicted(champion, read)  # or refuses it as well
+            failed(self._live, error)
+            self._live = self._exchange.live = champion
+            self._champion = None
+            return answered
+
+
+def _predicted(live: Live, read: Callable[[Predictor], Batch]) -> tuple[list[Any], list[dict[str, Any]], float]:
+    predictor = cast("Predictor", live.predictor)
+    batch = read(predictor)
+    outputs, seconds = predictor.run_timed(batch)
+    return predictor.decoded(outputs, batch.rows), batch.warnings, seconds
 
 
 class RequestContext:
@@ -110,16 +144,27 @@ class Current:
         exchange: The request, and what the audit line will say.
         live: The version that answers, or why there is none.
         model: Name of the model.
-        capturing: Whether instances and predictions are to be kept.
+        champion: What answers where a version on trial fails.
+        failed: Is told of that.
     """
 
-    __slots__ = ("_capturing", "_exchange", "_live", "_model")
+    __slots__ = ("_champion", "_exchange", "_failed", "_live", "_model", "_version")
 
-    def __init__(self, exchange: Exchange, live: Live | ModelyardError, *, model: str, capturing: bool) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        live: Live | ModelyardError,
+        *,
+        model: str,
+        champion: Live | None = None,
+        failed: Failed | None = None,
+    ) -> None:
         self._exchange = exchange
         self._live = live
         self._model = model
-        self._capturing = capturing
+        self._champion = champion
+        self._failed = failed
+        self._version: LiveVersion | None = None
 
     def enter(self) -> None:
         """Make it what `live_version` and `request_context` speak of, in this task and the threads that it starts."""
@@ -133,7 +178,11 @@ class Current:
         """
         if isinstance(self._live, ModelyardError):
             raise self._live
-        return LiveVersion(self._exchange, self._live, model=self._model, capturing=self._capturing)
+        if self._version is None:
+            self._version = LiveVersion(
+                self._exchange, self._live, model=self._model, champion=self._champion, failed=self._failed
+            )
+        return self._version
 
     def request_context(self) -> RequestContext:
         """Who asks."""

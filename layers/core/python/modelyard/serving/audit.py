@@ -27,6 +27,17 @@ _METRIC_DIRECTIVE = [
     }
 ]
 
+ARM_METRICS = ("latency_ms", "errors", "fallbacks")
+"""While versions are on trial, also by ``arm``, the version that was to answer: CloudWatch asks a price for each metric
+of each arm, so they are few, and there are none when the trial is over. A fallback is an answer of the champion in the
+place of another version."""
+
+_ARM_DIRECTIVE = {
+    "Namespace": NAMESPACE,
+    "Dimensions": [["model", "arm"]],
+    "Metrics": [{"Name": name, "Unit": METRICS.get(name, "Count")} for name in ARM_METRICS],
+}
+
 
 def write_audit(exchange: "Exchange", *, model: str, status: int, code: str, latency_ms: float) -> None:
     """Write the audit line of one request.
@@ -41,29 +52,31 @@ def write_audit(exchange: "Exchange", *, model: str, status: int, code: str, lat
     caller, account = identity(exchange.event)
     live = exchange.live
     now = time.time_ns()
-    _write(
-        {
-            "kind": "audit",
-            "time": utc(now),
-            "model": model,
-            "version": live.version if live else None,
-            "digest": live.digest if live else None,
-            "prediction_id": exchange.prediction_id,
-            "request_id": exchange.request_id,
-            "protocol": exchange.protocol,
-            "caller": caller,
-            "account": account,
-            "outcome": "answered" if status < 400 else "refused" if status < 500 else "failed",
-            "status": status,
-            "code": code,
-            "latency_ms": round(latency_ms, 3),
-            "instances": exchange.rows,
-            "warned": exchange.warned,
-            "refused": int(400 <= status < 500),
-            "errors": int(status >= 500),
-            "_aws": {"Timestamp": now // 1_000_000, "CloudWatchMetrics": _METRIC_DIRECTIVE},
-        }
-    )
+    line: dict[str, Any] = {
+        "kind": "audit",
+        "time": utc(now),
+        "model": model,
+        "version": live.version if live else None,
+        "digest": live.digest if live else None,
+        "prediction_id": exchange.prediction_id,
+        "request_id": exchange.request_id,
+        "protocol": exchange.protocol,
+        "caller": caller,
+        "account": account,
+        "outcome": "answered" if status < 400 else "refused" if status < 500 else "failed",
+        "status": status,
+        "code": code,
+        "latency_ms": round(latency_ms, 3),
+        "instances": exchange.rows,
+        "warned": exchange.warned,
+        "refused": int(400 <= status < 500),
+        "errors": int(status >= 500),
+        "_aws": {"Timestamp": now // 1_000_000, "CloudWatchMetrics": _METRIC_DIRECTIVE},
+    }
+    if exchange.tried is not None:
+        line |= exchange.tried.told()
+        line["_aws"]["CloudWatchMetrics"] = [*_METRIC_DIRECTIVE, _ARM_DIRECTIVE]
+    _write(line)
 
 
 def write_event(name: str, *, level: str = "info", **fields: Any) -> None:

@@ -12,9 +12,10 @@ here may raise, because on Lambda that costs the caller a bare 500 and the funct
 """
 
 import os
+import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
@@ -27,8 +28,11 @@ from modelyard.serving.problem import problem_response
 from modelyard.serving.request import ARROW, JSON, NPY, accepted_type, read_body
 from modelyard.serving.response import json_response
 
-if TYPE_CHECKING:  # only where something is captured
+if TYPE_CHECKING:  # only where something is captured, or on trial
+    from modelyard.predictor.predictor import Predictor
     from modelyard.serving.capture import Capture
+    from modelyard.serving.on_trial import OnTrial
+    from modelyard.serving.routing_key import First
 
 START_PATIENCE_S = 8.0
 """Lambda gives INIT 10 s; a model that takes longer is waited for by the first request."""
@@ -36,12 +40,6 @@ START_PATIENCE_S = 8.0
 UNAVAILABLE = 503
 TYPES = (JSON, NPY, ARROW)
 """What ``/predict`` takes and gives; `modelyard.serving.forms` is imported for all but the first."""
-
-
-class _Asked(msgspec.Struct):
-    """A body, of which the instances stay the text that they are."""
-
-    instances: msgspec.Raw
 
 
 _encode = msgspec.json.Encoder().encode
@@ -55,9 +53,13 @@ class Endpoint:
         model: Name of the model.
         afterwards: Does what comes after an answer, and is told of each.
         capture: Keeps a share of the requests.
+        make_on_trial: Makes what answers while versions are on trial, when the first of them is; left out, the champion
+            answers as ever.
     """
 
-    __slots__ = ("_afterwards", "_capture", "_follower", "_model", "_routes")
+    __slots__ = (
+        "_afterwards", "_capture", "_follower", "_lock", "_make_on_trial", "_model", "_on_trial", "_routes",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -66,7 +68,11 @@ class Endpoint:
         model: str,
         afterwards: Afterwards | None = None,
         capture: "Capture | None" = None,
+        make_on_trial: "Callable[[], OnTrial] | None" = None,
     ) -> None:
+        self._make_on_trial = make_on_trial
+        self._on_trial: OnTrial | None = None
+        self._lock = threading.Lock()  # held while that is made
         self._follower = follower
         self._model = model
         self._afterwards = afterwards
@@ -128,21 +134,45 @@ class Endpoint:
             response = self._problem(unexpected, exchange)
         latency_ms = (time.perf_counter() - began) * 1000
         write_audit(exchange, model=self._model, status=response["statusCode"], code=code, latency_ms=latency_ms)
-        if self._capture is not None and exchange.answered is not None:
-            self._keep(self._capture, exchange, latency_ms)
+        if exchange.kept is not None:
+            self._keep(exchange)
         return response
 
-    def _keep(self, capture: "Capture", exchange: Exchange, latency_ms: float) -> None:
-        live, prediction_id = exchange.live, exchange.prediction_id
-        if live is not None and prediction_id is not None and capture.takes(prediction_id):
+    def _keep(self, exchange: Exchange) -> None:
+        live, prediction_id, kept, capture = exchange.live, exchange.prediction_id, exchange.kept, self._capture
+        if self._on_trial is not None and exchange.tried is not None:
+            self._on_trial.keep(exchange)
+        elif live is None or prediction_id is None or kept is None or kept.asked is None or capture is None:
+            return  # it was refused, or was no prediction
+        elif capture.takes(prediction_id):
             capture.keep(
                 version=live.version,
                 prediction_id=prediction_id,
                 request_id=exchange.request_id,
-                instances=exchange.asked,
-                predictions=exchange.answered,
-                latency_ms=latency_ms,
+                instances=kept.asked.instances,
+                predictions=kept.answered,
+                latency_ms=kept.seconds * 1000,
             )
+
+    def _trying(self) -> "OnTrial | None":
+        """What answers while versions are on trial."""
+        with self._lock:
+            if self._on_trial is None and self._make_on_trial is not None:
+                try:
+                    self._on_trial = self._make_on_trial()
+                except Exception as error:  # noqa: BLE001 - the champion answers without it
+                    write_failure("trial_not_possible", error, model=self._model)
+                    self._make_on_trial = None
+            return self._on_trial
+
+    def _tried(
+        self, exchange: Exchange, champion: Live, answer: Callable[[Live], dict[str, Any]], first: "First | None" = None
+    ) -> dict[str, Any]:
+        """Have the version answer that is to answer, and the champion where it does not."""
+        on_trial = self._trying()
+        if on_trial is None:
+            return answer(champion)
+        return on_trial.answer(exchange, champion, answer, first)
 
     def _answer(self, exchange: Exchange) -> dict[str, Any]:
         try:
@@ -158,14 +188,38 @@ class Endpoint:
         content_type, body = read_body(exchange.event, allowed=TYPES)
         answer_type = accepted_type(exchange.event["headers"])
         exchange.live = live = self._follower.current()
+        if live.trial is not None:
+            from modelyard.serving.forms.first import first_of
+
+            first = first_of(live, content_type, body)
+            return self._tried(
+                exchange, live, lambda one: self._answered(exchange, one, content_type, body, answer_type), first
+            )
+        if self._capture is None and content_type == answer_type == JSON:
+            predictions, warnings = live.predictor.answer(body, structs=True)
+            return self._json(exchange, live, predictions, warnings)
+        if self._capture is not None:
+            from modelyard.serving.kept import Kept
+
+            exchange.kept = Kept()
+        return self._answered(exchange, live, content_type, body, answer_type)
+
+    def _answered(
+        self, exchange: Exchange, live: Live, content_type: str, body: str | bytes, answer_type: str
+    ) -> dict[str, Any]:
+        """The answer of a version, whatever the form, with what is to be kept of it."""
         if content_type != JSON or answer_type != JSON:
             from modelyard.serving.forms import table
 
             return table.predict(exchange, live, content_type, body, answer_type=answer_type, json_answer=self._json)
-        predictions, warnings = live.predictor.answer(body, structs=True)
-        response = self._json(exchange, live, predictions, warnings)
-        if self._capture is not None:
-            exchange.asked, exchange.answered = msgspec.json.decode(body, type=_Asked).instances, predictions
+        from modelyard.serving.kept import AskedText, predicted
+
+        predictor = cast("Predictor", live.predictor)
+        batch = predictor.read(body)
+        predictions, seconds = predicted(predictor, batch, structs=True)
+        response = self._json(exchange, live, predictions, batch.warnings)
+        if exchange.kept is not None:
+            exchange.kept.note(AskedText(body), predictions, seconds)
         return response
 
     def _json(
@@ -193,7 +247,11 @@ class Endpoint:
         exchange.protocol = "v2"
         from modelyard.serving.oip import server
 
-        return server.answer(exchange, self._follower, self._model)
+        if self._capture is not None:
+            from modelyard.serving.kept import Kept
+
+            exchange.kept = Kept()
+        return server.answer(exchange, self._follower, self._model, self._trying)
 
     def _openapi(self, exchange: Exchange) -> dict[str, Any]:
         exchange.protocol = "metadata"

@@ -1,8 +1,12 @@
 """`Exchange`: one request on its way to an answer, and what its audit line has to say of it."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelyard.serving.follow import Live
+
+if TYPE_CHECKING:  # only where something is captured, or on trial
+    from modelyard.serving.kept import Kept
+    from modelyard.serving.on_trial import Tried
 
 
 class Exchange:
@@ -17,11 +21,11 @@ class Exchange:
         warned: How many values the contract warns of.
         protocol: How the caller speaks: ``instances``, ``npy``, ``arrow``, ``v2``, or ``metadata`` for what is no
             prediction.
-        asked: The instances, where a capture can show them.
-        answered: The predictions, likewise.
+        kept: What was asked and answered, where it is to be captured.
+        tried: Which version was to answer, while versions are on trial.
     """
 
-    __slots__ = ("answered", "asked", "event", "live", "prediction_id", "protocol", "request_id", "rows", "warned")
+    __slots__ = ("event", "kept", "live", "prediction_id", "protocol", "request_id", "rows", "tried", "warned")
 
     def __init__(self, event: Any, request_id: str, live: Live | None) -> None:
         self.event = event
@@ -31,5 +35,5 @@ class Exchange:
         self.prediction_id: str | None = None
         self.warned = 0
         self.protocol = "instances"
-        self.asked: Any = None
-        self.answered: Any = None
+        self.kept: Kept | None = None
+        self.tried: Tried | None = None

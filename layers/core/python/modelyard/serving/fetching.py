@@ -22,14 +22,16 @@ class Fetch:
         objects: The artifact bucket.
         model: Name of the model, for messages.
         in_haste: Whether nothing is answered meanwhile.
+        beside: Whether the version is one that requests can do without, as on trial: it needs room beside the others.
     """
 
-    __slots__ = ("_model", "_objects", "in_haste")
+    __slots__ = ("_model", "_objects", "beside", "in_haste")
 
-    def __init__(self, objects: "ObjectSource", model: str, *, in_haste: bool) -> None:
+    def __init__(self, objects: "ObjectSource", model: str, *, in_haste: bool, beside: bool = False) -> None:
         self._objects = objects
         self._model = model
         self.in_haste = in_haste
+        self.beside = beside
 
     def __call__(self, file: File) -> bytes:
         """The bytes of a file, or a buffer of them.

@@ -10,13 +10,16 @@ with. A version that cannot be loaded is reported once and left alone until the 
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from modelyard.errors import AWSError, CredentialsError, ModelyardError, NotFoundError
 from modelyard.pointer_key import pointer_key
 from modelyard.serving.audit import write_event
 from modelyard.serving.fetching import Fetch
 from modelyard.serving.pointer import Deployed, Pointer
+
+if TYPE_CHECKING:  # only while versions are on trial
+    from modelyard.serving.trial import Challengers, Trial
 
 PATIENCE_S = 5.0
 """Longest wait of a request for a check; after that the last good version answers, late being worse than old."""
@@ -55,6 +58,10 @@ class Answering(Protocol):
         """Run once."""
         ...
 
+    def bound(self, wrap: Any) -> None:
+        """See `modelyard.predictor.predictor.Predictor.bound`."""
+        ...
+
 
 Load = Callable[[Deployed, Fetch], Answering]
 Now = Callable[[], tuple[float, float]]
@@ -66,12 +73,13 @@ def both_clocks() -> tuple[float, float]:
 
 
 class Live:
-    """The version that answers."""
+    """The version that answers, and what is on trial beside it."""
 
-    __slots__ = ("__weakref__", "contract", "digest", "predictor", "revision", "signature", "version")
+    __slots__ = ("__weakref__", "contract", "digest", "predictor", "revision", "signature", "trial", "version")
 
-    def __init__(self, revision: int, deployed: Deployed, predictor: Answering) -> None:
+    def __init__(self, revision: int, deployed: Deployed, predictor: Answering, trial: "Trial | None" = None) -> None:
         self.revision = revision
+        self.trial = trial
         self.version = deployed.version
         self.digest = deployed.digest
         self.signature = deployed.signature
@@ -108,6 +116,7 @@ class PointerFollower:
         self._now = now
         self._patience_s = patience_s
         self._live: Live | None = None
+        self._challengers: Challengers | None = None  # None until a version is on trial
         self._etag: str | None = None
         self._failure: Exception | None = None
         self._checked: tuple[float, float] | None = None  # when the last finished check began
@@ -162,8 +171,8 @@ class PointerFollower:
     # -- a duty of `Afterwards`: on Lambda nothing runs between requests, so what is due runs after an answer ----------
 
     def due(self) -> bool:
-        """Whether a check is due."""
-        return self._age() > self._refresh_s / 2
+        """Whether a check is due, or a version on trial is being loaded."""
+        return self._age() > self._refresh_s / 2 or (self._challengers is not None and self._challengers.loading)
 
     def run(self) -> None:
         """Check, and wait for it, so that the environment is not frozen in the middle.
@@ -171,9 +180,13 @@ class PointerFollower:
         Where one request follows the other, the next would have to wait as well, for a whole load where the version has
         changed. So there the check goes on beside them.
         """
-        check = self._running_check()
-        if _between(self._asked, self._now()) < AWAKE_SHARE * self._gap_s:
-            check.join(self._patience_s)
+        rare = _between(self._asked, self._now()) < AWAKE_SHARE * self._gap_s
+        if self._age() > self._refresh_s / 2:
+            check = self._running_check()
+            if rare:
+                check.join(self._patience_s)
+        if rare and self._challengers is not None:
+            self._challengers.wait(self._patience_s)
 
     def finish(self) -> None:
         """Nothing here must be saved."""
@@ -266,6 +279,10 @@ class PointerFollower:
                 next_step=f"Promote a version: modelyard promote {self._model} <version>.",
             ) from error
         if found is None:
+            if self._challengers is not None:
+                self._challengers.load_missing()  # what could not be read may be there now
+                if self._live is not None:
+                    self._live.predictor.bound(None)  # should a request on trial have bound it while it was promoted
             return
         raw, etag = found
         try:
@@ -288,13 +305,20 @@ class PointerFollower:
                 revision=live.revision,
                 found=pointer.revision,
             )
-        elif live is not None and _serves_as(live, champion):
-            self._put_live(Live(pointer.revision, champion, live.predictor))
+        elif live is not None and serves_as(live, champion):
+            trial, wanted = self._trial_of(pointer)
+            if self._put_live(Live(pointer.revision, champion, live.predictor, trial)):
+                self._want(wanted, live.predictor)
         else:
             began = time.perf_counter()
-            fetch = Fetch(self._objects, self._model, in_haste=live is None)
-            if not self._put_live(Live(pointer.revision, champion, self._load(champion, fetch))):
+            predictor = self._on_trial_until_now(champion)
+            if predictor is None:
+                fetch = Fetch(self._objects, self._model, in_haste=live is None)
+                predictor = self._load(champion, fetch)
+            trial, wanted = self._trial_of(pointer)
+            if not self._put_live(Live(pointer.revision, champion, predictor, trial)):
                 return
+            self._want(wanted, predictor)
             write_event(
                 "version_live",
                 model=self._model,
@@ -305,7 +329,40 @@ class PointerFollower:
                 load_ms=round((time.perf_counter() - began) * 1000, 3),
             )
             if live is not None:
-                _free_elsewhere(live)
+                free_elsewhere(live)
+
+    def _trial_of(self, pointer: Pointer) -> "tuple[Trial | None, list[Deployed]]":
+        """What is on trial, and what has to be loaded for it; nothing where that part of the pointer is damaged."""
+        if pointer.trial is None:
+            return None, []
+        from modelyard.serving.trial import Challengers, parse_trial
+
+        if self._challengers is None:
+            self._challengers = Challengers(self._load_beside, self._model)
+        try:
+            return parse_trial(pointer.trial, self._challengers)
+        except ModelyardError as error:
+            write_event(
+                "trial_not_read", level="error", model=self._model, revision=pointer.revision, message=error.message
+            )
+            return None, []
+
+    def _load_beside(self, deployed: Deployed) -> Answering:
+        return self._load(deployed, Fetch(self._objects, self._model, in_haste=False, beside=True))
+
+    def _want(self, deployed: list[Deployed], answering: Answering) -> None:
+        if self._challengers is not None:
+            self._challengers.want(deployed, keep=answering)
+
+    def _on_trial_until_now(self, champion: Deployed) -> Answering | None:
+        """The predictor of a new champion that has been on trial here: it need not be loaded again."""
+        if self._challengers is None:
+            return None
+        for challenger in self._challengers.loaded:
+            if challenger.version == champion.version and serves_as(challenger, champion):
+                challenger.predictor.bound(None)
+                return challenger.predictor
+        return None
 
     def _put_live(self, found: Live) -> bool:
         """Let it answer, unless this check was given up: a later one knows better."""
@@ -328,12 +385,12 @@ class PointerFollower:
         return unavailable
 
 
-def _serves_as(live: Live, champion: Deployed) -> bool:
+def serves_as(live: Live, champion: Deployed) -> bool:
     """Whether what is loaded answers as a version does: the same bytes, and held to the same promises."""
     return (live.digest, live.signature, live.contract) == (champion.digest, champion.signature, champion.contract)
 
 
-def _free_elsewhere(replaced: Live) -> None:
+def free_elsewhere(replaced: Live) -> None:
     """Have a thread free a replaced version, when the last request has left what it began with.
 
     Whoever lets go of a session last frees it, and 90 MB take 7 ms to give back: no request should be the one.

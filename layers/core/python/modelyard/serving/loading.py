@@ -29,6 +29,12 @@ NICENESS = 5
 GENTLE_BYTES_PER_S = 50 << 20
 """What it fetches, checks and loads in a second then."""
 
+ROOM = 2.0
+"""What a version on trial takes beside the others, in sizes of its file: the session, and the bytes it is made of."""
+
+SPARE_MB = 32
+"""Of the function's memory, for requests."""
+
 LARGE = 8 << 20
 """Bytes of a model from which on it is not held in one buffer while requests are answered."""
 
@@ -36,11 +42,12 @@ LARGE = 8 << 20
 class Loader:
     """Makes predictors for one function's settings."""
 
-    __slots__ = ("_settings", "_written")
+    __slots__ = ("_in_use", "_settings", "_written")
 
     def __init__(self, settings: EndpointSettings) -> None:
         self._settings = settings
         self._written: list[str] = []  # files of weights, of the versions that were loaded
+        self._in_use: list[str] = []  # of them, those that a session is being made of: two versions may load at a time
 
     def prepare(self) -> None:
         """Import what loading needs, so that it is there when the bytes arrive."""
@@ -57,9 +64,14 @@ class Loader:
         Raises:
             ModelyardError: When the artifact or the model's own code does not load.
         """
+        if fetch.beside:
+            self._refuse_without_room(deployed)
         if not fetch.in_haste and self._has_time(deployed):
             _give_way()
         for form in self._fitting(deployed):
+            folder = None if form.weights is None else _folder_of(form.weights)
+            if folder is not None:
+                self._in_use.append(folder)
             try:
                 predictor = self._predictor(deployed, form.model, fetch, self._weights_option(form, fetch))
                 self._forget_weights_but_of(form.weights)
@@ -73,9 +85,32 @@ class Loader:
                     digest=form.model.digest,
                     message=str(error),
                 )
+            finally:
+                if folder is not None:
+                    self._in_use.remove(folder)
         predictor = self._predictor(deployed, deployed.file, fetch, None)
         self._forget_weights_but_of(None)
         return predictor
+
+    def _refuse_without_room(self, deployed: Deployed) -> None:
+        """Leave a version on trial out where the function's memory would not hold it: Lambda ends what takes more.
+
+        Raises:
+            ModelyardError: With code ``no_room``.
+        """
+        from modelyard.serving.memory import resident_mb
+
+        used_mb, size_mb = resident_mb(), deployed.file.size / 1_048_576
+        if used_mb is None or not self._settings.one_by_one:  # elsewhere the memory is not the function's alone
+            return
+        needed_mb = used_mb + ROOM * size_mb + SPARE_MB
+        if needed_mb > self._settings.memory_mb:
+            raise ModelyardError(
+                f"version {deployed.version} has {size_mb:.1f} MB; beside what is loaded it would take some "
+                f"{needed_mb:.0f} MB of the function's {self._settings.memory_mb}",
+                code="no_room",
+                next_step="Raise endpoint.memory_mb in model.toml and deploy.",
+            )
 
     def _has_time(self, deployed: Deployed) -> bool:
         """Whether a load that gives way is over before ``refresh_s`` is, when requests would wait for it."""
@@ -155,8 +190,9 @@ class Loader:
         A session that still answers has its file mapped, which outlives the name.
         """
         kept = None if weights is None else _folder_of(weights)
-        for folder in [folder for folder in self._written if folder != kept]:
-            self._written.remove(folder)
+        for folder in [folder for folder in self._written if folder != kept and folder not in self._in_use]:
+            with suppress(ValueError):  # another load has done so meanwhile
+                self._written.remove(folder)
             with suppress(OSError):
                 os.unlink(f"{folder}/{WEIGHTS}")  # noqa: PTH108
                 os.rmdir(folder)  # noqa: PTH106

@@ -85,13 +85,19 @@ class Deployed:
 
 
 class Pointer:
-    """A whole pointer; ``champion`` answers."""
+    """A whole pointer; ``champion`` answers.
 
-    __slots__ = ("champion", "revision")
+    Attributes:
+        trial: The document, while versions are on trial; `modelyard.serving.trial` reads it. What is wrong there is no
+            reason not to believe who the champion is.
+    """
 
-    def __init__(self, revision: int, champion: Deployed) -> None:
+    __slots__ = ("champion", "revision", "trial")
+
+    def __init__(self, revision: int, champion: Deployed, trial: dict[str, Any] | None = None) -> None:
         self.revision = revision
         self.champion = champion
+        self.trial = trial
 
     @classmethod
     def parse(cls, raw: bytes, *, model: str) -> "Pointer":
@@ -110,7 +116,9 @@ class Pointer:
             raise _invalid(f"has format {document.get('format')!r}; this reader knows {FORMAT}")
         if document.get("model") != model:
             raise _invalid(f"is of model {document.get('model')!r}, not {model!r}")
-        return cls(_field(document, "revision", int), Deployed.parse(_field(document, "champion", dict)))
+        champion = Deployed.parse(_field(document, "champion", dict))
+        trial = None if document.get("mode") in (None, "live") else document
+        return cls(_field(document, "revision", int), champion, trial)
 
 
 def _form(section: Any) -> Form:

@@ -38,7 +38,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from modelyard.predictor.c_api import Runtime
+    from modelyard.serving.capture import Capture, ObjectSink
     from modelyard.serving.endpoint import Endpoint
+    from modelyard.serving.on_trial import OnTrial
 
 
 def start(environ: Mapping[str, str], *, make: Callable[..., Endpoint] | None = None) -> Endpoint:
@@ -78,13 +80,24 @@ def start(environ: Mapping[str, str], *, make: Callable[..., Endpoint] | None = 
     afterwards = Afterwards.start(environ)
     capture = None
     if settings.capture > 0:
-        from modelyard.serving.capture import Capture
-
-        capture = Capture(objects, model=settings.model, share=settings.capture)
+        capture = _capture(settings, objects, environ)
         afterwards.attend(capture)
     if afterwards.holds:  # the environment is frozen between requests, so look while it is kept awake
         afterwards.attend(follower)
-    endpoint = (make or Endpoint)(follower, model=settings.model, afterwards=afterwards, capture=capture)
+
+    def make_on_trial() -> OnTrial:
+        from modelyard.serving.on_trial import OnTrial
+        from modelyard.serving.trial_settings import TrialSettings
+
+        kept = capture
+        if kept is None:  # a share of 0: what is kept is kept for the trial
+            kept = _capture(settings, objects, environ)
+            afterwards.attend(kept)
+        return OnTrial(kept, afterwards, TrialSettings.read(environ), model=settings.model)
+
+    endpoint = (make or Endpoint)(
+        follower, model=settings.model, afterwards=afterwards, capture=capture, make_on_trial=make_on_trial
+    )
     if settings.snap_start:
         from modelyard.serving.snapstart import register_hooks
 
@@ -98,6 +111,13 @@ def start(environ: Mapping[str, str], *, make: Callable[..., Endpoint] | None = 
     sys.setswitchinterval(SWITCH_S)
     gc.enable()
     return endpoint
+
+
+def _capture(settings: EndpointSettings, objects: ObjectSink, environ: Mapping[str, str]) -> Capture:
+    from modelyard.serving.capture import Capture
+    from modelyard.serving.trial_settings import redacted_inputs
+
+    return Capture(objects, model=settings.model, share=settings.capture, redact=redacted_inputs(environ))
 
 
 def _load_library(runtime: type[Runtime]) -> None:

@@ -7,6 +7,7 @@ done, and run the app's lifespan around every event.
 """
 
 import time
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -25,13 +26,15 @@ from modelyard.serving.asgi.lifespan import Lifespan
 from modelyard.serving.asgi.loop import AppLoop
 from modelyard.serving.endpoint import Endpoint
 from modelyard.serving.exchange import Exchange
-from modelyard.serving.follow import Live, PointerFollower
+from modelyard.serving.follow import PointerFollower
+from modelyard.serving.kept import Kept
 from modelyard.serving.problem import CONTENT_TYPE
 from modelyard.serving.response import MAX_RESPONSE_BYTES, written_bytes
 from modelyard.serving.routing import unknown_route
 
 if TYPE_CHECKING:
     from modelyard.serving.capture import Capture
+    from modelyard.serving.on_trial import OnTrial
 
 MARGIN_S = 0.25
 """How long before the function's timeout an app that has not answered is given up: Lambda would end the process."""
@@ -63,6 +66,7 @@ class AppEndpoint(Endpoint):
         model: Name of the model.
         afterwards: Does what comes after an answer, and is told of each.
         capture: Keeps a share of the requests.
+        make_on_trial: As for any endpoint.
         app: The app, as ``package.module:attribute``.
         base_path: What callers have in front of ``/models``, where API Gateway cuts it off.
 
@@ -79,10 +83,11 @@ class AppEndpoint(Endpoint):
         model: str,
         afterwards: Afterwards | None = None,
         capture: "Capture | None" = None,
+        make_on_trial: "Callable[[], OnTrial] | None" = None,
         app: str,
         base_path: str = "",
     ) -> None:
-        super().__init__(follower, model=model, afterwards=afterwards, capture=capture)
+        super().__init__(follower, model=model, afterwards=afterwards, capture=capture, make_on_trial=make_on_trial)
         self._prefix = route_of(APP_ROUTES[0][1], model)
         self._base_path = base_path
         self._routes |= {f"{method} {route_of(path, model)}": self._ask for method, path in APP_ROUTES}
@@ -111,8 +116,7 @@ class AppEndpoint(Endpoint):
     def _ask(self, exchange: Exchange) -> dict[str, Any]:
         exchange.protocol = "app"
         gateway, scope, body = _translated(exchange.event)
-        live = self._live(exchange)
-        current = Current(exchange, live, model=self._model, capturing=self._capture is not None)
+        current = self._current(exchange)
         cycle = Cycle(self._app, self._mounted(scope), body, current, answers_its_errors=self._own_errors)
         task = self._loop.submit(cycle.run())
         ends = _ENDS.get()
@@ -130,16 +134,28 @@ class AppEndpoint(Endpoint):
             if self._afterwards is not None and not cycle.ended.wait(SETTLE_S):
                 self._afterwards.add(lambda: cycle.ended.wait(BACKGROUND_S))
         if answer["status"] >= 400:
-            exchange.answered = None  # nothing to capture
+            exchange.kept = None  # nothing to capture
         return _written(gateway, answer)
 
-    def _live(self, exchange: Exchange) -> Live | ModelyardError:
+    def _current(self, exchange: Exchange) -> Current:
         """The version for the whole request. Where there is none, only an app that asks for it hears of it."""
         try:
-            exchange.live = self._follower.current()
+            exchange.live = live = self._follower.current()
         except ModelyardError as error:
-            return error
-        return exchange.live
+            return Current(exchange, error, model=self._model)
+        on_trial = None if live.trial is None else self._trying()
+        if self._capture is not None or on_trial is not None:
+            exchange.kept = Kept()
+        if on_trial is None:
+            return Current(exchange, live, model=self._model)
+        exchange.live = arm = on_trial.arm(exchange, live)
+        return Current(
+            exchange,
+            arm,
+            model=self._model,
+            champion=None if arm is live else live,
+            failed=lambda failed, error: on_trial.failed(exchange, failed, error),
+        )
 
     def _mounted(self, scope: Scope) -> Scope:
         """The scope, with the app mounted where its callers see it, so that the links it makes are right."""

@@ -48,8 +48,12 @@ def predict(
     exchange.protocol = FORMS.get(content_type) or FORMS[answer_type]
     if answer_type != JSON:
         _check_acceptable(predictor, answer_type)
-    batch = predictor.read(body) if content_type == JSON else _batch(predictor, content_type, body)
-    outputs = predictor.run(batch)
+    batch = predictor.read(body) if content_type == JSON else batch_of(predictor, content_type, body)
+    if exchange.kept is None:
+        outputs = predictor.run(batch)
+    else:
+        outputs, seconds = predictor.run_timed(batch)
+        exchange.kept.note_tensors(predictor, batch, outputs, seconds)
     if answer_type == JSON:
         return json_answer(exchange, live, predictor.decoded(outputs, batch.rows), batch.warnings)
     columns = [
@@ -70,7 +74,12 @@ def predict(
     return binary_response(content, headers, instances=batch.rows)
 
 
-def _batch(predictor: Predictor, content_type: str, body: str | bytes) -> Batch:
+def batch_of(predictor: Predictor, content_type: str, body: str | bytes) -> Batch:
+    """What an NPY or Arrow body asks a model for.
+
+    Raises:
+        RequestError: Whatever is wrong with it.
+    """
     if predictor.has_preprocess:
         raise RequestError(
             f"the model's own code takes JSON, not {content_type}",

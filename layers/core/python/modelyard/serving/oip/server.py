@@ -1,13 +1,15 @@
 """The protocol's routes of one model: metadata, ready, infer, each with and without a version.
 
-Only the live version answers, because one is loaded; another number is a 404 that names it. The server's own routes
+The live version answers, and those on trial, because they are loaded; another number is a 404 that names the live one.
+A version on trial that the path names answers alone: nothing stands in for it. The server's own routes
 (``/v2`` and ``/v2/health/...``) belong to no model; the control plane answers them.
 """
 
 import os
 from collections.abc import Callable
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
+from modelyard.errors import ModelyardError
 from modelyard.predictor.predictor import Predictor
 from modelyard.serving.exchange import Exchange
 from modelyard.serving.follow import Live, PointerFollower
@@ -18,6 +20,11 @@ from modelyard.serving.request import JSON, headers_of, read_body
 from modelyard.serving.response import binary_response, json_response
 from modelyard.serving.routing import INFER, METADATA, READY, MethodError, unknown_route, unknown_version
 
+if TYPE_CHECKING:
+    from modelyard.predictor.reader import Batch
+    from modelyard.serving.oip.inputs import InferRequest
+    from modelyard.serving.on_trial import OnTrial
+
 PLATFORM = "onnxruntime_onnx"
 OCTETS = "application/octet-stream"
 TYPES = (JSON, OCTETS, "")
@@ -26,8 +33,16 @@ TYPES = (JSON, OCTETS, "")
 Answer = Callable[[Exchange, Live, str], dict[str, Any]]
 
 
-def answer(exchange: Exchange, follower: PointerFollower, model: str) -> dict[str, Any]:
+def answer(
+    exchange: Exchange, follower: PointerFollower, model: str, trying: "Callable[[], OnTrial | None]"
+) -> dict[str, Any]:
     """Answer one request to ``/v2/models/<model>`` or below.
+
+    Args:
+        exchange: The request.
+        follower: Knows the live version.
+        model: Its name.
+        trying: What answers while versions are on trial.
 
     Raises:
         ModelyardError: Whatever is wrong with the request or the model.
@@ -44,9 +59,31 @@ def answer(exchange: Exchange, follower: PointerFollower, model: str) -> dict[st
     if method != allowed:
         raise MethodError(method, shown, allow=allowed)
     exchange.live = live = follower.current()
+    on_trial = None if live.trial is None else trying()
     if version is not None and version != str(live.version):
-        raise unknown_version(model, version, live.version)
-    return made(exchange, live, model)
+        found = None if on_trial is None else on_trial.asked_for(exchange, live, version)
+        if found is None:
+            raise unknown_version(model, version, live.version)
+        exchange.live, exchange.kept = found, None  # not routed to it, so no evidence for or against it
+        return made(exchange, found, model)
+    if on_trial is None or action != INFER or version is not None:
+        return made(exchange, live, model)
+    return on_trial.answer(exchange, live, lambda one: made(exchange, one, model), _first_of(exchange.event, live))
+
+
+def _first_of(event: Any, live: Live) -> Callable[[str], Any]:
+    """Looks into the first row of a request, as the champion reads it."""
+
+    def first(name: str) -> Any:
+        from modelyard.serving.forms.first import first_in_batch
+
+        predictor = _predictor(live)
+        try:
+            return first_in_batch(predictor, _read(event, predictor)[1], name)
+        except ModelyardError:
+            return None  # the version that answers says what is wrong with it
+
+    return first
 
 
 def _rest(event: Any) -> str:
@@ -68,12 +105,17 @@ def _metadata(exchange: Exchange, live: Live, model: str) -> dict[str, Any]:
     signature = _predictor(live).signature
     document = {
         "name": model,
-        "versions": [str(live.version)],
+        "versions": [str(live.version), *_others(live)],
         "platform": PLATFORM,
         "inputs": list(map(described, signature.inputs)),
         "outputs": list(map(described, signature.outputs)),
     }
     return json_response(answer_text(document))
+
+
+def _others(live: Live) -> list[str]:
+    """Versions on trial that a path may name."""
+    return [] if live.trial is None else [str(one.version) for one in live.trial.challengers.loaded]
 
 
 def _ready(exchange: Exchange, live: Live, model: str) -> dict[str, Any]:
@@ -83,16 +125,15 @@ def _ready(exchange: Exchange, live: Live, model: str) -> dict[str, Any]:
 
 def _infer(exchange: Exchange, live: Live, model: str) -> dict[str, Any]:
     predictor = _predictor(live)
-    headers = headers_of(exchange.event)
-    _, body = read_body(exchange.event, allowed=TYPES)
-    text, whole = split(body, headers.get(HEADER))
-    request = read_request(text)
+    request, batch = _read(exchange.event, predictor)
     wanted = wanted_of(request, predictor.signature.outputs)
-    tail = Tail(whole, len(text)) if isinstance(whole, bytes) else Tail(b"", 0)
-    arrays = arrays_of(request, tail, predictor.signature.inputs, predictor.reader.nulls)
-    batch = predictor.admit(arrays)
     rows = batch.rows
-    tensors, data = written(wanted, predictor.run(batch))
+    if exchange.kept is None:
+        outputs = predictor.run(batch)
+    else:
+        outputs, seconds = predictor.run_timed(batch)
+        exchange.kept.note_tensors(predictor, batch, outputs, seconds)
+    tensors, data = written(wanted, outputs)
     exchange.rows, exchange.warned = rows, len(batch.warnings)
     exchange.prediction_id = os.urandom(16).hex()
     parameters: dict[str, Any] = {"prediction_id": exchange.prediction_id, "digest": live.digest}
@@ -107,6 +148,18 @@ def _infer(exchange: Exchange, live: Live, model: str) -> dict[str, Any]:
         return json_response(answered, instances=rows)
     sizes = {"content-type": OCTETS, HEADER: str(len(answered))}
     return binary_response(b"".join((answered, *data)), sizes, instances=rows)
+
+
+def _read(event: Any, predictor: Predictor) -> "tuple[InferRequest, Batch]":
+    """What is asked for."""
+    headers = headers_of(event)
+    _, body = read_body(event, allowed=TYPES)
+    text, whole = split(body, headers.get(HEADER))
+    request = read_request(text)
+    wanted_of(request, predictor.signature.outputs)  # before the values are looked at
+    tail = Tail(whole, len(text)) if isinstance(whole, bytes) else Tail(b"", 0)
+    arrays = arrays_of(request, tail, predictor.signature.inputs, predictor.reader.nulls)
+    return request, predictor.admit(arrays)
 
 
 def _predictor(live: Live) -> Predictor:

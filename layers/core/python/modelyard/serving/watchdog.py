@@ -1,0 +1,107 @@
+"""`Watchdog`: ends runs of a version on trial that take too long; `Bounded` is an engine whose runs it watches.
+
+One thread looks every 50 ms while there are runs, and sleeps while there are none. So a run costs two entries in a
+dictionary and no thread of its own. See `modelyard.predictor.stopping` for how a run ends.
+"""
+
+import threading
+import time
+from typing import Any
+
+from modelyard.errors import ModelError
+from modelyard.predictor.predictor import Engine
+
+LOOK_S = 0.05
+"""How often running engines are looked at, and so by how much a run may be longer than it may."""
+
+QUIET_LOOKS = 20
+"""After so many looks at nothing the thread sleeps until the next run."""
+
+
+class Watchdog:
+    """Ends what takes too long. Safe to use from several threads at once."""
+
+    __slots__ = ("_lock", "_running", "_thread", "_wake")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: dict[Any, float] = {}
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self, stop: Any, within_s: float) -> None:
+        """From now on, end ``stop`` after so many seconds."""
+        with self._lock:
+            self._running[stop] = time.monotonic() + within_s
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+                self._thread.start()
+        if not self._wake.is_set():
+            self._wake.set()
+
+    def done(self, stop: Any) -> bool:
+        """The run is over; whether it was ended."""
+        with self._lock:
+            return self._running.pop(stop, None) is None
+
+    def _watch(self) -> None:
+        quiet = 0
+        while True:
+            self._wake.wait()
+            time.sleep(LOOK_S)
+            with self._lock:
+                quiet = 0 if self._running else quiet + 1
+                if quiet > QUIET_LOOKS:
+                    self._wake.clear()  # with the lock held: a run that starts now sets it again
+                now = time.monotonic()
+                for stop in [stop for stop, ends in self._running.items() if ends <= now]:
+                    del self._running[stop]
+                    stop.end()
+
+
+class Bounded:
+    """An engine of which no run takes longer than it may; for `modelyard.predictor.predictor.Predictor.bound`.
+
+    Args:
+        engine: The engine.
+        watchdog: Ends its runs.
+        limit_s: Longest run. It may be changed.
+    """
+
+    __slots__ = ("_engine", "_stops", "_watchdog", "limit_s")
+
+    def __init__(self, engine: Engine, watchdog: Watchdog, limit_s: float) -> None:
+        self._engine = engine
+        self._watchdog = watchdog
+        self._stops: list[Any] = []  # that ended nothing, to be used again
+        self.limit_s = limit_s
+
+    def __call__(self, arrays: list[Any]) -> tuple[list[Any], float]:
+        """Run the engine once; what came out, and the engine's seconds.
+
+        Raises:
+            ModelError: When the model raises, or (code ``run_timeout``) takes too long.
+        """
+        try:
+            stop = self._stops.pop()
+        except IndexError:
+            stop = self._engine.stop()
+        self._watchdog.start(stop, self.limit_s)
+        ended = True
+        try:
+            began = time.perf_counter()
+            outputs = self._engine.run(arrays, stop)
+            took = time.perf_counter() - began
+        except ModelError as error:
+            ended = self._watchdog.done(stop)
+            if not ended:
+                raise
+            raise ModelError(
+                f"the model did not end within {self.limit_s:g} s and was ended", code="run_timeout"
+            ) from error
+        else:
+            ended = self._watchdog.done(stop)
+            return outputs, took
+        finally:
+            if not ended:
+                self._stops.append(stop)
