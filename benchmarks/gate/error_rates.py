@@ -17,7 +17,7 @@ and a correlation of 0.5; and the improvement that is promoted in 8 of 10 cases.
 
     python benchmarks/gate/error_rates.py [--quick] [--json]
 
-Without ``--quick`` it takes about 40 minutes of one processor, in as many processes as there are, and writes
+Without ``--quick`` it takes about 90 minutes of one processor, in as many processes as there are, and writes
 `docs/gate_power.svg`. What has been counted is kept in `build/benchmarks/gate/`, under a digest of this code and the
 gate's, and not counted again.
 """

@@ -144,7 +144,7 @@ def test_where_no_loss_is_too_much_no_slice_is_said_to_hold() -> None:
 def test_what_was_learnt_from_is_told_with_the_evaluation_set() -> None:
     found = said(sections(page(documents.regression()))["What it learnt from"])
     for words in (
-        "11,847 rows of 6 files were read: 31 were there twice and count once, 9,861 were learnt from",
+        "11,847 rows of 6 files were read: 31 came again in a later file and count once, 9,861 were learnt from",
         "evaluation set 1, 1,955 rows, frozen on 2 October 2026",
         "one row in five of every tenth of the target, drawn once with seed 0.",
         "2026-05.csv: 12 of 20 columns are missing",

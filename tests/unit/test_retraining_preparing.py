@@ -130,9 +130,10 @@ def test_each_file_is_read_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -
     assert [read.count(file) for file in (FIRST, SECOND)] == [1, 1]
 
 
-def test_rows_of_duplicates_count_once(bench: Bench) -> None:
+def test_rows_that_come_again_count_once_and_rows_of_one_file_as_often_as_it_has_them(bench: Bench) -> None:
     state = prepared(bench, FIRST + b"\n".join(FIRST.splitlines()[1:11]), "run-1")
-    assert state["prepared"]["rows"] == {"read": 376, "duplicates": 10, "training": 293, "evaluation": 73}
+    rows = state["prepared"]["rows"]
+    assert (rows["read"], rows["duplicates"], rows["training"] + rows["evaluation"]) == (376, 0, 376)
 
 
 def test_without_any_file_there_is_nothing_to_learn_from(bench: Bench) -> None:

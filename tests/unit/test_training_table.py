@@ -214,12 +214,23 @@ def test_a_measurement_given_as_classes_and_an_id_given_as_a_category_are_refuse
     assert "column 'id' is a category with 1,001 different values" in finding
 
 
-def test_duplicates_are_dropped_with_a_remark_within_and_across_files(graded: Plan) -> None:
+def test_rows_that_come_again_in_another_file_are_dropped_with_a_remark(graded: Plan) -> None:
     again = [[row[0], f"{row[1]}0", *row[2:]] for row in ROWS]
-    reading = read_table(graded, [csv_file(HEADER, ROWS + ROWS[:1]), csv_file(HEADER, again)])
+    reading = read_table(graded, [csv_file(HEADER, ROWS), csv_file(HEADER, again)])
     assert len(accepted(reading)) == 4
-    assert reading.rows == (5, 4)
-    assert reading.remarks == ("5 of 9 rows say the same as an earlier row in every column: dropped",)
+    assert reading.rows == (4, 4)
+    assert reading.remarks == ("4 of 8 rows are in an earlier file already, the same in every column: dropped",)
+
+
+def test_rows_that_say_the_same_within_one_file_are_cases_of_their_own(graded: Plan) -> None:
+    """A survey with few answers has many equal rows, and without them other shares of each class."""
+    once, twice, thrice = (csv_file(HEADER, ROWS + ROWS[:1] * more) for more in (0, 1, 2))
+    reading = read_table(graded, [twice])
+    assert len(accepted(reading)) == 5
+    (remark,) = reading.remarks
+    assert remark.startswith("file 1: 1 of 5 rows say the same as an earlier row of the file")
+    for files, rows in (([once, twice], 5), ([twice, once], 5), ([twice, thrice], 6), ([thrice, twice, once], 6)):
+        assert len(accepted(read_table(graded, files))) == rows
 
 
 def test_rows_that_differ_in_a_column_the_model_does_not_use_are_no_duplicates() -> None:
@@ -230,8 +241,8 @@ def test_rows_that_differ_in_a_column_the_model_does_not_use_are_no_duplicates()
 
 
 def test_the_index_of_a_data_frame_counts_for_nothing(graded: Plan) -> None:
-    file = csv_file(["", *HEADER], [[number, *row] for number, row in enumerate(ROWS + ROWS)])
-    assert len(accepted(read_table(graded, [file]))) == 4
+    files = [csv_file(["", *HEADER], [[at + first, *row] for at, row in enumerate(ROWS)]) for first in (0, 100)]
+    assert len(accepted(read_table(graded, files))) == 4
 
 
 def test_no_files_at_all_is_a_finding(graded: Plan) -> None:

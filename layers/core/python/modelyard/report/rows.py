@@ -37,7 +37,7 @@ def _went(document: Document) -> str:
     said = say("{}{} were read", strong(count(rows.read, "row")), files)
     parts: list[Text] = []
     if rows.duplicates:
-        parts.append(say("{} were there twice and count once", f"{rows.duplicates:,}"))
+        parts.append(say("{} came again in a later file and count once", f"{rows.duplicates:,}"))
     if rows.training is not None:
         parts.append(say("{} were learnt from", strong(f"{rows.training:,}")))
     if rows.evaluation is not None:

@@ -1,7 +1,7 @@
 """From training files to typed columns, or findings in words.
 
 The rule: a file is accepted whole or refused whole, with all findings at once, each with the column, the first lines
-and what was expected. What can be repaired without guessing (duplicate rows, columns the model does not use) is done
+and what was expected. What can be repaired without guessing (rows that come again, columns the model does not use) is done
 and said in a remark. Runs without scikit-learn, because an upload is checked before anything is trained
 (`check_upload`).
 
@@ -167,7 +167,7 @@ def read_table(plan: Plan, files: Sequence[bytes], *, names: Sequence[str] = ())
 
     Args:
         plan: Which columns there must be, and of which kind.
-        files: The bytes of each file, oldest first: of duplicate rows the first is kept.
+        files: The bytes of each file, oldest first: of rows that several files have, the first file's are kept.
         names: The files' names for findings; by default ``file 1``, ``file 2``, …
     """
     shown = names or [f"file {number}" for number in range(1, len(files) + 1)]
@@ -282,17 +282,29 @@ def _remark_ignored(plan: Plan, records: Records, remarks: list[str]) -> None:
 
 
 def _joined(plan: Plan, files: list[Records], parts: list[dict[str, Column]], remarks: list[str]) -> Table:
-    """All files in one table, without duplicate rows."""
-    seen: set[bytes] = set()
+    """All files in one table, each row as often as the file has it that has it most often.
+
+    Rows that say the same within one file are cases of their own: dropping them would change how frequent each answer
+    is. Between files they are the same case once more, as in an export that begins where the last one began.
+    """
+    most: dict[bytes, int] = {}
     kept: list[bool] = []
     for records in files:
+        here: Counter[bytes] = Counter()
         for row in records.rows:
             digest = hashlib.sha256(content(zip(records.header, row, strict=True))).digest()
-            kept.append(digest not in seen)
-            seen.add(digest)
-    duplicates = len(kept) - sum(kept)
-    if duplicates:
-        remarks.append(f"{duplicates} of {len(kept)} rows say the same as an earlier row in every column: dropped")
+            here[digest] += 1
+            kept.append(here[digest] > most.get(digest, 0))
+        most.update((digest, max(count, most.get(digest, 0))) for digest, count in here.items())
+        again = len(records.rows) - len(here)
+        if again:
+            remarks.append(
+                f"{records.name}: {again} of {len(records.rows)} rows say the same as an earlier row of the file in every "
+                "column: kept, as cases of their own"
+            )
+    dropped = len(kept) - sum(kept)
+    if dropped:
+        remarks.append(f"{dropped} of {len(kept)} rows are in an earlier file already, the same in every column: dropped")
     return _table(plan, files, parts).take(np.array(kept))
 
 
