@@ -1,0 +1,92 @@
+"""Rows that both versions answered: the same label, or numbers that differ by less than the tolerance."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from modelyard.metrics import Floats
+from modelyard.rollout.answers import FORMS
+from modelyard.rollout.checks.look import FEWEST_OF_A_SLICE, Look, in_slices, of_requests
+from modelyard.rollout.judging import Check, Question, percent, state_of, where
+from modelyard.rollout.sequential import Stream
+
+
+def agreement(look: Look) -> Iterator[Question]:
+    """Rows that both answered, and not alike."""
+    policy, table = look.policy, look.observations.pairs
+    if policy.min_agreement is None:
+        return
+    differ = disagreements(look)
+    if differ is None:
+        if len(table):
+            yield _waiting(look)
+        return
+    yield _agreement(look, of_requests(differ, table), policy.min_agreement, None, None)
+    for column, cut in look.cuts.items():
+        shares = in_slices(differ, table, column, cut, look, "pairs")
+        for place, value in enumerate(cut.parts):
+            in_slice = shares[:, place]
+            in_slice = in_slice[~np.isnan(in_slice)]
+            if len(in_slice) and policy.slice_agreement is not None:
+                yield _agreement(look, in_slice, policy.slice_agreement, column, value)
+
+
+def disagreements(look: Look) -> Floats | None:
+    """1 for each row of the pairs whose answers differ, 0 where they agree, NaN where one is of no use."""
+    table = look.observations.pairs
+    one, two = table.champion, table.challenger
+    if one is None or two is None or look.form < 0:
+        return None
+    form = FORMS[look.form]
+    if form in ("number", "vector") and look.frozen is None:
+        return None
+    useless = (look.problems(one) > 0) | (look.problems(two) > 0)
+    numeric = form in ("number", "vector")
+    differ = distances(look) > look.policy.tolerance if numeric else one.key != two.key
+    return np.where(useless, np.nan, differ.astype(np.float64))
+
+
+def distances(look: Look) -> Floats:
+    """How far the two answers to each row of the pairs are apart, in spreads of the champion's; NaN for no numbers."""
+    table, spread = look.observations.pairs, look.frozen.spread if look.frozen is not None else 1.0
+    one, two = table.champion, table.challenger
+    if one is None or two is None:
+        return np.zeros(0)
+    with np.errstate(invalid="ignore", over="ignore"):
+        if FORMS[look.form] != "vector":
+            found: Floats = np.abs(one.number - two.number) / spread
+            return found
+        return np.array([
+            float(np.linalg.norm(np.subtract(left.vector, right.vector))) / spread
+            if left.vector and right.vector and len(left.vector) == len(right.vector) else math.nan
+            for left, right in zip(one.answers, two.answers, strict=True)
+        ])  # fmt: skip
+
+
+def _agreement(look: Look, differ: Floats, least: float, column: str | None, value: str | None) -> Question:
+    samples, needed = len(differ), look.policy.min_samples if column is None else FEWEST_OF_A_SLICE
+    limit = round(1 - least, 10)
+
+    def answer(ends: Floats) -> Check:
+        low, high = float(ends[0, 0]), float(ends[0, 1])
+        share = float(differ.mean()) if samples else 0.0
+        return Check(
+            name="agreement", side="pairs", column=column, value=value, limit=least, samples=samples, needed=needed,
+            state=state_of(share, low, limit, samples=samples, needed=needed),
+            statistic=1 - share if samples else None, low=1 - high, high=1 - low,
+            said=f"challenger and champion agree on {percent(1 - share)} of {samples:,} requests{where(column, value)} "
+            f"(interval {percent(1 - high)} to {percent(1 - low)}); at least {percent(least)} is asked for",
+        )  # fmt: skip
+
+    return Question([Stream.of(differ, look.share("agreement", sliced=column is not None))], answer)
+
+
+def _waiting(look: Look) -> Question:
+    def answer(_: Floats) -> Check:
+        return Check(
+            name="agreement", state="waiting", side="pairs", needed=look.policy.min_samples,
+            said="agreement waits for pairs, and for the champion's first 100 rows",
+        )  # fmt: skip
+
+    return Question([], answer)
