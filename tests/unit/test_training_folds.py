@@ -81,3 +81,31 @@ def test_without_a_rule_every_fold_has_the_same_share_of_every_class() -> None:
     for _, scored in folds_of(spec, table):
         found = Counter(table.target[scored].tolist())
         assert all(abs(found[name] - count / 4) <= 1 for name, count in counts.items())
+
+
+def survey(different: int, rows: int) -> tuple[Any, Any]:
+    """As many different rows as said, each as often as it takes to fill the table."""
+    spec = plan(target="y", features={"x": "number", "s": "category"}, kinds=["logistic_regression"])
+    seen = [[at, f"s{at % 3}"] if at % 7 else ["", f"s{at}"] for at in range(1, different + 1)]
+    cells = [[*seen[at % different], "ab"[at % 2]] for at in range(rows)]
+    return spec, whole(spec, csv_file(["x", "s", "y"], cells))
+
+
+def test_rows_that_say_the_same_stay_on_one_side_whatever_their_answer_is() -> None:
+    spec, table = survey(different=45, rows=120)
+    said = list(zip(map(str, table.columns["x"]), table.columns["s"], strict=True))
+    for learned, scored in folds_of(spec, table):
+        assert not {said[at] for at in learned} & {said[at] for at in scored}
+
+
+def test_where_rows_are_mostly_alike_they_are_divided_at_random() -> None:
+    spec, table = survey(different=4, rows=120)
+    said = list(zip(map(str, table.columns["x"]), table.columns["s"], strict=True))
+    for learned, scored in folds_of(spec, table):
+        assert {said[at] for at in learned} == {said[at] for at in scored}
+        assert Counter(table.target[scored].tolist()) == {"a": 20, "b": 20}
+
+
+def test_rows_that_are_all_different_have_the_folds_that_they_always_had() -> None:
+    spec, table = survey(different=60, rows=60)
+    assert [len(scored) for _, scored in folds_of(spec, table)] == [20, 20, 20]

@@ -2,7 +2,9 @@
 
 The rule: folds repeat what the frozen rows were chosen for (`modelyard.training.freezing`). Where whole groups are
 frozen, a group is never on both sides of a fold; where the newest rows are frozen, a model is only scored on rows that
-are newer than those it learned from. Else the score that chooses would promise more than the evaluation keeps.
+are newer than those it learned from. Else the score that chooses would promise more than the evaluation keeps. And as
+frozen rows have no twin among the rows to learn from, neither have the rows of a fold: what is asked there is never
+known by heart.
 """
 
 import warnings
@@ -19,6 +21,13 @@ from modelyard.training.table import Table
 
 Rows = NDArray[np.int64]
 Fold = tuple[Rows, Rows]
+
+FEW_ALIKE = 0.99
+"""Share of different rows above which twins are too few to matter."""
+
+MOST_ALIKE = 5
+"""How often a row may be there, in the mean, for its twins to stay together. Where rows are more alike, as with two
+columns of a few values each, all that can be asked has been seen, and will be."""
 
 
 def folds_of(plan: Plan, training: Table, repeat: int = 0) -> list[Fold]:
@@ -38,7 +47,11 @@ def folds_of(plan: Plan, training: Table, repeat: int = 0) -> list[Fold]:
     elif by == "group" and column is not None:
         folds = _whole_groups(plan, training.others_or_features(column), training.target, repeat)
     else:
-        folds = _any_rows(plan, training.target, repeat)
+        twins = _twins(training)
+        if twins is None:
+            folds = _any_rows(plan, training.target, repeat)
+        else:
+            folds = _whole_groups(plan, twins, training.target, repeat)
     if not folds:
         raise UsageError(
             f"{len(training)} training rows are too few; cross-validation needs at least 2"
@@ -58,8 +71,20 @@ def _any_rows(plan: Plan, target: NDArray[Any], repeat: int) -> list[Fold]:
     return _split(splitter(count, shuffle=True, random_state=plan.training.seed + repeat), target)
 
 
+def _twins(training: Table) -> Rows | None:
+    """For each row the number of those that say the same without the target; None where hardly any do, or most do."""
+    numbers: dict[tuple[Any, ...], int] = {}
+    columns = [
+        [None if value != value else value for value in column.tolist()]  # no NaN equals another
+        for column in (*training.columns.values(), *training.others.values())
+    ]
+    rows = zip(*columns, strict=True)
+    twins = np.array([numbers.setdefault(row, len(numbers)) for row in rows], dtype=np.int64)
+    return twins if len(numbers) <= FEW_ALIKE * len(twins) <= FEW_ALIKE * MOST_ALIKE * len(numbers) else None
+
+
 def _whole_groups(plan: Plan, groups: NDArray[Any], target: NDArray[Any], repeat: int) -> list[Fold]:
-    _, numbers = np.unique(groups.astype(str), return_inverse=True)
+    _, numbers = np.unique(groups if groups.dtype == np.int64 else groups.astype(str), return_inverse=True)
     count = min(plan.training.folds, int(numbers.max(initial=-1)) + 1)
     if count < 2:
         return []

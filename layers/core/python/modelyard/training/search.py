@@ -84,7 +84,7 @@ def search(plan: Plan, training: Table, *, progress: Progress = lambda _: None, 
     if not any(score.problem is None for score in leaderboard if score.candidate != BASELINE):
         problems = "\n".join(describe(score, plan.evaluation.metric) for score in leaderboard)
         raise UsageError(
-            f"no candidate could be fitted to {len(training)} rows:\n{problems}",
+            f"no candidate could be fitted to {len(training)} rows\n{problems}",
             code="nothing_fitted",
             next_step="Correct the candidates' grids in model.toml, or train on more rows.",
         )
