@@ -11,6 +11,7 @@ from stacks.base import Deployment
 from stacks.endpoint_stack import EndpointStack
 from stacks.registry_stack import RegistryStack
 from stacks.retraining_stack import RetrainingStack
+from stacks.rollout_stack import RolloutStack
 from stacks.upkeep_stack import UpkeepStack
 
 from aws_cdk import App  # isort: skip - stacks/__init__.py chooses the Node that this import starts
@@ -30,9 +31,12 @@ def build_app(app: App, project: Path) -> App:
     UpkeepStack(app, deployment=deployment, registry=registry)
     api = ApiStack(app, deployment=deployment, registry=registry, models=models)
     for model in models:
-        EndpointStack(app, deployment=deployment, model=model, registry=registry, api=api)
+        endpoint = EndpointStack(app, deployment=deployment, model=model, registry=registry, api=api)
+        rollout = None
+        if model.spec.rollout.mode == "gradual":
+            rollout = RolloutStack(app, deployment=deployment, model=model, registry=registry, endpoint=endpoint)
         if model.spec.training is not None:
-            RetrainingStack(app, deployment=deployment, model=model, registry=registry)
+            RetrainingStack(app, deployment=deployment, model=model, registry=registry, rollout=rollout)
     return app
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from modelyard.aws.bucket import S3Artifacts
 from modelyard.aws.clients import Clients
 from modelyard.aws.presigned import S3UploadSigner
+from modelyard.aws.signals import EventSignals
 from modelyard.aws.table import DynamoDBRecords
 from modelyard.control.adapter import Adapter
 from modelyard.control.app import create_app
@@ -42,6 +43,7 @@ APP = create_app(
     S3UploadSigner(CLIENTS, SETTINGS.artifact_bucket),
     journal=JOURNAL,
     require_reason=SETTINGS.require_reason,
+    signals=EventSignals(CLIENTS, SETTINGS.event_bus) if SETTINGS.event_bus else None,
 )
 ADAPTER = Adapter(APP, journal=JOURNAL)
 

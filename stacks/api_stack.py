@@ -154,6 +154,7 @@ class ApiStack(ModelyardStack):
                 "MODELYARD_ARTIFACT_BUCKET": registry.artifacts.bucket_name,
                 "MODELYARD_TABLE": registry.table.table_name,
                 "MODELYARD_REQUIRE_REASON": "1" if self.settings.require_reason else "0",
+                "MODELYARD_EVENT_BUS": registry.bus.event_bus_name,
                 "POWERTOOLS_SERVICE_NAME": "modelyard-control",
                 "POWERTOOLS_METRICS_NAMESPACE": "Modelyard",
             },
@@ -169,7 +170,14 @@ class ApiStack(ModelyardStack):
             "s3:GetObject", "s3:PutObject", bucket=artifacts, keys=["artifacts/*", "deployments/*", "uploads/*"]
         )
         control.allow_objects("s3:AbortMultipartUpload", bucket=artifacts, keys=["artifacts/*"])
-        control.allow_objects("s3:GetObject", bucket=artifacts, keys=["reports/*"])
+        control.allow_objects("s3:GetObject", bucket=artifacts, keys=["reports/*", "rollouts/*"])
+        registry.bus.grant_put_events_to(control.function)
+        # CloudFormation names state machines after their logical ids; the local AWS does it otherwise.
+        name = self.deployment.name
+        waiting = stack_names.rollout_stack(name, "*") if self.settings.is_local else "Rollout*"
+        machines = f"arn:{self.partition}:states:{self.region}:{self.account}:stateMachine:{waiting}"
+        control.allow("states:SendTaskSuccess", on=[machines])
+        accept_resources(control, [machines], why="Models come and go, the prefix stays; a token says which task.")
         control.allow("s3:ListBucket", on=[registry.artifacts.bucket_arn])
         return control
 

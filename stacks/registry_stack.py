@@ -16,6 +16,13 @@ from stacks.dead_letters import DeadLetters
 from stacks.findings import NO_TLS_HERE, accept, accept_objects, accept_resources
 
 SWEPT = ("artifacts/*", "reports/*")
+LOOKED_AT = ("sweeps/*", "rollouts/*")
+"""What an operator reads beside what an operator writes."""
+ROLLOUTS_TOLD = (
+    "Rollout Asked", "Rollout Aborted", "Rollout Refused", "Rollout Undecided", "Rollout Superseded", "Rollout Failed",
+    "Rollout Not Begun",
+)  # fmt: skip
+"""What people are told of a rollout: every end but the promotion, and that they are asked."""
 
 
 class RegistryStack(ModelyardStack):
@@ -39,7 +46,7 @@ class RegistryStack(ModelyardStack):
         access_logs = self._bucket("AccessLogs", expire_days=90)
         accept(access_logs, {"AwsSolutions-S1": "This is where the access logs go; logging them would feed itself."})
         self.artifacts = self._bucket(
-            "Artifacts", logs=access_logs, expiring={"runs/": 30, "uploads/": 1, "sweeps/": 90}
+            "Artifacts", logs=access_logs, expiring={"runs/": 30, "uploads/": 1, "sweeps/": 90, "observed/": 7}
         )
         self.uploads = self._bucket("Data", logs=access_logs)
         # The L2 property would add a custom resource with a function of its own; the L1 property does the same.
@@ -155,6 +162,24 @@ class RegistryStack(ModelyardStack):
             ],
         )
 
+        say = f"modelyard {chosen}rollout status {said['model']}"
+        events.Rule(
+            self,
+            "RolloutEnded",
+            event_bus=self.bus,
+            description="Rollouts that ended at the champion or wait for a person, to the notification topic",
+            event_pattern=events.EventPattern(source=["modelyard"], detail_type=list(ROLLOUTS_TOLD)),
+            targets=[
+                targets.SnsTopic(
+                    self.topic,
+                    dead_letter_queue=undelivered.queue,
+                    message=events.RuleTargetInput.from_text(
+                        f"{events.EventField.detail_type}: {said['model']}\n{said['reason']}\nLook: {say}"
+                    ),
+                )
+            ],
+        )
+
     def _operator_policy(self) -> iam.ManagedPolicy:
         """What a person needs for register, upload, promote, rollback, versions, history, status and logs."""
         policy = iam.ManagedPolicy(
@@ -162,12 +187,14 @@ class RegistryStack(ModelyardStack):
         )
         stacks = f"{stack_names.PROJECT}-{self.deployment.name}-*"
         # CloudFormation names state machines and log groups after their logical ids; the local AWS does it otherwise.
-        workflow = stack_names.retraining_stack(self.deployment.name, "*") if self.settings.is_local else "Retraining*"
+        name, local = self.deployment.name, self.settings.is_local
+        workflow = stack_names.retraining_stack(name, "*") if local else "Retraining*"
+        rollouts = stack_names.rollout_stack(name, "*") if local else "Rollout*"
         log_groups = f"/aws/cloudformation/{stacks}" if self.settings.is_local else stacks
         named = {
             "cloudformation": [f"stack/{stacks}/*"],
             "logs": [f"log-group:{log_groups}"],
-            "states": [f"stateMachine:{workflow}", f"execution:{workflow}"],
+            "states": [f"{kind}:{named}" for named in (workflow, rollouts) for kind in ("stateMachine", "execution")],
         }
         actions = {
             "cloudformation": ["DescribeStacks"],
@@ -178,6 +205,7 @@ class RegistryStack(ModelyardStack):
                 "ListExecutions",
                 "DescribeExecution",
                 "GetExecutionHistory",
+                "SendTaskSuccess",
             ],
         }
         keys = ["artifacts/*", "deployments/*", "evaluation_sets/*", "reports/*"]
@@ -198,7 +226,9 @@ class RegistryStack(ModelyardStack):
             iam.PolicyStatement(
                 actions=["s3:AbortMultipartUpload"], resources=[self.artifacts.arn_for_objects("artifacts/*")]
             ),
-            iam.PolicyStatement(actions=["s3:GetObject"], resources=[self.artifacts.arn_for_objects("sweeps/*")]),
+            iam.PolicyStatement(
+                actions=["s3:GetObject"], resources=[self.artifacts.arn_for_objects(key) for key in LOOKED_AT]
+            ),
             # Training files are read as the versions that were trained on: to reproduce, and to tell old from new.
             iam.PolicyStatement(actions=["s3:GetObjectVersion"], resources=[self.uploads.arn_for_objects("*")]),
             iam.PolicyStatement(actions=["s3:ListBucketVersions"], resources=[self.uploads.bucket_arn]),
@@ -207,7 +237,7 @@ class RegistryStack(ModelyardStack):
                 actions=["s3:ListBucket"], resources=[self.artifacts.bucket_arn, self.uploads.bucket_arn]
             ),
         )
-        accept_objects(policy, self.artifacts, [*keys, "sweeps/*"])
+        accept_objects(policy, self.artifacts, [*keys, *LOOKED_AT])
         accept_objects(policy, self.uploads, ["*"])
         for service, names in named.items():
             arns = [f"arn:{self.partition}:{service}:{self.region}:{self.account}:{name}" for name in names]

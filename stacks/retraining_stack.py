@@ -17,6 +17,7 @@ from stacks.base import Deployment, ModelyardStack
 from stacks.dead_letters import DeadLetters
 from stacks.registry_stack import RegistryStack
 from stacks.retraining_workflow import RetrainingWorkflow
+from stacks.rollout_stack import RolloutStack
 
 ALARMS = {"drift": "Drift alarm", "quality": "Quality alarm"}
 """Detail types of the events that start a run."""
@@ -25,7 +26,15 @@ ALARMS = {"drift": "Drift alarm", "quality": "Quality alarm"}
 class RetrainingStack(ModelyardStack):
     """The workflow and the rule that starts it when a file arrives."""
 
-    def __init__(self, scope: Construct, *, deployment: Deployment, model: Model, registry: RegistryStack) -> None:
+    def __init__(
+        self,
+        scope: Construct,
+        *,
+        deployment: Deployment,
+        model: Model,
+        registry: RegistryStack,
+        rollout: RolloutStack | None = None,
+    ) -> None:
         super().__init__(
             scope,
             stack_names.retraining_stack(deployment.name, model.name),
@@ -33,7 +42,13 @@ class RetrainingStack(ModelyardStack):
             description=f"Modelyard: retraining of {model.name}",
         )
         # The logical id of the state machine starts with this word; the operator policy names it.
-        self.workflow = RetrainingWorkflow(self, "Retraining", model=model, registry=registry)
+        self.workflow = RetrainingWorkflow(
+            self,
+            "Retraining",
+            model=model,
+            registry=registry,
+            rollout=None if rollout is None else rollout.workflow.state_machine,
+        )
         machine = self.workflow.state_machine
         undelivered = DeadLetters(
             self, "Undelivered", settings=self.settings, topic=registry.topic, what=f"a trigger of {model.name}"

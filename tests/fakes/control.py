@@ -13,7 +13,7 @@ from tests.fakes.gateway import CALLER, Answer, Gateway
 from tests.fakes.stores import InMemoryArtifactStore, InMemoryRecordStore
 
 MODEL = "seattle_weather"
-PARTS = {"name": MODEL, "number": 1, "sha256": "ab" * 32}
+PARTS = {"name": MODEL, "number": 1, "sha256": "ab" * 32, "act": "pause"}
 """What fills the places of a route's path."""
 
 SIGNATURE = Signature(

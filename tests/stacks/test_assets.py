@@ -10,6 +10,8 @@ from tests.stacks.conftest import PROJECT, Synthesized, built_digest
 
 ONLY_WITH_AN_INSTANCE = {"retraining_collect"}
 """Deployed for models that may train on SageMaker; none of this project's may."""
+ONLY_GRADUAL = {f"rollout_{step}" for step in ("begin", "move", "judge", "ask", "promote", "conclude")}
+"""Deployed for models with ``rollout.mode = "gradual"``; this project's have their traffic move at once."""
 
 
 def test_a_function_carries_the_layers_that_the_build_checked_for_it(synthesized: Synthesized) -> None:
@@ -18,7 +20,7 @@ def test_a_function_carries_the_layers_that_the_build_checked_for_it(synthesized
         (file, tuple(sorted(function_set.layers)))
         for function_set in function_sets(environment, load_models(PROJECT / "models"), function_files(PROJECT))
         for file in function_set.files
-        if file not in ONLY_WITH_AN_INSTANCE
+        if file not in ONLY_WITH_AN_INSTANCE | ONLY_GRADUAL
     }
     carried = set()
     for stack, _, function in synthesized.resources("AWS::Lambda::Function"):
@@ -34,7 +36,7 @@ def test_every_function_in_the_folder_is_deployed(synthesized: Synthesized) -> N
     functions = [item["Properties"] for _, _, item in synthesized.resources("AWS::Lambda::Function")]
     deployed = {function["Handler"].partition(".")[0] for function in functions}
     # `app` stands in for `predict` where a model has an app of its own; none of this project's models has one.
-    assert deployed == set(function_files(PROJECT)) - {"app"} - ONLY_WITH_AN_INSTANCE
+    assert deployed == set(function_files(PROJECT)) - {"app"} - ONLY_WITH_AN_INSTANCE - ONLY_GRADUAL
 
 
 def test_a_functions_code_is_what_was_built_with_its_bytecode(synthesized: Synthesized) -> None:

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from modelyard.environments import choose_environment, load_environments
-from modelyard.spec import load_model
+from modelyard.serving.trial_settings import TrialSettings, redacted_inputs
+from modelyard.spec import EndpointSection, load_model
+from modelyard.spec_rollout import MonitoringSection, RolloutSection
 from tests.stacks.conftest import PROJECT, Synthesized
 
 
@@ -23,7 +25,14 @@ def synth(unbuilt_layers: None, tmp_path_factory: pytest.TempPathFactory) -> Any
     from stacks.registry_stack import RegistryStack
 
     def made(
-        environment: str, *, capture: float = 0.0, snap_start: bool = False, app_name: str | None = None
+        environment: str,
+        *,
+        capture: float = 0.0,
+        snap_start: bool = False,
+        app_name: str | None = None,
+        redact: list[str] | None = None,
+        timeout_s: int = 10,
+        rollout: dict[str, Any] | None = None,
     ) -> tuple[dict[str, Any], list[str]]:
         folder = tmp_path_factory.mktemp("endpoint")
         context = json.loads((PROJECT / "cdk.json").read_text())["context"]
@@ -35,8 +44,9 @@ def synth(unbuilt_layers: None, tmp_path_factory: pytest.TempPathFactory) -> Any
         spec = model.spec.model_copy(
             update={
                 "model": model.spec.model.model_copy(update={"app": app_name}),
-                "endpoint": model.spec.endpoint.model_copy(update={"snap_start": snap_start}),
-                "monitoring": model.spec.monitoring.model_copy(update={"capture": capture}),
+                "endpoint": model.spec.endpoint.model_copy(update={"snap_start": snap_start, "timeout_s": timeout_s}),
+                "monitoring": model.spec.monitoring.model_copy(update={"capture": capture, "redact": redact or []}),
+                "rollout": model.spec.rollout.model_copy(update=rollout or {}),
             }
         )
         model = model.model_copy(update={"spec": spec})
@@ -108,10 +118,39 @@ def test_capture_may_write_below_the_models_own_prefix_and_nowhere_else(synth: A
     assert "artifacts/sha256" not in put
 
 
-def test_without_capture_nothing_may_be_written(synth: Any) -> None:
+def test_without_capture_a_trial_may_write_below_the_same_prefix(synth: Any) -> None:
     resources, statements = synth("dev")
-    assert "MODELYARD_CAPTURE" not in _function(resources)["Environment"]["Variables"]
+    variables = _function(resources)["Environment"]["Variables"]
+    assert {name for name in variables if name.startswith("MODELYARD_")} == {
+        "MODELYARD_MODEL", "MODELYARD_ARTIFACT_BUCKET", "MODELYARD_REFRESH_S", "MODELYARD_ENGINE", "MODELYARD_CODE",
+    }  # fmt: skip
+    (put,) = [statement for statement in statements if "Put" in statement and "s3:" in statement]
+    assert "/captures/digits/*" in put
+
+
+def test_without_any_capture_nothing_may_be_written(synth: Any) -> None:
+    _, statements = synth("dev", rollout={"capture": 0.0})
     assert not [statement for statement in statements if "s3:Put" in statement]
+
+
+def test_an_endpoint_is_told_what_its_trials_need(synth: Any) -> None:
+    rollout = {"routing": "header:x-session", "capture": 0.5, "shadow_budget_ms": 50.0, "shadow_budget_mb": 64.0}
+    resources, _ = synth("dev", redact=["name", "a, b"], timeout_s=20, rollout=rollout)
+    variables = _function(resources)["Environment"]["Variables"]
+    settings = TrialSettings.read(variables)
+    assert {name: getattr(settings, name) for name in TrialSettings.__slots__} == {
+        "routing": "header:x-session", "capture": 0.5, "budget_ms": 50.0, "budget_mb": 64.0, "timeout_s": 20.0,
+    }  # fmt: skip
+    assert redacted_inputs(variables) == {"name", "a, b"}
+
+
+def test_what_an_endpoint_is_not_told_is_the_specs_default() -> None:
+    assumed, rollout = TrialSettings.read({}), RolloutSection()
+    assert assumed.routing == rollout.routing
+    assert assumed.capture == rollout.capture
+    assert (assumed.budget_ms, assumed.budget_mb) == (rollout.shadow_budget_ms, rollout.shadow_budget_mb)
+    assert assumed.timeout_s == EndpointSection().timeout_s
+    assert redacted_inputs({}) == frozenset(MonitoringSection().redact)
 
 
 def test_snap_start_is_on_the_versions_that_the_alias_points_to(synth: Any) -> None:

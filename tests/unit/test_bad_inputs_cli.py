@@ -75,6 +75,25 @@ def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         (("promote", "sums", "3", "--reason", "\u202e"), 2, "U+202E"),
         (("promote", "sums", "3", "--operation", ""), 2, "operation ''"),
         (("rollback", "sums", "--operation", "a/b"), 2, "operation 'a/b'"),
+        (("trial", "sums", "3"), 2, "one of --shadow, --share and --end"),
+        (("trial", "sums", "3", "--shadow", "--share", "5"), 2, "one of --shadow, --share and --end"),
+        (("trial", "sums", "--shadow"), 2, "--shadow needs a VERSION"),
+        (("trial", "sums", "3", "--end"), 2, "--end takes no VERSION"),
+        (("trial", "sums", "--share", "5"), 2, "neither PERCENT beside a VERSION"),
+        (("trial", "sums", "3", "--share", "3=5"), 2, "neither PERCENT beside a VERSION"),
+        (("trial", "sums", "--share", "x=5"), 2, "neither PERCENT beside a VERSION"),
+        (("trial", "sums", "--share", "3=5", "--share", "3=6"), 2, "version 3 twice"),
+        (("trial", "sums", "3", "--share", "0"), 2, "percent from 0.01 to 99.99"),
+        (("trial", "sums", "3", "--share", "nan"), 2, "percent from 0.01 to 99.99"),
+        (("trial", "sums", "3", "--share", "1.005"), 2, "at most two decimals"),
+        (("trial", "sums", "--share", "1=50", "--share", "3=50"), 2, "left for the champion"),
+        (("trial", "sums", "9", "--shadow"), 2, "no version 9"),
+        (("trial", "sums", "2", "--shadow"), 4, "version 2 of model 'sums' is live already"),
+        (("trial", "sums", "--end"), 4, "no version on trial"),
+        (("trial", "nobody", "--end"), 2, "'nobody'"),
+        (("trial", "sums", "3", "--shadow", "--expected-revision", "1"), 4, "it is at revision 2: bob changed it"),
+        (("trial", "sums", "3", "--shadow", "--operation", "a/b"), 2, "operation 'a/b'"),
+        (("--env", "prod", "trial", "sums", "3", "--shadow"), 2, "asks for a reason"),
         (("promote", "sums", "3", "--operation", "x" * 200), 2, "at most 128"),
         (("notes", "nobody", "--file", "NOTES.md"), 2, "'nobody'"),
         (("notes", "sums", "--file", "NOTES.md", "--expected-revision", "4"), 4, "not at revision 4"),
@@ -98,6 +117,22 @@ def test_without_a_live_version_or_a_predecessor_there_is_no_way_back(line: Comm
     register(line.registry(), "fresh", b"fresh 2")
     line.run("promote", "fresh", "2").done()
     line.run("rollback", "fresh").done()
+
+
+def test_a_trial_is_started_changed_and_ended_by_one_command(line: CommandLine) -> None:
+    said = line.run("trial", "sums", "3", "--shadow", "--reason", "look at it").done()
+    assert "version 2 is live" in said
+    assert "on trial: version 3 answers as well, unseen" in said
+    assert (
+        "on trial: version 3 answers 0.5 % of the requests" in line.run("trial", "sums", "3", "--share", "0.5").done()
+    )
+    line.run("trial", "sums", "3", "--share", "0.50").refused(4, "on trial already (canary, 0.5 %)")
+    said = line.run("trial", "sums", "--share", "3=10", "--share", "1=10", "--operation", "ab-1").done()
+    assert "version 1 answers 10 % of the requests" in said
+    assert "version 3 answers 10 % of the requests" in said
+    assert line.run("trial", "sums", "--share", "1=10", "--share", "3=10", "--operation", "ab-1").done() == said
+    assert "on trial" not in line.run("trial", "sums", "--end", "--reason", "worse").done()
+    line.run("trial", "sums", "--end").refused(4, "no version on trial")
 
 
 def test_a_second_rollback_at_once_goes_no_further(line: CommandLine) -> None:

@@ -146,8 +146,9 @@ def test_a_model_that_does_not_exist_has_no_past_either(stand: ControlStand) -> 
 
 
 def test_looking_changes_nothing(stand: ControlStand) -> None:
-    stand.with_versions(1)
+    stand.with_versions(2)
     stand.promote(1)
+    stand.registry().start_rollout(MODEL, 2)
     before = [(sk, stand.records.get(f"MODEL#{MODEL}", sk)) for sk in stand.records._order[f"MODEL#{MODEL}"]]
     pointer = stand.artifacts.get(pointer_key(MODEL))
     for method, path in ROUTES:

@@ -30,6 +30,8 @@ class RecordingSignals:
         self.begun.append(rollout.rollout_id)
 
     def answer(self, token: str) -> None:
+        if self.fails:
+            raise AWSError("Step Functions is not there", code="unreachable")
         self.answered.append(token)
 
 
@@ -104,6 +106,15 @@ def test_a_person_steps_in(stand: ControlStand, signals: RecordingSignals, act: 
     if act == "abort":
         assert answer.body["traffic"] == {"1": 100}
         assert answer.body["end"]["by"] == CALLER
+
+
+def test_an_answer_that_reaches_no_workflow_is_written_down_all_the_same(
+    stand: ControlStand, signals: RecordingSignals
+) -> None:
+    asking(stand)
+    signals.fails = True
+    answer = stand.post(f"{PATH}/approve")
+    assert (answer.status, answer.body["approval"]["answer"]) == (200, "approved")
 
 
 def test_a_paused_rollout_is_resumed(stand: ControlStand) -> None:

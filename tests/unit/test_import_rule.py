@@ -63,6 +63,7 @@ def test_stacks_import_only_what_declares() -> None:
         "modelyard.pointer_key",
         "modelyard.retraining.placing",
         "modelyard.spec",
+        "modelyard.spec_rollout",
         "modelyard.stack_names",
         "modelyard.training.plan",
     }
@@ -74,7 +75,7 @@ def test_stacks_import_only_what_declares() -> None:
 
 def test_the_steps_of_retraining_know_of_aws_only_what_they_are_given() -> None:
     """One set of steps for the cloud, the local AWS and the tests; and a trainer that knows no step."""
-    for path in _files(LIBRARY / "retraining") + _files(LIBRARY / "training"):
+    for path in _files(LIBRARY / "retraining") + _files(LIBRARY / "training") + _files(LIBRARY / "rollout"):
         assert not [name for name in _imports(path) if name.startswith("modelyard.aws")], path
     for path in _files(LIBRARY / "training"):
         assert not [name for name in _imports(path) if name.startswith(("modelyard.retraining", "modelyard.registry"))]

@@ -122,7 +122,7 @@ def test_a_verb_survives_every_harm_at_every_call(verb: Verb) -> None:
 def test_of_many_that_start_at_once_one_rollout_comes(yard: Yard, before: str) -> None:
     versions(3, 1)(yard.registry(), MODEL)
     if before == "another":
-        yard.registry().start_rollout(MODEL, 2, rollout_id="r-0")
+        yard.registry().start_rollout(MODEL, 2, rollout_id="before")
         yard.registry().abort_rollout(MODEL, reason="another")
 
     def start(number: int) -> str:
@@ -142,6 +142,41 @@ def test_of_many_that_start_at_once_one_rollout_comes(yard: Yard, before: str) -
     assert present.rollout_id == winner
     kinds = [entry.kind for entry in yard.registry().history(MODEL, limit=100).items]
     assert kinds.count("rollout_started") == 1 + int(before == "another")
+
+
+class Overtaken:
+    """A store over which somebody else acts just before the first transaction."""
+
+    def __init__(self, store: Any, act: Callable[[], Any]) -> None:
+        self._store, self._act = store, [act]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def transact(self, writes: Any) -> None:
+        if self._act:
+            self._act.pop()()
+        self._store.transact(writes)
+
+
+@pytest.mark.parametrize("before", ["none", "another", "failed"])
+def test_who_is_overtaken_between_looking_and_claiming_begins_nothing(yard: Yard, before: str) -> None:
+    registry = yard.registry()
+    versions(3, 1)(registry, MODEL)
+    act = lambda: registry.start_rollout(MODEL, 3, rollout_id="first")  # noqa: E731
+    if before != "none":
+        registry.start_rollout(MODEL, 2, rollout_id="before")
+        registry.begin_rollout(MODEL, "before", plan=PLAN, execution=EXECUTION)
+        registry.end_rollout(MODEL, "before", outcome="failed" if before == "failed" else "aborted")
+    if before == "failed":
+        act = lambda: registry.begin_rollout(MODEL, "before", plan=PLAN, execution=EXECUTION)  # noqa: E731
+    overtaken = yard.registry("late", records=Overtaken(yard.records, act))
+    with pytest.raises(ConflictError, match="a model has one at a time"):
+        overtaken.start_rollout(MODEL, 2, rollout_id="late")
+    assert registry.rollout_called(MODEL, "late") is None
+    present = registry.rollout(MODEL)
+    assert present is not None
+    assert present.rollout_id == ("before" if before == "failed" else "first")
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -209,6 +244,10 @@ def test_a_rollout_needs_a_champion_another_version_and_no_trial(yard: Yard) -> 
         assert refused.value.code == code
     with pytest.raises(NotFoundError):
         registry.start_rollout(MODEL, 9)
+    registry.end_trial(MODEL)
+    registry.start_rollout(MODEL, 2, rollout_id="mine")
+    with pytest.raises(ConflictError, match="is of version 2 and not of version 3"):
+        registry.start_rollout(MODEL, 3, rollout_id="mine")
     with pytest.raises(UsageError, match="at most 100"):
         registry.start_rollout(MODEL, 2, rollout_id="r" * 101)
 

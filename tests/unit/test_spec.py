@@ -142,6 +142,25 @@ def test_a_timeout_above_the_apis_is_refused_with_the_reason():
     ]
 
 
+@pytest.mark.parametrize("routing", ["request", "caller", "header:x-session", "header:X.Y", "field:any name"])
+def test_requests_are_routed_by_what_can_be_found_in_them(routing):
+    assert parse_model(BROUGHT + f"[rollout]\nrouting = '{routing}'", file="m").rollout.routing == routing
+
+
+@pytest.mark.parametrize(
+    "routing",
+    ["", "Caller", "caller:x", "header", "header:", "header:a b", "field:", "field: x", "cookie:x", "héader:x"],
+)
+def test_what_routes_nothing_is_refused_with_examples(routing):
+    (finding,) = findings(BROUGHT + f"[rollout]\nrouting = '{routing}'")
+    assert finding.startswith("rollout.routing: ")
+    assert "'header:x-session'" in finding
+
+
+def test_a_share_and_a_budget_have_limits():
+    assert len(findings(BROUGHT + "[rollout]\ncapture = 1.1\nshadow_budget_ms = 0.0\nshadow_budget_mb = -1.0")) == 3
+
+
 def test_what_lambda_does_not_give_is_refused():
     assert len(findings(BROUGHT + "[endpoint]\nmemory_mb = 10241\nrefresh_s = 0\nconcurrency = 0\napi = 10")) == 4
     assert len(findings(changed(TRAINED, "[training]", "[training]\nmemory_mb = 511\ntimeout_s = 901\nfolds = 1"))) == 3
@@ -261,6 +280,14 @@ def test_a_secret_in_plain_text_is_refused():
         (
             TRAINED + "[contract]\naccept_breaking = { version = 1, reason = ' ' }",
             "contract.accept_breaking.reason: it is empty; say it in a sentence",
+        ),
+        (
+            TRAINED + "[rollout]\nrouting = 'field:wnd'",
+            "rollout.routing: 'wnd' is no input of the model; did you mean 'wind'?",
+        ),
+        (
+            TRAINED + "[monitoring]\nredact = ['wind', 'wnd']",
+            "monitoring.redact: 'wnd' is no input of the model; did you mean 'wind'?",
         ),
         (
             BROUGHT + "[contract]\nmode = 'ignore'",

@@ -144,7 +144,8 @@ def test_the_module_of_own_training_code_lies_below_python(tmp_path):
     (path / "python" / "weather_model").mkdir(parents=True)
     (path / "python" / "weather_model" / "training.py").touch()
     model = load_model(path)
-    assert (model.has_training_code, model.code_folder) == (True, path / "python")
+    assert (model.training_entry, model.notebook) == ("weather_model.training:train", None)
+    assert model.code_folder is None, "the endpoint does not run it"
 
 
 def test_a_training_notebook_lies_in_the_folder(tmp_path):
@@ -154,7 +155,7 @@ def test_a_training_notebook_lies_in_the_folder(tmp_path):
     ]
     (path / "train.ipynb").touch()
     model = load_model(path)
-    assert (model.has_training_code, model.code_folder) == (False, None)
+    assert (model.training_entry, model.notebook, model.code_folder) == ("train.ipynb", "train.ipynb", None)
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,9 @@ class Environment(Section):
     request_burst: int = Field(default=1000, ge=1, le=5000, description="Requests that each API lets in at once.")
     log_retention_days: Literal[1, 7, 30, 90, 365] = Field(default=30, description="How long function logs are kept.")
     require_reason: bool = Field(default=False, description="promote and rollback need --reason.")
+    approval: bool = Field(
+        default=False, description="A rollout asks a person before it promotes, whatever the model says."
+    )
 
     @property
     def is_local(self) -> bool:

@@ -59,7 +59,7 @@ class PolicySection(Section):
     tolerance: float = Field(
         default=0.5, gt=0, description="How far two numbers may differ and agree, in spreads of the champion's answers."
     )
-    max_shift: float = Field(default=0.2, gt=0, description="Population stability index of the answers.")
+    max_shift: float = Field(default=0.25, gt=0, description="Population stability index of the answers.")
     max_latency_ratio: float = Field(default=1.5, gt=0, description="Time of an answer against the champion's.")
     max_memory_growth_mb: float = Field(default=64, gt=0, description="What it may add to the memory of a process.")
     metric: Metric | None = Field(
@@ -74,10 +74,10 @@ class PolicySection(Section):
         description="Inputs, each value of which is judged by itself; left out, those of [evaluation].",
     )
     min_slice_agreement: float | None = Field(
-        default=None, ge=0, le=1, description="As min_agreement, of each slice; left out, 0.1 less."
+        default=None, ge=0, le=1, description="As min_agreement, of each slice; left out, it follows it."
     )
     max_slice_loss: float | None = Field(
-        default=None, ge=0, description="As max_quality_loss, of each slice; left out, three times as much."
+        default=None, ge=0, description="As max_quality_loss, of each slice; left out, it follows it."
     )
 
 
@@ -150,7 +150,7 @@ def rollout_plan(spec: "ModelSpec", *, approval: bool = False) -> dict[str, Any]
     if spec.evaluation is not None:
         policy.setdefault("metric", spec.evaluation.metric)
         if "slices" not in section.policy.model_fields_set:
-            policy["slices"] = list(spec.evaluation.slices)
+            policy["slices"] = [name for name in spec.evaluation.slices if name not in spec.monitoring.redact]
     return {
         "model": spec.model.name,
         **section.model_dump(mode="json", include={"shadow", "steps", "judge_every_s", "longest_hours"}),

@@ -23,6 +23,7 @@ SERVING_PACKAGES = frozenset(
 """What lies beside a model's own package on the endpoint, and would be hidden by one of the same name."""
 
 _INSTANCE = re.compile(r"ml\.[a-z0-9-]+\.[a-z0-9]+")
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,80}")  # a token of RFC 9110, as header names are
 _CRON_FIELD = re.compile(r"[0-9A-Za-z*?/,#-]+")
 
 
@@ -138,6 +139,19 @@ def reason(value: str) -> str:
     return value
 
 
+def routing(value: str) -> str:
+    """``value``, when requests can be routed by it."""
+    kind, colon, name = value.partition(":")
+    if (kind in {"request", "caller"} and not colon) or (kind == "field" and name and name == name.strip()):
+        return value
+    if kind == "header" and _HEADER.fullmatch(name):
+        return value
+    raise ValueError(
+        f"{value!r} routes nothing; write 'request', 'caller', 'header:<name>' like 'header:x-session', or "
+        "'field:<input>' like 'field:customer'"
+    )
+
+
 def setting(value: object) -> object:
     """``value``, when it is one value of a candidate's setting."""
     if not isinstance(value, float | int | bool | str):
@@ -153,6 +167,7 @@ def disagreements(document: dict[str, Any]) -> Iterator[Problem]:
     if value_at(document, "endpoint", "engine") == "lean" and value_at(document, "model", "code") is not None:
         yield "endpoint.engine", "is 'lean' beside model.code, which gets numpy arrays; only 'standard' has numpy"
     yield from _wrong_contract(value_at(document, "contract"), training)
+    yield from _unknown_inputs(document)
     if training is None:
         if not brought:
             yield "", "needs either model.artifact (a finished ONNX file) or a [training] section"
@@ -185,6 +200,20 @@ def _wrong_contract(contract: object, training: object) -> Iterator[Problem]:
                 yield key, f"has a range; {name!r} is text"
             if value_at(said, "mode") == "clip":
                 yield f"{key}.mode", f"{name!r} is text, which cannot be clipped; 'reject' or 'warn'"
+
+
+def _unknown_inputs(document: dict[str, Any]) -> Iterator[Problem]:
+    """Inputs that ``[rollout]`` and ``[monitoring]`` name and a model that is trained here does not have."""
+    features = value_at(document, "training", "features")
+    if not isinstance(features, dict) or not features:
+        return
+    kind, _, name = str(value_at(document, "rollout", "routing")).partition(":")
+    if kind == "field" and name and name not in features:
+        yield "rollout.routing", f"{name!r} is no input of the model; {nearest(name, sorted(features))}"
+    redact = value_at(document, "monitoring", "redact")
+    for name in redact if isinstance(redact, list) else ():
+        if isinstance(name, str) and name not in features:
+            yield "monitoring.redact", f"{name!r} is no input of the model; {nearest(name, sorted(features))}"
 
 
 def wrong_files(document: dict[str, Any], folder: Path) -> Iterator[Problem]:

@@ -18,6 +18,8 @@ PREDICT_FUNCTION = "PredictFunction"
 WORKFLOW = "Workflow"
 LOGS = "Logs"
 """Prefix of outputs that name log groups: ``LogsPredict``, ``LogsControl``, ``LogsTrain``, …"""
+ROLLOUT_ASKED_FOR = "Rollout Asked For"
+"""Detail type of the event with which the control plane has a rollout begin that a caller has claimed."""
 
 
 def registry_stack(environment: str) -> str:
@@ -43,3 +45,8 @@ def endpoint_stack(environment: str, model: str) -> str:
 def retraining_stack(environment: str, model: str) -> str:
     """One model's retraining workflow."""
     return f"{PROJECT}-{environment}-Retraining-{model.replace('_', '-')}"
+
+
+def rollout_stack(environment: str, model: str) -> str:
+    """One model's rollout workflow."""
+    return f"{PROJECT}-{environment}-Rollout-{model.replace('_', '-')}"

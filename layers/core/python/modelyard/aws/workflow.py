@@ -1,4 +1,4 @@
-"""A model's retraining workflow in Step Functions: start a run, follow its states, take up one that failed."""
+"""A model's workflow in Step Functions: start a run, follow its states, take one up that failed or that waits."""
 
 import json
 from collections.abc import Iterator
@@ -12,6 +12,7 @@ from modelyard.errors import ConflictError, NotFoundError
 
 MOST_PAGES = 30
 """Of an execution's history, 1,000 events each; Step Functions keeps 25,000."""
+_WAITS_NO_MORE = frozenset({"TaskTimedOut", "TaskDoesNotExist", "InvalidToken"})
 _NOT_KNOWN = frozenset({"UnknownOperationException", "InvalidAction", "UnknownOperation", "NotImplemented", "501"})
 
 
@@ -129,3 +130,20 @@ class Workflow:
             if not answer.get("nextToken"):
                 return
             token = {"nextToken": answer["nextToken"]}
+
+
+def send_answer(client: Any, token: str) -> bool:
+    """Let the execution that waits with this task token go on; whether it still waited.
+
+    Args:
+        client: A low-level Step Functions client.
+        token: The token, which is no part of any message.
+    """
+    with aws_errors("let the rollout that waits go on"):
+        try:
+            client.send_task_success(taskToken=token, output="{}")
+        except ClientError as error:
+            if code_of(error) in _WAITS_NO_MORE:
+                return False
+            raise
+    return True

@@ -54,8 +54,9 @@ def mlflow(
     imported = _read(source)
     registered = _register(session, model, imported, source, accept_breaking)
     version = registered.version
-    if promote:
-        promote_registered(session, model.name, version.number, reason=reason or "imported with --promote")
+    promoted = promote and promote_registered(
+        session, model.name, version.number, reason=reason or "imported with --promote"
+    )
     if as_json:
         lineage = version.manifest.lineage
         print_json(
@@ -63,7 +64,7 @@ def mlflow(
                 "model": model.name,
                 "version": version.number,
                 "created": registered.created,
-                "promoted": promote,
+                "promoted": promoted,
                 "metrics": version.manifest.metrics,
                 "params": lineage.params,
                 "imported_from": lineage.imported_from,
@@ -71,7 +72,7 @@ def mlflow(
             }
         )
         return
-    _show(session, model.name, registered, imported, promote)
+    _show(session, model.name, registered, imported, promoted)
 
 
 def _model(session: Session, source: str, name: str | None) -> Model:

@@ -112,6 +112,8 @@ def _log_groups(session: Session, name: str) -> dict[str, str]:
         stacks = [stack_names.endpoint_stack(session.name, name)]
         if model.spec.training is not None:
             stacks.append(stack_names.retraining_stack(session.name, name))
+        if model.spec.rollout.mode == "gradual":
+            stacks.append(stack_names.rollout_stack(session.name, name))
     prefix = stack_names.LOGS
     return {
         key.removeprefix(prefix).lower(): value

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -16,10 +16,14 @@ from modelyard.cli.bring import register_artifact
 from modelyard.cli.runs import wait_for_run
 from modelyard.cli.session import Session
 from modelyard.cli.show import errors, moment, out, print_json, table, upload_progress, who
+from modelyard.deployment import shares_of
 from modelyard.errors import AWSError, ConflictError, ModelyardError, SpecError, UsageError
 from modelyard.names import check_text
 from modelyard.ports import Page
 from modelyard.times import parse_stamp, utc_now
+
+if TYPE_CHECKING:
+    from modelyard.deployment import Deployment
 
 Name = Annotated[str, typer.Argument(help="The model's name.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
@@ -62,14 +66,18 @@ def register(
         session, model, artifact=artifact, note=note, sample=sample, accept_breaking=accept_breaking
     )
     version = registered.version
-    if promote:
-        promote_registered(session, name, version.number, reason=reason or "registered with --promote")
+    promoted = promote and promote_registered(
+        session, name, version.number, reason=reason or "registered with --promote"
+    )
     if as_json:
-        print_json({"model": name, "version": version.number, "created": registered.created, "promoted": promote})
+        print_json({"model": name, "version": version.number, "created": registered.created, "promoted": promoted})
         return
     what = "registered" if registered.created else "was registered before, as"
     out.print(f"{escape(name)}: {what} version [bold]{version.number}[/] (sha256 {version.manifest.digest[:12]}…)")
-    show_promotion(session, name, version.number, promoted=promote)
+    if promote and not promoted:
+        out.print(f"its rollout has begun\n  [dim]next:[/] modelyard rollout status {escape(name)} --watch")
+        return
+    show_promotion(session, name, version.number, promoted=promoted)
 
 
 def show_promotion(session: Session, name: str, number: int, *, promoted: bool) -> None:
@@ -89,13 +97,24 @@ def promotion_of(name: str, number: int) -> str:
     return f"modelyard promote {name} {number} --reason '…'"
 
 
-def promote_registered(session: Session, name: str, number: int, *, reason: str) -> None:
-    """Make a version the champion after its registration; one that is live already is what was asked for."""
+def promote_registered(session: Session, name: str, number: int, *, reason: str) -> bool:
+    """Make a version the champion after its registration; one that is live already is what was asked for.
+
+    Returns:
+        Whether it is the champion. It is not yet where the model's spec has its traffic move in steps: then its rollout
+        has begun.
+    """
     try:
+        if session.model(name).spec.rollout.mode == "gradual" and session.registry.deployment(name) is not None:
+            from modelyard.cli.rollout import begin
+
+            begin(session, name, number, reason=reason)
+            return False
         session.registry.promote(name, number, reason=reason)
     except ConflictError as conflict:
         if conflict.code != "already_live":
             raise
+    return True
 
 
 def upload(
@@ -354,11 +373,11 @@ def promote(
     """Make a version the champion; endpoints follow within their refresh time."""
     session: Session = context.obj
     check_reason(session, reason)
-    with _repeatable(operation) as identified:
+    with repeatable(operation) as identified:
         deployment = session.registry.promote(
             name, version, reason=reason, expected_revision=expected_revision, operation=identified
         )
-    _show_deployment(session, deployment, as_json)
+    show_deployment(session, deployment, as_json)
 
 
 def rollback(
@@ -377,15 +396,15 @@ def rollback(
     check_reason(session, reason)
     if to is None and expected_revision is None and operation is None:
         _refuse_a_second_rollback(session, name)
-    with _repeatable(operation) as identified:
+    with repeatable(operation) as identified:
         deployment = session.registry.rollback(
             name, to=to, reason=reason, expected_revision=expected_revision, operation=identified
         )
-    _show_deployment(session, deployment, as_json)
+    show_deployment(session, deployment, as_json)
 
 
 @contextmanager
-def _repeatable(operation: str | None) -> Iterator[str]:
+def repeatable(operation: str | None) -> Iterator[str]:
     """An id for a change, and what to do with it when the answer is lost: the same id is never applied twice."""
     identified = uuid.uuid4().hex if operation is None else operation
     again = f"the same command with --operation {identified}: a change that was made is recognised, not made again"
@@ -423,7 +442,8 @@ def _refuse_a_second_rollback(session: Session, name: str) -> None:
     )
 
 
-def _show_deployment(session: Session, deployment: Any, as_json: bool) -> None:
+def show_deployment(session: Session, deployment: "Deployment", as_json: bool) -> None:
+    """What is live after a change, and what is on trial beside it."""
     import msgspec
 
     if as_json:
@@ -439,6 +459,11 @@ def _show_deployment(session: Session, deployment: Any, as_json: bool) -> None:
         f"{escape(deployment.model)}: version [bold]{deployment.champion}[/] is live "
         f"(revision {deployment.revision}){within}"
     )
+    for number, share in shares_of(deployment).items():
+        if number == deployment.champion:
+            continue
+        how = f"answers {share} % of the requests" if deployment.mode == "canary" else "answers as well, unseen"
+        out.print(f"  on trial: version [bold]{number}[/] {how}")
 
 
 def check_reason(session: Session, reason: str) -> None:

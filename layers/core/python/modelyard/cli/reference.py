@@ -115,7 +115,9 @@ def _default(field: FieldInfo) -> str:
         return "none"
     if isinstance(default, BaseModel):
         return "its defaults"
-    return f"`{json.dumps(default)}`" if default is not PydanticUndefined else "required"
+    if default is PydanticUndefined:
+        return "required"
+    return f"`{json.dumps(default, default=lambda section: section.model_dump())}`"
 
 
 def _allowed(field: FieldInfo) -> str:

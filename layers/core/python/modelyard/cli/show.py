@@ -48,7 +48,10 @@ def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
 def who(actor: str) -> str:
     """An IAM identity in one or two words: the user, or what kind of function it was."""
     name = actor.rsplit("/", 1)[-1]
-    return "retraining" if ":assumed-role/" in actor and "-Retraini" in name else name
+    for mark, kind in (("-Retraini", "retraining"), ("-Rollout-", "rollout")):
+        if ":assumed-role/" in actor and mark in name:
+            return kind
+    return name
 
 
 def moment(stamp: str) -> str:

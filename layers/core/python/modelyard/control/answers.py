@@ -372,7 +372,7 @@ class RolloutVerdict(Answer):
     )
     cause: str | None = Field(description="What is wrong with the version, a code.", examples=[None])
     reasons: list[str] = Field(examples=[["34 requests of this step so far; at least 200 are asked for"]])
-    requests: int = Field(description="Requests of this step that were captured.", examples=[34])
+    requests: int = Field(description="Requests of this step that the version was asked.", examples=[34])
     counted: int = Field(description="Of those, how many it rests on.", examples=[34])
     waits_for: str = Field(examples=["3.5 of 10 minutes are left"])
     next_look_s: int = Field(examples=[29])

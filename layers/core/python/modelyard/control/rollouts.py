@@ -1,5 +1,6 @@
 """The routes about rollouts: where one stands, start one, step in."""
 
+from contextlib import suppress
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Body, Path
@@ -7,7 +8,7 @@ from fastapi import APIRouter, Body, Path
 from modelyard.control import answers, bodies
 from modelyard.control.openapi import problems
 from modelyard.control.services import NO_QUERY, AsCaller, ModelName, Provided
-from modelyard.errors import NotFoundError
+from modelyard.errors import ModelyardError, NotFoundError
 from modelyard.registry import Registry
 from modelyard.rollout.telling import told, verdict_document
 from modelyard.times import utc_now
@@ -96,7 +97,8 @@ def step_into_rollout(
     }
     rollout = acts[act](name, reason=asked.reason)
     if act in ("approve", "reject") and rollout.approval is not None and rollout.approval.token:
-        services.signals.answer(rollout.approval.token)
+        with suppress(ModelyardError):  # the answer is written down, and read at the next look
+            services.signals.answer(rollout.approval.token)
     return _shown(registry, name)
 
 

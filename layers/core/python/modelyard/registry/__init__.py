@@ -3,11 +3,10 @@
 S3 holds bytes, DynamoDB holds the truth (DESIGN of the table: ``keys``). One class with all verbs, one module for each
 idea: ``reading`` (queries), ``publishing`` (a version becomes visible), ``deploying`` (a version becomes live),
 ``finding`` (search), ``noting`` (the owner's words), ``runs`` (what retraining writes down), ``turns`` (which run
-trains), ``evaluation_sets`` (which rows judge), ``sweeping`` (removing what no record names). All work over
-the two ports of ``modelyard.ports`` and import no AWS client.
+trains), ``rollouts`` (how a version meets traffic), ``evaluation_sets`` (which rows judge), ``sweeping`` (removing what
+no record names). All work over the two ports of ``modelyard.ports`` and import no AWS client.
 """
 
-from modelyard.registry.deploying import Deployer
 from modelyard.registry.evaluation_sets import EvaluationSets
 from modelyard.registry.finding import Bounds, Finder, Search
 from modelyard.registry.noting import Noter
@@ -25,9 +24,11 @@ from modelyard.registry.records import (
     Run,
     Sweep,
 )
+from modelyard.registry.rollouts import Rollouts
 from modelyard.registry.runs import RunLog
 from modelyard.registry.sweeping import Sweeper
 from modelyard.registry.turns import TurnKeeper
+from modelyard.rollout.record import Rollout
 
 __all__ = [
     "Bounds",
@@ -41,13 +42,14 @@ __all__ = [
     "Notes",
     "Registered",
     "Registry",
+    "Rollout",
     "Run",
     "Search",
     "Sweep",
 ]
 
 
-class Registry(Publisher, Deployer, Finder, Noter, RunLog, TurnKeeper, EvaluationSets, Sweeper):
+class Registry(Publisher, Rollouts, Finder, Noter, RunLog, TurnKeeper, EvaluationSets, Sweeper):
     """All verbs. See ``modelyard.registry.reading.Reader`` for what it is made of.
 
     Example:

@@ -37,6 +37,10 @@ CLAIMED = "CLAIMED#"
 """Claims on what starts a run and is no upload; those on uploads have partitions of their own."""
 TURN = "TURN"
 """Whose turn it is to train."""
+ROLLOUT = "ROLLOUT"
+"""Which rollout is the present or the last one: the claim on the model's traffic."""
+ROLLOUTS = "ROLLOUT#"
+"""Rollouts, under their ids."""
 
 
 def partition(model: str) -> str:

@@ -1,8 +1,8 @@
 """From training files to typed columns, or findings in words.
 
 The rule: a file is accepted whole or refused whole, with all findings at once, each with the column, the first lines
-and what was expected. What can be repaired without guessing (rows that come again, columns the model does not use) is done
-and said in a remark. Runs without scikit-learn, because an upload is checked before anything is trained
+and what was expected. What can be repaired without guessing (rows that come again, columns the model does not use) is
+done and said in a remark. Runs without scikit-learn, because an upload is checked before anything is trained
 (`check_upload`).
 
 Labels stay text: the class ``1`` of a file is answered as ``"1"``, so no label changes its spelling on the way through
@@ -299,12 +299,14 @@ def _joined(plan: Plan, files: list[Records], parts: list[dict[str, Column]], re
         again = len(records.rows) - len(here)
         if again:
             remarks.append(
-                f"{records.name}: {again} of {len(records.rows)} rows say the same as an earlier row of the file in every "
-                "column: kept, as cases of their own"
+                f"{records.name}: {again} of {len(records.rows)} rows say the same as an earlier row of the file in "
+                "every column: kept, as cases of their own"
             )
     dropped = len(kept) - sum(kept)
     if dropped:
-        remarks.append(f"{dropped} of {len(kept)} rows are in an earlier file already, the same in every column: dropped")
+        remarks.append(
+            f"{dropped} of {len(kept)} rows are in an earlier file already, the same in every column: dropped"
+        )
     return _table(plan, files, parts).take(np.array(kept))
 
 

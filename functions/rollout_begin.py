@@ -1,0 +1,15 @@
+"""Rollout, begin: claim the model's traffic."""
+
+import os
+from typing import Any
+
+from modelyard.aws.rollout_bench import open_rollout_bench
+from modelyard.retraining.workbench import run_step
+from modelyard.rollout.steps import begin_rollout
+
+BENCH = open_rollout_bench(os.environ)
+
+
+def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
+    """Lambda's entry point."""
+    return run_step("begin", begin_rollout, BENCH, event, workflow="rollout")

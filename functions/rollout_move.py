@@ -1,0 +1,15 @@
+"""Rollout, move: give the challenger the traffic of the next phase."""
+
+import os
+from typing import Any
+
+from modelyard.aws.rollout_bench import open_rollout_bench
+from modelyard.retraining.workbench import run_step
+from modelyard.rollout.steps import move_traffic
+
+BENCH = open_rollout_bench(os.environ)
+
+
+def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
+    """Lambda's entry point."""
+    return run_step("move", move_traffic, BENCH, event, workflow="rollout")
