@@ -284,3 +284,19 @@ def test_a_policy_refuses_what_it_does_not_know() -> None:
         msgspec.convert({"min_sample": 3}, Policy)
     assert msgspec.convert({}, Policy) == Policy()
     assert Policy(min_agreement=0.1).slice_agreement == 0
+
+
+def test_errors_of_a_canary_do_not_hide_behind_a_long_shadow_without_any() -> None:
+    policy = msgspec.structs.replace(QUICK, max_error_rate=0.05)
+    shadow = pairs(8_000)
+    failing = {"failed": {"version": CHALLENGER, "code": "model_failed", "message": "no"}}
+    canary = [
+        arm(8_000 + number, asked, CHAMPION if number % 5 == 0 else CHALLENGER, **(failing if number % 5 == 0 else {}))
+        for number, asked in enumerate(instances(200, seed=1))
+    ]
+    found = judged([*shadow, *canary], policy)
+    assert check(found, "errors", side="all").state == "within"
+    assert check(found, "errors", side="arms").state == "beyond"
+    assert (found.decision, found.cause) == ("abort", "raises")
+    assert "40 of 200 requests that the challenger was to answer got no valid answer" in " ".join(found.reasons)
+    assert judged([*shadow, *canary[1:5]], policy).decision == "continue"

@@ -3,6 +3,9 @@
 Where the champion fails as well, a request is held against nobody among pairs, and in arms its own share is taken off.
 Errors are rare and their absence proves little: they are within their limit only where they surely are fewer than ten
 times as many, which takes about 900 requests without any at the usual limit of 1 in 1,000.
+
+The whole is all that the challenger was asked, unseen and seen. What it was asked in the canary is judged by itself as
+well: a version that turns bad when it has traffic of its own shall not hide behind a long shadow in which it was good.
 """
 
 import math
@@ -13,7 +16,7 @@ import numpy as np
 
 from modelyard.metrics import Floats, Rows
 from modelyard.rollout.checks.look import FEWEST_OF_A_SLICE, Look, in_slices, worst
-from modelyard.rollout.judging import Check, Question, percent, state_of, where
+from modelyard.rollout.judging import Check, Question, Sides, percent, state_of, where
 from modelyard.rollout.observations import Table
 from modelyard.rollout.sequential import BETS, Stream
 
@@ -21,6 +24,7 @@ TIMES = 10
 """Within are errors that surely are fewer than so many times the limit."""
 LEAST = 0.01
 """Or fewer than this, where none is allowed."""
+_IN_ITS_ARM = " that the challenger was to answer"
 
 
 def errors(look: Look) -> Iterator[Question]:
@@ -32,6 +36,8 @@ def errors(look: Look) -> Iterator[Question]:
     if own.champion is not None:
         opposed = worst(look.problems(own.champion) > 0, own.of, len(own))
     yield _errors(look, bad, opposed, None, None)
+    if len(found) > 1:
+        yield _errors(look, found[1].bad, opposed, None, None, side="arms")
     for column, cut in look.cuts.items():
         parts = [(part, in_slices(part.rows_bad, part.table, column, cut, look, part.side)) for part in found]
         for place, value in enumerate(cut.parts):
@@ -64,17 +70,22 @@ def failures(look: Look, side: str) -> Failures | None:
     return Failures(side, table, worst(rows, table.of, len(table)), rows.astype(np.float64), problems)
 
 
-def _errors(look: Look, bad: Floats, opposed: Floats, column: str | None, value: str | None) -> Question:
+def _errors(
+    look: Look, bad: Floats, opposed: Floats, column: str | None, value: str | None, *, side: Sides = "all"
+) -> Question:
     policy, count, total = look.policy, float(bad.sum()), len(bad)
-    limit, alpha = policy.max_error_rate, look.share("errors", sliced=column is not None)
+    limit, alpha = policy.max_error_rate, look.share("errors", sliced=column is not None, sides=1 if column else 2)
     against = len(opposed) > 0 and bool(opposed.any())
     most = min(1.0, max(TIMES * limit, 0.0 if limit else LEAST))
     needed = math.ceil((math.log(1 / alpha) + math.log(len(BETS))) / -math.log1p(-0.95 * most)) if most < 1 else 1
-    if column is not None:
+    a_part = column is not None or side == "arms"
+    if a_part:
         needed = FEWEST_OF_A_SLICE
     streams = [Stream.of_share(count, total, alpha / 2 if against else alpha)]
     if against:
         streams.append(Stream.of_share(float(opposed.sum()), len(opposed), alpha / 2))
+
+    which = _IN_ITS_ARM if side == "arms" else where(column, value)
 
     def answer(ends: Floats) -> Check:
         low, high = float(ends[0, 0]), float(ends[0, 1])
@@ -83,13 +94,13 @@ def _errors(look: Look, bad: Floats, opposed: Floats, column: str | None, value:
         if against:
             low, high, rate = low - ends[1, 1], high - ends[1, 0], rate - float(opposed.mean())
             beside = f", the champion {int(opposed.sum()):,} of {len(opposed):,}"
-        fine = column is not None or high <= most
+        fine = a_part or high <= most
         return Check(
-            name="errors", column=column, value=value, limit=limit, samples=total, needed=needed,
+            name="errors", side=side, column=column, value=value, limit=limit, samples=total, needed=needed,
             state=state_of(rate, low, limit, samples=total, needed=needed, fine=fine),
             statistic=rate if total else None, low=low, high=high,
-            said=f"{int(count):,} of {total:,} requests{where(column, value)} got no valid answer from the challenger"
-            f"{beside} (interval {percent(max(0.0, low))} to {percent(high)}); at most {percent(limit)} is allowed",
+            said=f"{int(count):,} of {total:,} requests{which} got no valid answer from the challenger{beside}"
+            f" (interval {percent(max(0.0, low))} to {percent(high)}); at most {percent(limit)} is allowed",
         )  # fmt: skip
 
     return Question(streams, answer)
