@@ -15,6 +15,7 @@ import numpy as np
 from sklearn import datasets
 
 PROJECT = Path(__file__).parents[2]
+FIFTHS = 5
 
 
 @dataclass
@@ -170,15 +171,21 @@ TASKS: dict[str, Callable[[], Task]] = {
 
 
 def divisions(task: Task, count: int) -> Iterator[tuple[list[int], list[int]]]:
-    """Rows to train on and rows to be answered: fifths at random, or the next tenth of what follows in time."""
-    from sklearn.model_selection import KFold, StratifiedKFold, TimeSeriesSplit
+    """Rows to train on and rows to be answered: fifths at random, or the next tenth of what follows in time.
+
+    Of more than five, each five are another way to cut the rows into fifths.
+    """
+    from sklearn.model_selection import KFold, RepeatedKFold, RepeatedStratifiedKFold, StratifiedKFold, TimeSeriesSplit
 
     target = task.column(task.target)
     if task.by_time:
-        splits = list(TimeSeriesSplit(9).split(target))[-count:]
+        splits = list(TimeSeriesSplit(9).split(target))[-min(count, 5) :]
+    elif count > FIFTHS:
+        repeated = RepeatedKFold if task.kind == "regression" else RepeatedStratifiedKFold
+        splits = list(repeated(n_splits=FIFTHS, n_repeats=-(-count // FIFTHS), random_state=7).split(target, target))
     elif task.kind == "regression":
-        splits = list(KFold(5, shuffle=True, random_state=7).split(target))[:count]
+        splits = list(KFold(FIFTHS, shuffle=True, random_state=7).split(target))[:count]
     else:
-        splits = list(StratifiedKFold(5, shuffle=True, random_state=7).split(target, target))[:count]
+        splits = list(StratifiedKFold(FIFTHS, shuffle=True, random_state=7).split(target, target))[:count]
     for train, test in splits:
         yield train.tolist(), test.tolist()

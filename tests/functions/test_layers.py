@@ -206,6 +206,10 @@ ONE_INVOCATION: dict[str, tuple[Any, Said]] = {
         ],
         ({"key1": "value1"}, lambda said: "this is no event of the retraining workflow" in said["message"]),
     ),
+    **dict.fromkeys(
+        [f"rollout_{step}" for step in ("begin", "move", "judge", "ask", "promote", "conclude")],
+        ({"key1": "value1"}, lambda said: "this is no event of the rollout workflow" in said["message"]),
+    ),
     "registry_stream": ({"Records": []}, lambda said: "answer" in said),
     "registry_report": ({}, lambda said: said["error"] == "AWSError"),
 }

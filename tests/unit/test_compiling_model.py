@@ -210,7 +210,9 @@ def test_a_model_that_runs_for_ever_is_ended_at_the_deadline() -> None:
 
 def test_memory_is_limited(text_encoder: bytes) -> None:
     assert refused(text_encoder, memory_mb=250).code in ("memory", "failed", "crashed")
-    assert refused(hostile_models.expanding(to_rows=40_000_000), memory_mb=1200).code in ("memory", "not_provable")
+    # Where memory runs out in one of the engine's own threads, the process ends at once.
+    large = refused(hostile_models.expanding(to_rows=40_000_000), memory_mb=1200)
+    assert large.code in ("memory", "not_provable", "crashed")
 
 
 def test_credentials_stay_with_the_parent(monkeypatch: pytest.MonkeyPatch) -> None:

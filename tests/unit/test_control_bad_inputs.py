@@ -56,7 +56,8 @@ NAMES = {
 @pytest.mark.parametrize(("method", "path"), [route for route in ROUTES if "{name}" in route[1]])
 def test_a_name_that_is_none_is_refused_by_every_route(stand: ControlStand, method: str, path: str, name: str) -> None:
     bodies = {"uploads": UPLOAD, "versions": REGISTER, "promote": {"version": 1}, "rollback": {}, "notes": NOTES,
-              "trial": {"shadow": 1}, "end": {}}  # fmt: skip
+              "trial": {"shadow": 1}, "end": {}, "rollout": {"version": 1}, "pause": {}}  # fmt: skip
+    path = path.replace("{act}", "pause")
     body = None if method == "GET" else bodies[path.rpartition("/")[2]]
     answer = stand.send(event(method, path.replace("{number}", "1").replace("{name}", name), body))
     assert (answer.status, answer.code, answer.body["field"]) == (400, "invalid_name", "model")

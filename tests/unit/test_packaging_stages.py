@@ -134,7 +134,7 @@ def test_what_no_function_reads_goes(layer: str, path: str) -> None:
     ("layer", "path"),
     [
         ("serving", "numpy/__init__.py"),
-        ("serving", "numpy/f2py/__init__.py"),
+        ("training", "numpy/f2py/__init__.py"),
         ("serving", "numpy/testing/__init__.py"),
         ("serving", "numpy-2.5.5.dist-info/METADATA"),
         ("serving", "onnxruntime/capi/onnxruntime_pybind11_state.so"),

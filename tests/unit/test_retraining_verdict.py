@@ -249,7 +249,7 @@ def test_the_document_of_a_run_says_what_was_learnt_from_and_what_was_compared_o
         ("tested/first.csv", "v0001", 366), ("tested/second.csv", "v0002", 366),
     ]  # fmt: skip
     assert found["row_counts"] == {"read": 732, "duplicates": 1, "training": 658, "evaluation": 73}
-    assert found["remarks"] == ["1 of 732 rows say the same as an earlier row in every column: dropped"]
+    assert found["remarks"] == ["1 of 732 rows are in an earlier file already, the same in every column: dropped"]
     assert found["left_out"] == []
     frozen = bench.registry.evaluation_set("tested")
     assert frozen is not None

@@ -178,6 +178,13 @@ def shares_of(deployment: Deployment) -> dict[int, int | float]:
     return {version: percent_of(points.get(version, 0)) for version in versions}
 
 
+def told(deployment: Deployment) -> dict[str, Any]:
+    """A deployment as people and programs see it: who answers what share, and not by which points."""
+    found: dict[str, Any] = msgspec.to_builtins(deployment)
+    del found["slots"], found["salt"]
+    return found | {"shares": {str(version): share for version, share in shares_of(deployment).items()}}
+
+
 def _refuse_the_same(current: Deployment, shares: Mapping[int, float], mode: Trial) -> None:
     found = {version: share for version, share in shares_of(current).items() if version != current.champion}
     if (current.mode, found) == (mode, shares):

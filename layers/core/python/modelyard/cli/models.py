@@ -16,7 +16,7 @@ from modelyard.cli.bring import register_artifact
 from modelyard.cli.runs import wait_for_run
 from modelyard.cli.session import Session
 from modelyard.cli.show import errors, moment, out, print_json, table, upload_progress, who
-from modelyard.deployment import shares_of
+from modelyard.deployment import shares_of, told
 from modelyard.errors import AWSError, ConflictError, ModelyardError, SpecError, UsageError
 from modelyard.names import check_text
 from modelyard.ports import Page
@@ -335,7 +335,7 @@ def history(
         session.registry.model(name)
         deployment = session.registry.deployment_at(name, at)
         if as_json:
-            print_json(msgspec.to_builtins(deployment))
+            print_json(None if deployment is None else told(deployment))
         elif deployment is None:
             out.print(f"{escape(name)}: nothing was live at {escape(at)}")
         else:
@@ -444,10 +444,8 @@ def _refuse_a_second_rollback(session: Session, name: str) -> None:
 
 def show_deployment(session: Session, deployment: "Deployment", as_json: bool) -> None:
     """What is live after a change, and what is on trial beside it."""
-    import msgspec
-
     if as_json:
-        print_json(msgspec.to_builtins(deployment))
+        print_json(told(deployment))
         return
     try:
         model = session.model_here(deployment.model)

@@ -56,8 +56,7 @@ class Deployment(Answer):
     @classmethod
     def of(cls, deployment: deployments.Deployment) -> "Deployment":
         """The registry's deployment."""
-        told = msgspec.to_builtins(deployment)
-        return cls.model_validate({**told, "shares": deployments.shares_of(deployment)})
+        return cls.model_validate(deployments.told(deployment))
 
 
 class FoundModel(ModelLine):

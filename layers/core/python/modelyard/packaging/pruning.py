@@ -66,6 +66,20 @@ RULES: tuple[Rule, ...] = (
         ("/numpy/_core/_*_tests.*", "/numpy/_core/_simd.*"),
     ),
     Rule(
+        "tools",
+        "the rest of f2py, which writes and compiles C for Fortran code",
+        ("/numpy/f2py/*",),
+        keep=("/numpy/f2py/__init__.py",),
+        layers=("serving",),
+    ),
+    Rule(
+        "tools",
+        "f2py itself, empty: `from numpy import *` imports it",
+        ("/numpy/f2py/__init__.py",),
+        layers=("serving",),
+        emptied=True,
+    ),
+    Rule(
         "documentation",
         "two modules that give numpy's functions their docstrings and do nothing else, in 5 ms of a cold start",
         ("/numpy/_core/_add_newdocs.py", "/numpy/_core/_add_newdocs_scalars.py"),
