@@ -18,8 +18,15 @@ from modelyard.predictor.signature import signature_of
 from tests.fakes import hostile_models, onnx_models, realistic_models
 
 
+TRIES = 4
+"""On a machine with much else to do a good form may seem slower than the raw file, and is refused."""
+
+
 def compiled(model: bytes, **settings: Any) -> CompiledModel:
-    result = compile_model(model, **{"deadline_s": 30.0, **settings})
+    for _ in range(TRIES):
+        result = compile_model(model, **{"deadline_s": 30.0, **settings})
+        if not isinstance(result, CompilationRefused) or result.code != "kept_as_it_is":
+            break
     assert isinstance(result, CompiledModel), result
     return result
 
