@@ -17,15 +17,14 @@ from modelyard.compiling.loading import WEIGHTS, WEIGHTS_FOLDER, machine
 from modelyard.predictor.signature import signature_of
 from tests.fakes import hostile_models, onnx_models, realistic_models
 
+TRIES = 5
+"""On a machine with much else to do a good form may seem slower than the raw file, and is left out."""
 
-TRIES = 4
-"""On a machine with much else to do a good form may seem slower than the raw file, and is refused."""
 
-
-def compiled(model: bytes, **settings: Any) -> CompiledModel:
+def compiled(model: bytes, *, forms: int = 1, **settings: Any) -> CompiledModel:
     for _ in range(TRIES):
         result = compile_model(model, **{"deadline_s": 30.0, **settings})
-        if not isinstance(result, CompilationRefused) or result.code != "kept_as_it_is":
+        if isinstance(result, CompiledModel) and len(result.forms) >= forms:
             break
     assert isinstance(result, CompiledModel), result
     return result
@@ -105,7 +104,7 @@ def test_the_same_bytes_come_out_again(text_encoder: bytes, text_forms: Compiled
 
 def test_an_image_classifier_has_a_second_form_for_this_machine(tmp_path: Path) -> None:
     model = realistic_models.image_classifier(side=32, stages=realistic_models.MOBILE[:4], classes=100, last=1280)
-    portable, own = compiled(model).forms
+    portable, own = compiled(model, forms=2).forms
     assert (portable.architecture, own.architecture) == ("any", machine())
     kinds = [{node.domain for node in load_from_string(form.model).graph.node} for form in (portable, own)]
     assert "com.microsoft.nchwc" not in kinds[0]
