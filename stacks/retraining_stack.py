@@ -1,10 +1,7 @@
 """One model's retraining: what starts it, the workflow, and who hears of its end."""
 
-from aws_cdk import Annotations, CfnOutput, Duration, TimeZone
-from aws_cdk import aws_cloudwatch as cloudwatch
-from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import Annotations, CfnOutput, TimeZone
 from aws_cdk import aws_events as events
-from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_scheduler as scheduler
 from aws_cdk import aws_scheduler_targets as scheduler_targets
 from constructs import Construct
@@ -18,6 +15,7 @@ from stacks.dead_letters import DeadLetters
 from stacks.registry_stack import RegistryStack
 from stacks.retraining_workflow import RetrainingWorkflow
 from stacks.rollout_stack import RolloutStack
+from stacks.workflow import alarm_on_failures, starts, stopped, when_stopped
 
 ALARMS = {"drift": "Drift alarm", "quality": "Quality alarm"}
 """Detail types of the events that start a run."""
@@ -53,9 +51,7 @@ class RetrainingStack(ModelyardStack):
         undelivered = DeadLetters(
             self, "Undelivered", settings=self.settings, topic=registry.topic, what=f"a trigger of {model.name}"
         )
-        target = targets.SfnStateMachine(
-            machine, dead_letter_queue=undelivered.queue, max_event_age=Duration.hours(24), retry_attempts=185
-        )
+        target = starts(machine, undelivered)
         # Rules take places and not triggers: which trigger a file belongs to is the workflow's to say, once.
         for index, (prefix, suffix) in enumerate(model.spec.upload_places):
             events.Rule(
@@ -112,53 +108,18 @@ class RetrainingStack(ModelyardStack):
                 )
         # A step's failure is recorded by the workflow. Who stops an execution, or lets it run into its limit, stops
         # that too: this writes it down, and gives the turn to the next run.
-        ended = {"run_id": events.EventField.from_path("$.detail.name"), "plan": {"model": model.name}}
-        events.Rule(
+        when_stopped(
             self,
-            "Stopped",
-            description=f"An execution of {model.name}'s retraining was stopped from outside",
-            event_pattern=events.EventPattern(
-                source=["aws.states"],
-                detail_type=["Step Functions Execution Status Change"],
-                detail={"stateMachineArn": [machine.state_machine_arn], "status": ["ABORTED", "TIMED_OUT"]},
-            ),
-            targets=[
-                targets.LambdaFunction(
-                    self.workflow.steps["conclude"].function,
-                    dead_letter_queue=undelivered.queue,
-                    max_event_age=Duration.hours(24),
-                    retry_attempts=185,
-                    event=events.RuleTargetInput.from_object(
-                        {
-                            **ended,
-                            "status": "failed",
-                            "state": {
-                                "error": {
-                                    "Error": "the execution ended from outside",
-                                    "Cause": events.EventField.from_path("$.detail.status"),
-                                }
-                            },
-                        }
-                    ),
-                )
-            ],
+            machine,
+            self.workflow.steps["conclude"],
+            undelivered,
+            what=f"{model.name}'s retraining",
+            model=model.name,
+            more={"status": "failed", "state": {"error": stopped()}},
         )
         Annotations.of(self).add_info(f"{model.name} trains {place(decode_plan(training_plan(model.spec))).why}")
         if self.settings.alarms:
-            window = Duration.minutes(5)
-            for name, metric, what in (
-                ("RunFailed", machine.metric_failed(period=window), "failed"),
-                ("RunTimedOut", machine.metric_timed_out(period=window), "took longer than its limit"),
-            ):
-                alarm = metric.create_alarm(
-                    self,
-                    name,
-                    alarm_description=f"A retraining run of {model.name} {what}",
-                    threshold=1,
-                    evaluation_periods=1,
-                    treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
-                )
-                alarm.add_alarm_action(actions.SnsAction(registry.topic))
+            alarm_on_failures(self, machine, registry.topic, prefix="Run", what=f"A retraining run of {model.name}")
         for step, entry in self.workflow.steps.items():
             CfnOutput(self, f"{stack_names.LOGS}{step.capitalize()}", value=entry.log_group.log_group_name)
         CfnOutput(self, stack_names.WORKFLOW, value=machine.state_machine_arn)

@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from aws_cdk import Duration, RemovalPolicy
-from aws_cdk import aws_logs as logs
+from aws_cdk import Duration
 from aws_cdk import aws_stepfunctions as sfn
 from aws_cdk import aws_stepfunctions_tasks as tasks
 from constructs import Construct
@@ -15,16 +14,11 @@ from modelyard.pointer_key import pointer_key
 from modelyard.spec import Model, training_plan
 from modelyard.training.plan import LONGEST_FUNCTION_S
 from stacks.base import ModelyardStack
-from stacks.findings import accept, accept_resources, logical_id
-from stacks.function import RETENTION, EntryPoint
+from stacks.findings import accept_resources
+from stacks.function import EntryPoint
 from stacks.registry_stack import RegistryStack
 from stacks.sagemaker_training import SageMakerTraining
-
-TABLE_READ = ("dynamodb:GetItem", "dynamodb:Query")
-TABLE_WRITE = ("dynamodb:PutItem",)
-NO_XRAY = "The execution history shows every step with its times; X-Ray would add a grant on '*'."
-NOTHING = {"status": "none"}
-"""What a step leaves that was not needed, so that the steps after it find something under its name."""
+from stacks.workflow import NOTHING, TABLE_READ, TABLE_WRITE, at, call, machine, tell
 
 
 class RetrainingWorkflow(Construct):
@@ -57,25 +51,13 @@ class RetrainingWorkflow(Construct):
         has_sagemaker = model.spec.training.instance is not None and not stack.settings.is_local
         self.sagemaker = SageMakerTraining(self, "SageMaker", model=model, registry=registry) if has_sagemaker else None
         self._grant()
-        log_group = logs.LogGroup(
+        self.state_machine = machine(
             self,
-            "Logs",
-            retention=RETENTION[stack.settings.log_retention_days],
-            removal_policy=RemovalPolicy.RETAIN if stack.settings.retain else RemovalPolicy.DESTROY,
-        )
-        self.state_machine = sfn.StateMachine(
-            self,
-            "StateMachine",
+            stack=stack,
             comment=f"Retraining of {model.name}: new data becomes a better model or a written reason why not",
-            definition_body=sfn.DefinitionBody.from_chainable(self._definition()),
-            state_machine_type=sfn.StateMachineType.STANDARD,
+            definition=self._definition(),
             timeout=Duration.seconds(longest_run_s(model)),
-            logs=sfn.LogOptions(destination=log_group, level=sfn.LogLevel.ALL),
-        )
-        accept_resources(
-            self.state_machine,
-            [f"<{logical_id(entry.function)}.Arn>:*" for entry in self._entries()],
-            why="The versions and aliases of this one function.",
+            entries=self._entries(),
         )
         if self.sagemaker is not None:
             accept_resources(
@@ -83,14 +65,6 @@ class RetrainingWorkflow(Construct):
                 [f"arn:{stack.partition}:sagemaker:{stack.region}:{stack.account}:training-job/*"],
                 why="A training job gets its name when the run starts; CDK's task knows no prefix of it.",
             )
-        accept(
-            self.state_machine,
-            {
-                "AwsSolutions-IAM5[Resource::*]": "CloudWatch's log delivery actions accept no narrower resource.",
-                "AwsSolutions-SF2": NO_XRAY,
-                "Serverless-StepFunctionStateMachineXray": NO_XRAY,
-            },
-        )
 
     def _entries(self) -> list[EntryPoint]:
         return [*self.steps.values(), *([] if self.sagemaker is None else [self.sagemaker.collect])]
@@ -405,32 +379,7 @@ class RetrainingWorkflow(Construct):
         return self._call(title, self.steps[step], payload, result)
 
     def _call(self, title: str, entry: EntryPoint, payload: Mapping[str, Any], result: str) -> tasks.LambdaInvoke:
-        function = entry.function
-        task = tasks.LambdaInvoke.json_path(
-            self,
-            title,
-            lambda_function=function,
-            payload=sfn.TaskInput.from_object({**self._run, **payload}),
-            payload_response_only=True,
-            result_path=f"$.{result}",
-            retry_on_service_exceptions=False,
-            task_timeout=sfn.Timeout.duration((function.timeout or Duration.seconds(60)).plus(Duration.seconds(15))),
-        )
-        # Only what passes by itself is tried again; an error of ours would be the same error again.
-        task.add_retry(
-            errors=[
-                "Lambda.ServiceException",
-                "Lambda.AWSLambdaException",
-                "Lambda.SdkClientException",
-                "Lambda.ClientExecutionTimeoutException",
-                "Lambda.TooManyRequestsException",
-                "AWSError",
-            ],
-            interval=Duration.seconds(2),
-            max_attempts=4,
-            backoff_rate=2,
-        )
-        return task
+        return call(self, title, entry, {**self._run, **payload}, result)
 
     def _tell(self, status: str, *, then: sfn.Succeed | tasks.LambdaInvoke) -> tasks.EventBridgePutEvents:
         """Put an event on the bus, then end; a run that could not be told about has ended all the same."""
@@ -446,29 +395,14 @@ class RetrainingWorkflow(Construct):
                 f"modelyard report {self._model.name} --run {{}}", sfn.JsonPath.string_at("$$.Execution.Name")
             ),
         }
-        task = tasks.EventBridgePutEvents(
+        return tell(
             self,
             f"Tell: {status.lower()}",
-            entries=[
-                tasks.EventBridgePutEventsEntry(
-                    event_bus=self._registry.bus,
-                    source="modelyard",
-                    detail_type=f"Run {status}",
-                    detail=sfn.TaskInput.from_object(detail),
-                )
-            ],
-            result_path=sfn.JsonPath.DISCARD,
-            task_timeout=sfn.Timeout.duration(Duration.seconds(60)),
+            bus=self._registry.bus,
+            detail_type=f"Run {status}",
+            detail=detail,
+            then=then,
         )
-        task.add_retry(errors=["States.TaskFailed"], interval=Duration.seconds(2), max_attempts=4, backoff_rate=2)
-        task.add_catch(then, errors=["States.ALL"], result_path="$.not_told")
-        task.next(then)
-        return task
-
-
-def at(path: str) -> Any:
-    """What the state holds under a path."""
-    return sfn.JsonPath.object_at(f"$.{path}")
 
 
 def longest_run_s(model: Model) -> int:

@@ -1,10 +1,7 @@
 """One model's rollouts: the workflow, what starts it, and who hears when it is stopped."""
 
-from aws_cdk import CfnOutput, Duration
-from aws_cdk import aws_cloudwatch as cloudwatch
-from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import CfnOutput
 from aws_cdk import aws_events as events
-from aws_cdk import aws_events_targets as targets
 from constructs import Construct
 
 from modelyard import stack_names
@@ -14,6 +11,7 @@ from stacks.dead_letters import DeadLetters
 from stacks.endpoint_stack import EndpointStack
 from stacks.registry_stack import RegistryStack
 from stacks.rollout_workflow import RolloutWorkflow
+from stacks.workflow import alarm_on_failures, starts, stopped, when_stopped
 
 
 class RolloutStack(ModelyardStack):
@@ -53,58 +51,21 @@ class RolloutStack(ModelyardStack):
             event_pattern=events.EventPattern(
                 source=["modelyard"], detail_type=[stack_names.ROLLOUT_ASKED_FOR], detail={"model": [model.name]}
             ),
-            targets=[
-                targets.SfnStateMachine(
-                    machine, dead_letter_queue=undelivered.queue, max_event_age=Duration.hours(24), retry_attempts=185
-                )
-            ],
+            targets=[starts(machine, undelivered)],
         )
         # A step's failure takes the traffic back and is recorded by the workflow. Who stops an execution, or lets it
         # run into its limit, stops that too: this does it in its place.
-        events.Rule(
+        when_stopped(
             self,
-            "Stopped",
-            description=f"An execution of {model.name}'s rollout was stopped from outside",
-            event_pattern=events.EventPattern(
-                source=["aws.states"],
-                detail_type=["Step Functions Execution Status Change"],
-                detail={"stateMachineArn": [machine.state_machine_arn], "status": ["ABORTED", "TIMED_OUT"]},
-            ),
-            targets=[
-                targets.LambdaFunction(
-                    self.workflow.steps["conclude"].function,
-                    dead_letter_queue=undelivered.queue,
-                    max_event_age=Duration.hours(24),
-                    retry_attempts=185,
-                    event=events.RuleTargetInput.from_object(
-                        {
-                            "run_id": events.EventField.from_path("$.detail.name"),
-                            "plan": {"model": model.name},
-                            "outcome": "failed",
-                            "error": {
-                                "Error": "the execution ended from outside",
-                                "Cause": events.EventField.from_path("$.detail.status"),
-                            },
-                        }
-                    ),
-                )
-            ],
+            machine,
+            self.workflow.steps["conclude"],
+            undelivered,
+            what=f"{model.name}'s rollout",
+            model=model.name,
+            more={"outcome": "failed", "error": stopped()},
         )
         if self.settings.alarms:
-            window = Duration.minutes(5)
-            for name, metric, what in (
-                ("RolloutFailed", machine.metric_failed(period=window), "failed"),
-                ("RolloutTimedOut", machine.metric_timed_out(period=window), "took longer than its limit"),
-            ):
-                alarm = metric.create_alarm(
-                    self,
-                    name,
-                    alarm_description=f"A rollout of {model.name} {what}",
-                    threshold=1,
-                    evaluation_periods=1,
-                    treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
-                )
-                alarm.add_alarm_action(actions.SnsAction(registry.topic))
+            alarm_on_failures(self, machine, registry.topic, prefix="Rollout", what=f"A rollout of {model.name}")
         for step, entry in self.workflow.steps.items():
             # Retraining has steps of the same names.
             CfnOutput(self, f"{stack_names.LOGS}Rollout{step.capitalize()}", value=entry.log_group.log_group_name)

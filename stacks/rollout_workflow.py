@@ -3,9 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
-from aws_cdk import aws_logs as logs
 from aws_cdk import aws_stepfunctions as sfn
 from aws_cdk import aws_stepfunctions_tasks as tasks
 from constructs import Construct
@@ -15,20 +14,9 @@ from modelyard.pointer_key import pointer_key
 from modelyard.spec import Model
 from modelyard.spec_rollout import rollout_plan
 from stacks.base import ModelyardStack
-from stacks.findings import accept, accept_resources, logical_id
-from stacks.function import RETENTION, EntryPoint
+from stacks.function import EntryPoint
 from stacks.registry_stack import RegistryStack
-from stacks.retraining_workflow import NO_XRAY, NOTHING, TABLE_READ, TABLE_WRITE, at
-
-TRANSIENT = [
-    "Lambda.ServiceException",
-    "Lambda.AWSLambdaException",
-    "Lambda.SdkClientException",
-    "Lambda.ClientExecutionTimeoutException",
-    "Lambda.TooManyRequestsException",
-    "AWSError",
-]
-"""What passes by itself."""
+from stacks.workflow import NOTHING, TABLE_READ, TABLE_WRITE, at, call, machine, retry_what_passes, tell
 
 KILLED = ["Lambda.Unknown", "Runtime.ExitError", "Sandbox.Timedout"]
 """What is said of a function that died; every step may be run again, so each is, twice."""
@@ -78,34 +66,14 @@ class RolloutWorkflow(Construct):
         self._step("promote")
         self._step("conclude")
         self._grant(alarms)
-        log_group = logs.LogGroup(
+        self.state_machine = machine(
             self,
-            "Logs",
-            retention=RETENTION[stack.settings.log_retention_days],
-            removal_policy=RemovalPolicy.RETAIN if stack.settings.retain else RemovalPolicy.DESTROY,
-        )
-        self.state_machine = sfn.StateMachine(
-            self,
-            "StateMachine",
+            stack=stack,
             comment=f"Rollout of {model.name}: a version becomes the champion in steps, or does not",
-            definition_body=sfn.DefinitionBody.from_chainable(self._definition()),
-            state_machine_type=sfn.StateMachineType.STANDARD,
+            definition=self._definition(),
             timeout=Duration.seconds(int(model.spec.rollout.longest_hours * 3600) + MARGIN_S),
-            # Without what the states hold: one of them gets a token by which a person's answer is given.
-            logs=sfn.LogOptions(destination=log_group, level=sfn.LogLevel.ALL, include_execution_data=False),
-        )
-        accept_resources(
-            self.state_machine,
-            [f"<{logical_id(entry.function)}.Arn>:*" for entry in self.steps.values()],
-            why="The versions and aliases of this one function.",
-        )
-        accept(
-            self.state_machine,
-            {
-                "AwsSolutions-IAM5[Resource::*]": "CloudWatch's log delivery actions accept no narrower resource.",
-                "AwsSolutions-SF2": NO_XRAY,
-                "Serverless-StepFunctionStateMachineXray": NO_XRAY,
-            },
+            entries=self.steps.values(),
+            logs_data=False,  # one of the states gets a token by which a person's answer is given
         )
 
     def _step(
@@ -209,18 +177,8 @@ class RolloutWorkflow(Construct):
         return prepare.next(begin)
 
     def _invoke(self, title: str, step: str, result: str, more: Mapping[str, Any] | None = None) -> tasks.LambdaInvoke:
-        function = self.steps[step].function
-        task = tasks.LambdaInvoke.json_path(
-            self,
-            title,
-            lambda_function=function,
-            payload=sfn.TaskInput.from_object({**self._run, **(more or {})}),
-            payload_response_only=True,
-            result_path=f"$.{result}",
-            retry_on_service_exceptions=False,
-            task_timeout=sfn.Timeout.duration((function.timeout or Duration.seconds(60)).plus(Duration.seconds(15))),
-        )
-        _retry(task)
+        task = call(self, title, self.steps[step], {**self._run, **(more or {})}, result)
+        _retry_what_died(task)
         return task
 
     def _ask(self) -> tasks.LambdaInvoke:
@@ -237,7 +195,8 @@ class RolloutWorkflow(Construct):
             retry_on_service_exceptions=False,
             task_timeout=sfn.Timeout.duration(Duration.seconds(patience_s)),
         )
-        _retry(task)
+        retry_what_passes(task)
+        _retry_what_died(task)
         return task
 
     def _tell(self, what: str, of: str, *, then: sfn.Succeed | tasks.LambdaInvoke) -> tasks.EventBridgePutEvents:
@@ -249,24 +208,14 @@ class RolloutWorkflow(Construct):
             "reason": sfn.JsonPath.string_at(f"$.{of}.reason"),
         }
         asked = of == "next" and what != "not begun"
-        task = tasks.EventBridgePutEvents(
+        return tell(
             self,
             f"Tell: {what}",
-            entries=[
-                tasks.EventBridgePutEventsEntry(
-                    event_bus=self._registry.bus,
-                    source="modelyard",
-                    detail_type="Rollout Asked" if asked else sfn.JsonPath.string_at(f"$.{of}.event"),
-                    detail=sfn.TaskInput.from_object(detail),
-                )
-            ],
-            result_path=sfn.JsonPath.DISCARD,
-            task_timeout=sfn.Timeout.duration(Duration.seconds(60)),
+            bus=self._registry.bus,
+            detail_type="Rollout Asked" if asked else sfn.JsonPath.string_at(f"$.{of}.event"),
+            detail=detail,
+            then=then,
         )
-        task.add_retry(errors=["States.TaskFailed"], interval=Duration.seconds(2), max_attempts=4, backoff_rate=2)
-        task.add_catch(then, errors=["States.ALL"], result_path="$.not_told")
-        task.next(then)
-        return task
 
 
 def prepare_again(scope: Construct, begin: sfn.IChainable) -> sfn.Pass:
@@ -280,9 +229,7 @@ def prepare_again(scope: Construct, begin: sfn.IChainable) -> sfn.Pass:
     return again
 
 
-def _retry(task: tasks.LambdaInvoke) -> None:
-    """Only what passes by itself is tried again, and what died; an error of ours would be the same error again."""
-    task.add_retry(errors=TRANSIENT, interval=Duration.seconds(2), max_attempts=4, backoff_rate=2)
+def _retry_what_died(task: tasks.LambdaInvoke) -> None:
     task.add_retry(errors=KILLED, interval=Duration.seconds(5), max_attempts=2, backoff_rate=2)
 
 
