@@ -30,6 +30,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")
 Operation = Annotated[
     str | None, typer.Option("--operation", help="An id of this change; repeated with it, it is made only once.")
 ]
+ExpectedRevision = Annotated[
+    int | None, typer.Option("--expected-revision", min=0, help="Refuse if the deployment changed meanwhile.")
+]
 SECOND_ROLLBACK_S = 300
 """For how long a second plain rollback by the same person is taken for a repetition of the first."""
 Reason = Annotated[str, typer.Option("--reason", "-m", help="Why, for the ledger.")]
@@ -364,9 +367,7 @@ def promote(
     name: Name,
     version: Annotated[int, typer.Argument(min=1, help="The version's number.")],
     reason: Reason = "",
-    expected_revision: Annotated[
-        int | None, typer.Option("--expected-revision", min=0, help="Refuse if the deployment changed meanwhile.")
-    ] = None,
+    expected_revision: ExpectedRevision = None,
     operation: Operation = None,
     as_json: AsJson = False,
 ) -> None:
@@ -385,9 +386,7 @@ def rollback(
     name: Name,
     to: Annotated[int | None, typer.Option("--to", min=1, help="An earlier champion; default: the one before.")] = None,
     reason: Reason = "",
-    expected_revision: Annotated[
-        int | None, typer.Option("--expected-revision", min=0, help="Refuse if the deployment changed meanwhile.")
-    ] = None,
+    expected_revision: ExpectedRevision = None,
     operation: Operation = None,
     as_json: AsJson = False,
 ) -> None:

@@ -10,7 +10,7 @@ from modelyard import stack_names
 from modelyard.cli.models import AsJson, Name, Reason, check_reason
 from modelyard.cli.session import Session
 from modelyard.cli.show import errors, out, print_json
-from modelyard.errors import AWSError, ModelyardError, NotFoundError, UsageError
+from modelyard.errors import AWSError, ModelyardError, UsageError
 from modelyard.times import utc_now
 
 if TYPE_CHECKING:
@@ -160,15 +160,7 @@ def _told(session: Session, name: str) -> dict[str, Any]:
     from modelyard.rollout.telling import told, verdict_document
 
     registry = session.registry
-    rollout = registry.rollout(name)
-    if rollout is None:
-        registry.model(name)  # raises when there is no such model
-        raise NotFoundError(
-            f"model {name!r} has had no rollout",
-            code="no_rollout",
-            field="model",
-            next_step=f"Begin one: modelyard rollout start {name} VERSION",
-        )
+    rollout = registry.latest_rollout(name)
     document = verdict_document(registry.artifacts, rollout)
     return told(rollout, registry.deployment(name), utc_now(), document)
 

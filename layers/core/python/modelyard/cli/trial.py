@@ -1,10 +1,19 @@
 """The command ``trial``: let a version answer unseen, or a share of the requests; change the share; end it."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from modelyard.cli.models import AsJson, Name, Operation, Reason, check_reason, repeatable, show_deployment
+from modelyard.cli.models import (
+    AsJson,
+    ExpectedRevision,
+    Name,
+    Operation,
+    Reason,
+    check_reason,
+    repeatable,
+    show_deployment,
+)
 from modelyard.cli.session import Session
 from modelyard.errors import UsageError
 
@@ -22,9 +31,7 @@ def trial(
     ] = None,
     end: Annotated[bool, typer.Option("--end", help="Take everything off that is on trial.")] = False,
     reason: Reason = "",
-    expected_revision: Annotated[
-        int | None, typer.Option("--expected-revision", min=0, help="Refuse if the deployment changed meanwhile.")
-    ] = None,
+    expected_revision: ExpectedRevision = None,
     operation: Operation = None,
     as_json: AsJson = False,
 ) -> None:
@@ -38,23 +45,17 @@ def trial(
     check_reason(session, reason)
     with repeatable(operation) as identified:
         registry = session.registry
+        change: dict[str, Any] = {
+            "reason": reason,
+            "expected_revision": expected_revision,
+            "operation": identified,
+        }
         if end:
-            deployment = registry.end_trial(
-                name, reason=reason, expected_revision=expected_revision, operation=identified
-            )
+            deployment = registry.end_trial(name, **change)
         elif version is not None and shadow:
-            deployment = registry.start_shadow(
-                name, version, reason=reason, expected_revision=expected_revision, operation=identified
-            )
-        elif len(shares) == 1:
-            ((number, split),) = shares.items()
-            deployment = registry.start_canary(
-                name, number, split=split, reason=reason, expected_revision=expected_revision, operation=identified
-            )
+            deployment = registry.start_shadow(name, version, **change)
         else:
-            deployment = registry.start_split(
-                name, shares, reason=reason, expected_revision=expected_revision, operation=identified
-            )
+            deployment = registry.start_shares(name, shares, **change)
     show_deployment(session, deployment, as_json)
 
 

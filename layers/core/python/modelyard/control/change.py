@@ -201,10 +201,7 @@ def start_trial(name: ModelName, asked: bodies.TrialBody, registry: AsCaller, se
     if asked.shadow is not None:
         return answers.Deployment.of(registry.start_shadow(name, asked.shadow, **change))
     shares = {share.version: share.percent for share in asked.shares or ()}
-    if len(shares) == 1:
-        ((version, percent),) = shares.items()
-        return answers.Deployment.of(registry.start_canary(name, version, split=percent, **change))
-    return answers.Deployment.of(registry.start_split(name, shares, **change))
+    return answers.Deployment.of(registry.start_shares(name, shares, **change))
 
 
 @router.post(

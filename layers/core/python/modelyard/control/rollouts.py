@@ -103,14 +103,11 @@ def step_into_rollout(
 
 
 def _shown(registry: Registry, name: str) -> answers.Rollout:
-    rollout = registry.rollout(name)
-    if rollout is None:
-        registry.model(name)  # raises when there is no such model
-        raise NotFoundError(
-            f"model {name!r} has had no rollout",
-            code="no_rollout",
-            field="model",
-            next_step=f"POST /models/{name}/rollout with a version.",
-        )
+    try:
+        rollout = registry.latest_rollout(name)
+    except NotFoundError as none:
+        if none.code == "no_rollout":
+            none.next_step = f"POST /models/{name}/rollout with a version."
+        raise
     document = verdict_document(registry.artifacts, rollout)
     return answers.Rollout.model_validate(told(rollout, registry.deployment(name), utc_now(), document))

@@ -197,6 +197,22 @@ class Deployer(Reader):
             operation=operation,
         )
 
+    def start_shares(
+        self,
+        model: str,
+        shares: Mapping[int, float],
+        *,
+        reason: str = "",
+        expected_revision: int | None = None,
+        operation: str | None = None,
+    ) -> Deployment:
+        """``start_canary`` for one version and ``start_split`` for more, as the ledger calls them."""
+        change: dict[str, Any] = {"reason": reason, "expected_revision": expected_revision, "operation": operation}
+        if len(shares) == 1:
+            ((version, split),) = shares.items()
+            return self.start_canary(model, version, split=split, **change)
+        return self.start_split(model, shares, **change)
+
     def end_trial(
         self, model: str, *, reason: str = "", expected_revision: int | None = None, operation: str | None = None
     ) -> Deployment:

@@ -40,6 +40,23 @@ class Rollouts(Deployer):
         claim = self.records.get(keys.partition(check_name(model)), keys.ROLLOUT)
         return None if claim is None else self.rollout_called(model, str(claim["rollout_id"]))
 
+    def latest_rollout(self, model: str) -> Rollout:
+        """The present rollout, or the last one.
+
+        Raises:
+            NotFoundError: When there is no such model, or it never had one (code ``no_rollout``).
+        """
+        found = self.rollout(model)
+        if found is None:
+            self.model(model)  # raises when there is no such model
+            raise NotFoundError(
+                f"model {model!r} has had no rollout",
+                code="no_rollout",
+                field="model",
+                next_step=f"Begin one: modelyard rollout start {model} VERSION",
+            )
+        return found
+
     def rollout_called(self, model: str, rollout_id: str) -> Rollout | None:
         """One of them; None when there is none of that id."""
         check_id(rollout_id, field="rollout_id")
@@ -166,7 +183,7 @@ class Rollouts(Deployer):
             ConflictError: ``rollout_ended``; ``already_live`` when its version has become the champion.
         """
         check_text(reason, field="reason")
-        rollout = self._present(model)
+        rollout = self.latest_rollout(model)
         if self.is_promoted(rollout):
             raise ConflictError(
                 f"version {rollout.version} of model {model!r} is live already: the rollout has come to its end",
@@ -330,21 +347,9 @@ class Rollouts(Deployer):
         item = self.records.get(keys.partition(rollout.model), keys.OPERATION + rollout.operation(what))
         return None if item is None else msgspec.convert(item["deployment"], Deployment)
 
-    def _present(self, model: str) -> Rollout:
-        found = self.rollout(model)
-        if found is None:
-            self.model(model)  # raises when there is no such model
-            raise NotFoundError(
-                f"model {model!r} has had no rollout",
-                code="no_rollout",
-                field="model",
-                next_step=f"Begin one: modelyard rollout start {model} VERSION",
-            )
-        return found
-
     def _by_person(self, model: str, decide: Decide, reason: str) -> Rollout:
         check_text(reason, field="reason")
-        return self.change_rollout(model, self._present(model).rollout_id, decide, reason=reason)
+        return self.change_rollout(model, self.latest_rollout(model).rollout_id, decide, reason=reason)
 
     def _changed(self, before: Rollout, step: Step) -> bool:
         """Whether the record could be changed, with its line in the ledger; false when somebody else was first."""
