@@ -1,7 +1,9 @@
 """A registry in memory, with a clock of its own and small artifacts that stand for models."""
 
+import json
 from typing import Any
 
+from modelyard.pointer_key import pointer_key
 from modelyard.registry import Registry
 from modelyard.version import OutputSpec, Signature, TensorSpec, Version
 from tests.fakes.clocks import Clock
@@ -17,6 +19,14 @@ class Yard:
         self.records = InMemoryRecordStore()
         self.artifacts = InMemoryArtifactStore()
         self.clock = Clock()
+
+    @classmethod
+    def with_versions(cls, count: int, model: str = "weather") -> "Yard":
+        """With so many versions of one model, none of them live."""
+        yard = cls()
+        for number in range(1, count + 1):
+            yard.add(model, f"model {number}".encode())
+        return yard
 
     def registry(self, actor: str = "ana", **changes: Any) -> Registry:
         """The registry as ``actor`` sees it; it does not wait between attempts."""
@@ -40,3 +50,9 @@ def register(registry: Registry, model: str, body: bytes, **parts: Any) -> Versi
     """Register with the plainest manifest."""
     settings: dict[str, Any] = {"task": "binary", "signature": SIGNATURE} | parts
     return registry.register(model, body, **settings).version
+
+
+def pointer(yard: Yard, model: str = "weather") -> tuple[int, int]:
+    """The published revision, and which version it makes the champion."""
+    document = json.loads(yard.artifacts.objects[pointer_key(model)])
+    return document["revision"], document["champion"]["version"]

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from modelyard.predictor.predictor import EngineName, Predictor
 from modelyard.serving.afterwards import Afterwards
 from modelyard.serving.capture import Capture
@@ -14,10 +16,12 @@ from modelyard.serving.follow import PointerFollower
 from modelyard.serving.on_trial import OnTrial
 from modelyard.serving.trial_settings import TrialSettings
 from modelyard.traffic import POINTS, points_of, reassign, whole
+from tests.fakes import onnx_models
 from tests.fakes.endpoint import Answer, event
 from tests.fakes.objects import InMemoryObjects, pointer_to
 
 NAME = "sums"
+ENGINES = ["lean", "standard"]
 
 
 class TrialStand:
@@ -145,3 +149,28 @@ class TrialStand:
         ends = time.monotonic() + 10
         while self.afterwards.pending() and time.monotonic() < ends:
             time.sleep(0.001)
+
+
+def adds(number: float) -> bytes:
+    """A model that adds a number to the sum of a row, so an answer tells who gave it."""
+    return onnx_models.row_sum(number)
+
+
+def four_versions() -> TrialStand:
+    """Version 1 is live, 2 to 4 may be put on trial; each adds its number."""
+    made = TrialStand(adds(1))
+    made.files |= {2: adds(2), 3: adds(3), 4: adds(4)}
+    return made
+
+
+def lines(capsys: pytest.CaptureFixture[str], kind: str) -> list[dict[str, Any]]:
+    """What was logged, of one kind."""
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    return [line for line in found if line["kind"] == kind]
+
+
+def infer(stand: TrialStand, rows: list[list[float]], *, version: str = "", request_id: str = "r") -> Any:
+    body = {"inputs": [{"name": "x", "shape": [len(rows), 2], "datatype": "FP32", "data": rows}]}
+    path = f"/v2/models/{NAME}{version}/infer"
+    made = event("POST", path, json.dumps(body), headers={"content-type": "application/json"})
+    return stand.send(made, request_id)

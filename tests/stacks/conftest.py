@@ -9,6 +9,11 @@ from typing import Any
 
 import pytest
 
+from modelyard.environments import choose_environment, load_environments
+from modelyard.spec import load_model
+from tests.fakes.rollouts import MODEL
+from tests.fakes.states_language import definition_of
+
 PROJECT = Path(__file__).parents[2]
 ENVIRONMENTS = ("local", "dev", "prod")
 
@@ -113,3 +118,48 @@ def _findings(report: Path) -> list[str]:
         for violation in plugin["violations"]
         for construct in violation["violatingConstructs"]
     ]
+
+
+@pytest.fixture(scope="session")
+def templates(unbuilt_layers: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """The stacks of a model with gradual rollouts in dev, checked by the rule packs."""
+    import stacks  # noqa: F401, I001 - chooses the Node that aws_cdk starts
+    from aws_cdk import App, Validations
+    from cdk_nag import AwsSolutionsChecks, ServerlessChecks
+    from stacks.api_stack import ApiStack
+    from stacks.base import Deployment
+    from stacks.endpoint_stack import EndpointStack
+    from stacks.registry_stack import RegistryStack
+    from stacks.retraining_stack import RetrainingStack
+    from stacks.rollout_stack import RolloutStack
+
+    folder = tmp_path_factory.mktemp("rollout")
+    context = json.loads((PROJECT / "cdk.json").read_text())["context"]
+    app = App(outdir=str(folder), context={**context, "env": "dev"}, analytics_reporting=False)
+    Validations.of(app).add_plugins(AwsSolutionsChecks(app), ServerlessChecks(app))
+    settings = choose_environment(load_environments(PROJECT), "dev").model_copy(update={"alarms": True})
+    deployment = Deployment(project=PROJECT, name="dev", settings=settings)
+    model = load_model(PROJECT / "models" / "seattle_weather")
+    rollout = model.spec.rollout.model_copy(update={"mode": "gradual"})
+    model = model.model_copy(update={"spec": model.spec.model_copy(update={"rollout": rollout})})
+    registry = RegistryStack(app, deployment=deployment)
+    api = ApiStack(app, deployment=deployment, registry=registry, models=[model])
+    endpoint = EndpointStack(app, deployment=deployment, model=model, registry=registry, api=api)
+    made = RolloutStack(app, deployment=deployment, model=model, registry=registry, endpoint=endpoint)
+    RetrainingStack(app, deployment=deployment, model=model, registry=registry, rollout=made)
+    app.synth()  # raises when a pack finds something
+    return {path.name: json.loads(path.read_text()) for path in Path(folder).glob("*.template.json")}
+
+
+@pytest.fixture(scope="session")
+def definition(templates: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The rollout workflow of `templates`, for the model of the tests' yard."""
+    text = json.dumps(definition_of(ending(templates, "Rollout-seattle-weather")))
+    found: dict[str, Any] = json.loads(text.replace("seattle_weather", MODEL))
+    return found
+
+
+def ending(templates: dict[str, dict[str, Any]], name: str) -> dict[str, Any]:
+    """The template of the one stack whose name has this in it."""
+    (found,) = [body for key, body in templates.items() if name in key]
+    return found

@@ -4,24 +4,20 @@ import datetime as dt
 import json
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from modelyard.environments import choose_environment, load_environments
 from modelyard.errors import ConflictError
 from modelyard.rollout import judging_step
-from modelyard.rollout.plan import RolloutPlan, Shadow, Step, decode_plan
+from modelyard.rollout.plan import RolloutPlan, Shadow, Step
 from modelyard.rollout.policy import Policy
 from modelyard.rollout.verdict import Samples, Verdict
-from modelyard.spec import load_model
 from tests.fakes.broken_stores import Fault, Harm, Outage
-from tests.fakes.rollouts import MODEL, STEPS, RolloutYard, raising, same, swapped
+from tests.fakes.rollouts import MODEL, RolloutYard, raising, same, swapped
 from tests.fakes.state_machine import Execution
-from tests.fakes.states_language import definition_of
-from tests.stacks.conftest import PROJECT
+from tests.stacks.conftest import ending
 
 PLAN = RolloutPlan(
     model=MODEL,
@@ -34,49 +30,6 @@ BRIEF = RolloutPlan(
     model=MODEL, shadow=Shadow(minutes=2, requests=5), steps=(Step(5, 1), Step(50, 1)), approval="promotion",
     longest_hours=2,
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def templates(unbuilt_layers: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """The stacks of a model with gradual rollouts in dev, checked by the rule packs."""
-    import stacks  # noqa: F401, I001 - chooses the Node that aws_cdk starts
-    from aws_cdk import App, Validations
-    from cdk_nag import AwsSolutionsChecks, ServerlessChecks
-    from stacks.api_stack import ApiStack
-    from stacks.base import Deployment
-    from stacks.endpoint_stack import EndpointStack
-    from stacks.registry_stack import RegistryStack
-    from stacks.retraining_stack import RetrainingStack
-    from stacks.rollout_stack import RolloutStack
-
-    folder = tmp_path_factory.mktemp("rollout")
-    context = json.loads((PROJECT / "cdk.json").read_text())["context"]
-    app = App(outdir=str(folder), context={**context, "env": "dev"}, analytics_reporting=False)
-    Validations.of(app).add_plugins(AwsSolutionsChecks(app), ServerlessChecks(app))
-    settings = choose_environment(load_environments(PROJECT), "dev").model_copy(update={"alarms": True})
-    deployment = Deployment(project=PROJECT, name="dev", settings=settings)
-    model = load_model(PROJECT / "models" / "seattle_weather")
-    rollout = model.spec.rollout.model_copy(update={"mode": "gradual"})
-    model = model.model_copy(update={"spec": model.spec.model_copy(update={"rollout": rollout})})
-    registry = RegistryStack(app, deployment=deployment)
-    api = ApiStack(app, deployment=deployment, registry=registry, models=[model])
-    endpoint = EndpointStack(app, deployment=deployment, model=model, registry=registry, api=api)
-    made = RolloutStack(app, deployment=deployment, model=model, registry=registry, endpoint=endpoint)
-    RetrainingStack(app, deployment=deployment, model=model, registry=registry, rollout=made)
-    app.synth()  # raises when a pack finds something
-    return {path.name: json.loads(path.read_text()) for path in Path(folder).glob("*.template.json")}
-
-
-def ending(templates: dict[str, dict[str, Any]], name: str) -> dict[str, Any]:
-    (found,) = [body for key, body in templates.items() if name in key]
-    return found
-
-
-@pytest.fixture(scope="module")
-def definition(templates: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    text = json.dumps(definition_of(ending(templates, "Rollout-seattle-weather")))
-    found: dict[str, Any] = json.loads(text.replace("seattle_weather", MODEL))
-    return found
 
 
 def yard(definition: dict[str, Any], plan: RolloutPlan = PLAN, **settings: Any) -> RolloutYard:
@@ -471,69 +424,3 @@ def test_the_last_step_may_die_at_any_call_and_the_traffic_goes_back_all_the_sam
         if not died.happened:
             return
     raise AssertionError("it never came to its end")
-
-
-# -- the stack --------------------------------------------------------------------------------------------------------
-
-
-def test_the_workflow_carries_the_plan_of_the_spec_with_the_metric_and_the_slices_of_the_evaluation(
-    definition: dict[str, Any],
-) -> None:
-    plan = decode_plan(definition["States"]["Begin the rollout"]["Parameters"]["plan"])
-    assert (plan.policy.metric, plan.policy.slices, plan.approval) == ("log_loss", ("date",), "never")
-    assert [step.share for step in plan.steps] == [5, 25, 50]
-    assert definition["TimeoutSeconds"] > plan.longest_hours * 3600
-
-
-def test_every_task_has_a_timeout_retries_what_passes_and_is_caught(definition: dict[str, Any]) -> None:
-    tasks = {name: state for name, state in definition["States"].items() if state["Type"] == "Task"}
-    assert len(tasks) >= 12
-    for name, state in tasks.items():
-        assert 0 < state["TimeoutSeconds"] <= 3600, name
-        assert state["Retry"], name
-        if name not in {"Record the failure", "Failed, until it is redriven"}:
-            assert state["Catch"], name
-
-
-def test_no_step_reaches_another_models_records_or_captures(templates: dict[str, dict[str, Any]]) -> None:
-    resources = ending(templates, "Rollout-seattle-weather")["Resources"]
-    statements = [
-        statement
-        for item in resources.values()
-        if item["Type"] == "AWS::IAM::Policy"
-        for statement in item["Properties"]["PolicyDocument"]["Statement"]
-    ]
-    tables = [found for found in statements if "dynamodb" in json.dumps(found["Action"])]
-    assert len(tables) == len(STEPS)
-    for found in tables:
-        assert found["Condition"] == {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["MODEL#seattle_weather"]}}
-    objects = [found for found in statements if "s3:GetObject" in json.dumps(found["Action"])]
-    assert objects
-    assert all("seattle_weather" in json.dumps(found["Resource"]) for found in objects)
-    written = {json.dumps(found["Resource"]) for found in objects if "s3:PutObject" in json.dumps(found["Action"])}
-    assert not any("captures/" in resource for resource in written)
-
-
-def test_every_function_of_a_rollout_is_deployed(templates: dict[str, dict[str, Any]]) -> None:
-    resources = ending(templates, "Rollout-seattle-weather")["Resources"].values()
-    handlers = {item["Properties"]["Handler"] for item in resources if item["Type"] == "AWS::Lambda::Function"}
-    files = {f"{path.stem}.handler" for path in (PROJECT / "functions").glob("rollout_*.py")}
-    assert handlers == files
-
-
-def test_a_task_token_is_not_logged(templates: dict[str, dict[str, Any]]) -> None:
-    (machine,) = [
-        item["Properties"]
-        for item in ending(templates, "Rollout-seattle-weather")["Resources"].values()
-        if item["Type"] == "AWS::StepFunctions::StateMachine"
-    ]
-    assert machine["LoggingConfiguration"]["IncludeExecutionData"] is False
-
-
-def test_retraining_ends_in_the_beginning_of_the_rollout(templates: dict[str, dict[str, Any]]) -> None:
-    states = definition_of(ending(templates, "Retraining-seattle-weather"))["States"]
-    begin = states["Begin the rollout"]
-    assert begin["Resource"].endswith("states:startExecution")
-    assert begin["Next"] == "Record the version"
-    first = states["Is there a champion?"]["Choices"][0]
-    assert (first["Variable"], first["Next"]) == ("$.evaluation.champion", "Make it the champion")
