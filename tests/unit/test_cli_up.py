@@ -19,6 +19,7 @@ class Stacks:
 
     def __init__(self, *names: str) -> None:
         self.names = list(names)
+        self.deleted: list[str] = []
 
     def get_paginator(self, _operation: str) -> Any:
         stacks = [{"StackName": name, "StackId": name} for name in self.names]
@@ -26,9 +27,15 @@ class Stacks:
 
     def delete_stack(self, *, StackName: str) -> None:  # noqa: N803 - boto3's own spelling
         self.names.remove(StackName)
+        self.deleted.append(StackName)
 
     def get_waiter(self, _name: str) -> Any:
         return SimpleNamespace(wait=lambda **_: None)
+
+
+def model_of(name: str, *, trained: bool = False, mode: str = "all_at_once") -> Any:
+    training = SimpleNamespace() if trained else None
+    return SimpleNamespace(name=name, spec=SimpleNamespace(training=training, rollout=SimpleNamespace(mode=mode)))
 
 
 def test_stacks_of_a_model_without_folder_are_removed_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,16 +44,26 @@ def test_stacks_of_a_model_without_folder_are_removed_and_no_others(monkeypatch:
         "Modelyard-local-Registry",
         "Modelyard-local-Api",
         "Modelyard-local-Endpoint-digits",
+        "Modelyard-local-Endpoint-iris",
+        "Modelyard-local-Retraining-iris",
+        "Modelyard-local-Rollout-iris",
         "Modelyard-dev-Endpoint-wine",
         "Somebody-elses",
     ]
-    stacks = Stacks(*kept, "Modelyard-local-Endpoint-wine", "Modelyard-local-Retraining-wine")
+    wine = ["Modelyard-local-Endpoint-wine", "Modelyard-local-Rollout-wine", "Modelyard-local-Retraining-wine"]
+    stacks = Stacks(*kept, *wine, "Modelyard-local-Rollout-digits")
     clients = SimpleNamespace(client=lambda _service: stacks)
     monkeypatch.setattr(up, "_root", lambda _session: clients)
     session: Any = SimpleNamespace(name="local")
-    models: Any = [SimpleNamespace(name="digits")]
+    models: Any = [model_of("digits"), model_of("iris", trained=True, mode="gradual")]
     assert up._remove_stacks_without_model(session, models) is True
     assert stacks.names == kept
+    assert stacks.deleted == [
+        "Modelyard-local-Retraining-wine",
+        "Modelyard-local-Rollout-digits",
+        "Modelyard-local-Rollout-wine",
+        "Modelyard-local-Endpoint-wine",
+    ], "what uses another stack's exports goes before it"
     assert up._remove_stacks_without_model(session, models) is False
 
 

@@ -159,9 +159,8 @@ def test_the_cause_of_a_failure_is_its_code_and_what_the_requests_share() -> Non
     assert failing(*often, lambda _, one: one["y"] is None, y=None).cause == "missing_values"
     assert failing(*often, lambda _, one: one["kind"] == "zz", kind="zz").cause == "category_unseen"
     assert failing("run_timeout", "", lambda number, _: number % 20 == 0).cause == "slow"
-    assert (
-        failing("over_budget", "grew (rollout.shadow_budget_mb)", lambda number, _: number > 380).cause == "memory_leak"
-    )
+    assert failing("memory_budget", "", lambda number, _: number > 380).cause == "memory_leak"
+    assert failing("time_budget", "", lambda number, _: number > 380).cause == "slow"
     assert failing("not_finite", "holds NaN", lambda number, _: number % 20 == 0).cause == "not_finite"
     assert failing("out_of_range", "'y' is 9", lambda number, _: number % 20 == 0).cause == "refuses_input"
     assert failing("not_loaded", "no such op", lambda number, _: number % 20 == 0).cause == "not_loaded"

@@ -109,8 +109,8 @@ def test_another_attempt_and_a_damaged_file_begin_anew(bucket: Bucket) -> None:
     [
         ("shadow", "not_loaded", "no such file", "not_loaded"),
         ("failed", "no_room", "128 MB", "not_loaded"),
-        ("shadow", "over_budget", "… (rollout.shadow_budget_ms)", "slow"),
-        ("shadow", "over_budget", "… (rollout.shadow_budget_mb)", "memory_leak"),
+        ("shadow", "time_budget", "took 300 ms", "slow"),
+        ("shadow", "memory_budget", "grew by 200 MB", "memory_leak"),
     ],
 )
 def test_that_an_endpoint_gave_the_version_up_is_noticed_in_one_record_of_many(

@@ -86,7 +86,7 @@ def test_a_shadow_over_its_time_is_ended_with_the_reason(
         stand.predict([1, 1])
         stand.wait()
     told = [record["shadow"]["code"] for record in stand.records() if "shadow" in record]
-    assert told == [None, None, None, "over_budget"]
+    assert told == [None, None, None, "time_budget"]
     (line,) = [line for line in lines(capsys, "event") if line["event"] == "shadow_ended"]
     assert "ms on average" in line["message"]
     assert stand.follower._challengers.loaded == []
@@ -104,7 +104,7 @@ def test_a_shadow_over_its_memory_is_ended_with_the_reason(monkeypatch: pytest.M
         stand.predict([1, 1])
         stand.wait()
     told = [record["shadow"] for record in stand.records() if "shadow" in record]
-    assert [one["code"] for one in told] == [None, None, None, "over_budget"]
+    assert [one["code"] for one in told] == [None, None, None, "memory_budget"]
     assert "rollout.shadow_budget_mb" in told[-1]["message"]
 
 

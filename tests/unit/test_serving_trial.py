@@ -290,7 +290,7 @@ def test_the_memory_of_a_challenger_is_given_back_when_its_trial_ends(
         case "another":
             stand.canary({3: 10})
         case _:
-            challengers.drop(2, "over_budget", "too much")
+            challengers.drop(2, "memory_budget", "too much")
     stand.predict([0, 0])
     stand.records()
     ends = time.monotonic() + 5

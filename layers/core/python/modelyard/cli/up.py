@@ -8,7 +8,7 @@ it again changes nothing that is up to date, and running it after a crash goes o
 import fcntl
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 DEVELOPER = "developer"
 BOOTSTRAP_STACK = "CDKToolkit"
-STACKS_OF_A_MODEL = (stack_names.retraining_stack, stack_names.endpoint_stack)
+STACKS_OF_A_MODEL = (stack_names.retraining_stack, stack_names.rollout_stack, stack_names.endpoint_stack)
+"""In the order in which they can be deleted: each uses what those after it export."""
 FOUND = {
     "running": "running already",
     "started": "started with the state of the last time",
@@ -148,14 +149,15 @@ def _deploy(session: Session) -> bool:
 
 
 def _remove_stacks_without_model(session: Session, models: list[Model]) -> bool:
-    """Delete the endpoint and workflow of models whose folder is gone; the registry keeps their versions and ledger.
+    """Delete the stacks of models whose folder is gone; the registry keeps their versions and ledger.
 
-    CDK deploys what the app holds and forgets what it no longer holds.
+    CDK deploys what the app holds and forgets what it no longer holds. That a model's traffic moved in steps before,
+    and now does not, leaves a stack as well.
     """
     cloudformation = _root(session).client("cloudformation")
-    ours = {name(session.name, model.name) for model in models for name in STACKS_OF_A_MODEL}
-    prefixes = tuple(name(session.name, "") for name in STACKS_OF_A_MODEL)
-    left = sorted(name for name in _stacks(cloudformation) if name.startswith(prefixes) and name not in ours)
+    ours = {stack(session.name, model.name) for model in models for stack in _stacks_of(model)}
+    there = sorted(name for name in _stacks(cloudformation) if name not in ours)
+    left = [name for stack in STACKS_OF_A_MODEL for name in there if name.startswith(stack(session.name, ""))]
     if not left:
         return False
     with Step("Remove stacks") as step:
@@ -165,8 +167,16 @@ def _remove_stacks_without_model(session: Session, models: list[Model]) -> bool:
             cloudformation.get_waiter("stack_delete_complete").wait(
                 StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 120}
             )
-        step.outcome = f"of models whose folder is gone: {', '.join(left)}"
+        step.outcome = f"that no model has any more: {', '.join(left)}"
     return True
+
+
+def _stacks_of(model: Model) -> Iterator[Callable[[str, str], str]]:
+    yield stack_names.endpoint_stack
+    if model.spec.training is not None:
+        yield stack_names.retraining_stack
+    if model.spec.rollout.mode == "gradual":
+        yield stack_names.rollout_stack
 
 
 def _stacks(cloudformation: Any) -> dict[str, str]:

@@ -19,7 +19,7 @@ from modelyard.names import (
     text_problem,
 )
 from modelyard.registry.reading import HIGHEST_VERSION
-from modelyard.registry.rollouts import LONGEST_ID
+from modelyard.registry.rollout_claims import LONGEST_ID
 from modelyard.traffic import MOST_ON_TRIAL
 from modelyard.version import Task
 

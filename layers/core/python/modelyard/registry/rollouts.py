@@ -3,10 +3,9 @@
     read ──► decide (pure, modelyard.rollout.record) ──► one transaction: compare-and-set on the record's revision, and
     the line in the ledger
 
-The item ``ROLLOUT`` says which rollout is the present or the last one; who begins another replaces it by
-compare-and-set. What a rollout changes of the deployment it changes by the registry's own verbs, under operation ids
-that follow from its own id, so that a step that is repeated changes nothing twice, and anybody can tell its changes
-from those of others.
+What a rollout changes of the deployment it changes by the registry's own verbs, under operation ids that follow from
+its own id, so that a step that is repeated changes nothing twice, and anybody can tell its changes from those of
+others.
 
 The rule: traffic is taken back first, and the end is written down after it. Who dies in between leaves the champion
 answering everything and a rollout that still says that it runs, which the next look ends.
@@ -17,146 +16,21 @@ from typing import Any
 
 import msgspec
 
-from modelyard.deployment import Change, Deployment, LedgerEntry
-from modelyard.errors import AWSError, ConflictError, NotFoundError, UsageError
-from modelyard.names import LONGEST_REASON, check_id, check_name, check_text, legible
-from modelyard.ports import ConditionFailedError, Page, Put
+from modelyard.deployment import Change, Deployment
+from modelyard.errors import ConflictError, NotFoundError
+from modelyard.names import LONGEST_REASON, check_text, legible
+from modelyard.ports import ConditionFailedError, Put
 from modelyard.registry import keys
-from modelyard.registry.deploying import Deployer
-from modelyard.registry.reading import PAGE, check_number
+from modelyard.registry.rollout_claims import RolloutClaims, contended, put_rollout, running
 from modelyard.rollout import record
 from modelyard.rollout.plan import RolloutPlan
 from modelyard.rollout.record import Outcome, Rollout, Seen, Step
 
 Decide = Callable[[Rollout, Change], Step]
-LONGEST_ID = 100
 
 
-class Rollouts(Deployer):
+class Rollouts(RolloutClaims):
     """The registry's verbs for rollouts."""
-
-    def rollout(self, model: str) -> Rollout | None:
-        """The present rollout, or the last one; None when there never was one."""
-        claim = self.records.get(keys.partition(check_name(model)), keys.ROLLOUT)
-        return None if claim is None else self.rollout_called(model, str(claim["rollout_id"]))
-
-    def latest_rollout(self, model: str) -> Rollout:
-        """The present rollout, or the last one.
-
-        Raises:
-            NotFoundError: When there is no such model, or it never had one (code ``no_rollout``).
-        """
-        found = self.rollout(model)
-        if found is None:
-            self.model(model)  # raises when there is no such model
-            raise NotFoundError(
-                f"model {model!r} has had no rollout",
-                code="no_rollout",
-                field="model",
-                next_step=f"Begin one: modelyard rollout start {model} VERSION",
-            )
-        return found
-
-    def rollout_called(self, model: str, rollout_id: str) -> Rollout | None:
-        """One of them; None when there is none of that id."""
-        check_id(rollout_id, field="rollout_id")
-        return self._read(keys.partition(check_name(model)), keys.ROLLOUTS + rollout_id, Rollout)
-
-    def rollouts(self, model: str, *, limit: int = PAGE, start: str | None = None) -> Page[Rollout]:
-        """All of them by id, highest first."""
-        return self._list_of_model(model, keys.ROLLOUTS, Rollout, limit=limit, start=start)
-
-    def start_rollout(self, model: str, version: int, *, rollout_id: str | None = None, reason: str = "") -> Rollout:
-        """Claim the model's traffic for a rollout of ``version``.
-
-        Asked again, by anybody, for the same version before its workflow has begun, it is the same rollout: so a start
-        whose answer was lost, or whose execution never started, is simply repeated.
-
-        Args:
-            model: The model's name.
-            version: The version that is to become the champion.
-            rollout_id: Its id; a call with an id that was claimed returns that rollout.
-            reason: Why, for the ledger.
-
-        Raises:
-            NotFoundError: When the model or the version does not exist.
-            ConflictError: ``rollout_running``, naming the one there is; ``rollout_reused`` when the id is of another
-                version's; ``trial_running`` when somebody put a version on trial by hand; ``no_champion``;
-                ``already_live``.
-        """
-        check_number(version)
-        check_text(reason, field="reason")
-        given = None if rollout_id is None else _check_rollout_id(rollout_id)
-        new_id = self._new_id()  # one for all attempts: after a lost answer it is recognised
-        for _ in self._attempts():
-            before = self.rollout(model)
-            mine = given or new_id
-            known = self.rollout_called(model, mine)
-            if known is not None and known.version != version:
-                raise ConflictError(
-                    f"rollout {mine} of model {model!r} is of version {known.version} and not of version {version}",
-                    code="rollout_reused",
-                    field="rollout_id",
-                    next_step="Use a new id for a new rollout.",
-                )
-            if known is not None:
-                return known
-            if before is not None and not before.has_ended:
-                if given is None and before.version == version and not before.execution:
-                    return before
-                raise _running(before)
-            claimed = self._claimed(model, version, mine, reason)
-            if self._claim(claimed, before):
-                return claimed
-        raise _contended(model)
-
-    def _claimed(self, model: str, version: int, rollout_id: str, reason: str) -> Rollout:
-        self.version(model, version)
-        live = self.deployment(model)
-        if live is None:
-            raise ConflictError(
-                f"model {model!r} has no live version, so there is nothing to compare a challenger with",
-                code="no_champion",
-                next_step=f"Run 'modelyard promote {model} {version}'.",
-            )
-        if live.champion == version:
-            raise ConflictError(
-                f"version {version} of model {model!r} is live already, since {live.changed_at}",
-                code="already_live",
-                field="version",
-            )
-        if live.challengers:
-            raise ConflictError(
-                f"version {live.challenger} of model {model!r} is on trial ({live.mode}), since {live.changed_at} by "
-                f"{live.changed_by}",
-                code="trial_running",
-                next_step=f"End it first: modelyard trial {model} --end",
-            )
-        return Rollout(
-            model=model, rollout_id=rollout_id, version=version, champion=live.champion, deployed=live.revision,
-            started_at=self._now(), started_by=self.actor, reason=reason,
-        )  # fmt: skip
-
-    def _claim(self, claimed: Rollout, before: Rollout | None) -> bool:
-        pk = keys.partition(claimed.model)
-        claim = Put(
-            keys.item(pk, keys.ROLLOUT, {"rollout_id": claimed.rollout_id}),
-            absent=before is None,
-            equals={} if before is None else {"rollout_id": before.rollout_id},
-        )
-        entry = self._entry(claimed, Step(claimed, "rollout_started", claimed.reason), claimed.started_at)
-        writes = [
-            claim,
-            Put(keys.item(pk, keys.ROLLOUTS + claimed.rollout_id, claimed), absent=True),
-            Put(keys.item(pk, keys.ledger(entry.at, entry.operation), entry), absent=True),
-        ]
-        if before is not None:  # it has ended; a failed one that is taken up again at this moment has not
-            writes.append(_put(before, equals=before.revision))
-        try:
-            self.records.transact(writes)
-        except ConditionFailedError:
-            return False
-        return True
 
     # -- what a person does -------------------------------------------------------------------------------------------
 
@@ -240,8 +114,8 @@ class Rollouts(Deployer):
                 return step.after
             present = self.rollout(model)
             if before.has_ended and present is not None and present.rollout_id != rollout_id:
-                raise _running(present)
-        raise _contended(model)
+                raise running(present)
+        raise contended(model)
 
     def note_look(self, model: str, rollout_id: str, seen: Callable[[Rollout], Seen]) -> Rollout:
         """Write down what a look came to; ``seen`` is asked for the record as it is now."""
@@ -330,7 +204,7 @@ class Rollouts(Deployer):
                     raise
                 continue
             return True
-        raise _contended(rollout.model)
+        raise contended(rollout.model)
 
     def _is_own(self, rollout: Rollout, live: Deployment) -> bool:
         """Whether the deployment is as this rollout left it, also where that was not written down any more."""
@@ -353,7 +227,7 @@ class Rollouts(Deployer):
 
     def _changed(self, before: Rollout, step: Step) -> bool:
         """Whether the record could be changed, with its line in the ledger; false when somebody else was first."""
-        writes = [_put(step.after, equals=before.revision)]
+        writes = [put_rollout(step.after, equals=before.revision)]
         if before.has_ended:  # it is taken up again, if no other has begun since
             mine = {"rollout_id": before.rollout_id}
             writes.append(Put(keys.item(keys.partition(before.model), keys.ROLLOUT, mine), equals=mine))
@@ -367,47 +241,10 @@ class Rollouts(Deployer):
             return False
         return True
 
-    def _entry(self, rollout: Rollout, step: Step, at: str) -> LedgerEntry:
-        assert step.kind is not None  # noqa: S101 - a step without a kind has no entry
-        return LedgerEntry(
-            model=rollout.model, at=at, operation=f"{rollout.rollout_id}-r{rollout.revision}", kind=step.kind,
-            actor=self.actor, reason=step.reason, version=rollout.version, previous=rollout.champion,
-            details={"rollout": rollout.rollout_id, **step.details},
-        )  # fmt: skip
-
-
-def _check_rollout_id(rollout_id: str) -> str:
-    """The id, when there is room for what its changes add to it."""
-    check_id(rollout_id, field="rollout_id")
-    if len(rollout_id) > LONGEST_ID:
-        raise UsageError(
-            f"rollout_id has {len(rollout_id)} characters; at most {LONGEST_ID} are allowed",
-            code="invalid_id",
-            field="rollout_id",
-        )
-    return rollout_id
-
 
 def _why(rollout: Rollout, reason: str) -> str:
     """The reason of a change of the deployment: people who read the ledger find the rollout by it."""
     return legible(f"rollout {rollout.rollout_id}: {reason or rollout.reason or 'begun'}")[:LONGEST_REASON]
-
-
-def _put(rollout: Rollout, *, equals: int) -> Put:
-    item = keys.item(keys.partition(rollout.model), keys.ROLLOUTS + rollout.rollout_id, rollout)
-    return Put(item, equals={"revision": equals})
-
-
-def _running(rollout: Rollout) -> ConflictError:
-    present = rollout.present
-    where = "has not begun yet" if present is None else f"is at {present.said} since {rollout.since}"
-    return ConflictError(
-        f"rollout {rollout.rollout_id} of version {rollout.version} of model {rollout.model!r} {where}; it was started "
-        f"by {rollout.started_by}, and a model has one at a time",
-        code="rollout_running",
-        next_step=f"Look at 'modelyard rollout status {rollout.model}'; 'modelyard rollout abort {rollout.model}' ends "
-        "it.",
-    )
 
 
 def _unknown(model: str, rollout_id: str) -> NotFoundError:
@@ -416,13 +253,4 @@ def _unknown(model: str, rollout_id: str) -> NotFoundError:
         code="no_rollout",
         field="rollout_id",
         next_step=f"Run 'modelyard rollout status {model}'.",
-    )
-
-
-def _contended(model: str) -> AWSError:
-    # No conflict: in the workflow that means that something else is live now.
-    return AWSError(
-        f"the rollout of model {model!r} is being written by others without a pause",
-        code="contended",
-        next_step="Try again; repeating it is safe.",
     )

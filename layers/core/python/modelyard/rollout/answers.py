@@ -26,7 +26,7 @@ PROBLEMS: Final[tuple[Problem, ...]] = (
     "probabilities_invalid", "unknown_class", "class_missing",
 )  # fmt: skip
 CODES: Final[dict[str, Problem]] = {
-    "run_timeout": "slow", "over_budget": "slow",
+    "run_timeout": "slow", "time_budget": "slow", "memory_budget": "memory_leak",
     "not_loaded": "not_loaded", "no_room": "not_loaded", "not_loadable": "not_loaded",
     "unsupported_signature": "not_loaded",
     "not_finite": "not_finite", "wrong_output": "wrong_shape", "wrong_batch": "wrong_shape",
@@ -37,8 +37,6 @@ CODES: Final[dict[str, Problem]] = {
 }  # fmt: skip
 """What the endpoint says of a challenger that gave no answer: refused the input, gave what is none, took too long. Any
 other code is that it raised."""
-MEMORY_BUDGET = "shadow_budget_mb"
-"""In the message of a challenger that was given up because of its memory."""
 _NOT_FINITE: Final = frozenset({"nan", "inf", "infinity", "-inf", "-infinity", "+inf", "+infinity"})
 _DEEPEST = 20
 
@@ -88,12 +86,9 @@ def read_answer(prediction: Any) -> Answer:
     return _other(prediction)
 
 
-def failed_answer(code: str | None, message: str | None = None) -> Answer:
+def failed_answer(code: str | None) -> Answer:
     """What stands for a row that the challenger did not answer."""
-    problem = CODES.get(code or "", "raises")
-    if code == "over_budget" and MEMORY_BUDGET in (message or ""):
-        problem = "memory_leak"
-    return Answer("none", problem=problem)
+    return Answer("none", problem=CODES.get(code or "", "raises"))
 
 
 def class_name(value: Any) -> str:

@@ -341,7 +341,7 @@ def _answers(predictions: Any, rows: int) -> list[Answer]:
 
 def _failed(request: Request, code: str, message: str | None) -> Request:
     """The request with no answer of the challenger."""
-    failing = [failed_answer(code, message)] * len(request.instances)
+    failing = [failed_answer(code)] * len(request.instances)
     return replace(request, challenger=failing, code=code, message=message)
 
 

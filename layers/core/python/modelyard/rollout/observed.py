@@ -21,6 +21,7 @@ import msgspec
 
 from modelyard.errors import AWSError
 from modelyard.ports import ArtifactStore
+from modelyard.rollout.answers import CODES
 from modelyard.rollout.observations import Observations
 from modelyard.rollout.record import Rollout
 from modelyard.rollout.slicing import Frozen
@@ -34,14 +35,8 @@ MOST_LABELS = 200_000
 LATE = dt.timedelta(hours=1)
 """How late a file may come and still be read."""
 HOUR = dt.timedelta(hours=1)
-TOLD = {
-    "not_loaded": "not_loaded",
-    "no_room": "not_loaded",
-    "over_budget": "over_budget",
-    "time_budget": "slow",
-    "memory_budget": "memory_leak",
-}
-"""What an endpoint says once when it gives a challenger up, and the cause that it stands for."""
+GIVEN_UP = frozenset({"not_loaded", "no_room", "time_budget", "memory_budget"})
+"""What an endpoint says once when it gives a challenger up."""
 
 
 class Label(msgspec.Struct, frozen=True, array_like=True):
@@ -223,13 +218,8 @@ def _take(observed: Observed, rollout: Rollout, lines: Iterable[bytes]) -> None:
 
 
 def _given(part: Mapping[str, Any]) -> Given | None:
-    cause = TOLD.get(str(part.get("code")))
-    if cause is None:
-        return None
-    message = str(part.get("message") or "")[:300]
-    if cause == "over_budget":
-        cause = "memory_leak" if "shadow_budget_mb" in message else "slow"
-    return Given(cause, message)
+    code = part.get("code")
+    return Given(CODES[code], str(part.get("message") or "")[:300]) if code in GIVEN_UP else None
 
 
 def _halvings(rollout: Rollout, rows: int) -> int:

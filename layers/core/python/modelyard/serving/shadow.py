@@ -20,7 +20,6 @@ from modelyard.serving.memory import resident_mb
 from modelyard.serving.trial import Trial
 from modelyard.serving.trial_settings import TrialSettings
 
-OVER_BUDGET = "over_budget"
 FEWEST_RUNS = 20
 """Before so many runs their mean says little: the first ones allocate and are slow."""
 
@@ -142,11 +141,13 @@ class Shadow:
     def _end_over_budget(self, trial: Trial) -> None:
         settings = self._settings
         if self._runs >= FEWEST_RUNS and self._mean_ms > settings.budget_ms:
+            code = "time_budget"
             said = (
                 f"its runs took {self._mean_ms:.1f} ms on average, of {settings.budget_ms:g} ms "
                 "(rollout.shadow_budget_ms)"
             )
         elif self._growth_mb > settings.budget_mb:
+            code = "memory_budget"
             said = (
                 f"the process grew by {self._growth_mb:.0f} MB in its runs, of {settings.budget_mb:g} MB "
                 "(rollout.shadow_budget_mb)"
@@ -155,9 +156,9 @@ class Shadow:
             return
         message = f"the shadow of version {self._version} was ended after {self._runs} runs: {said}"
         write_event(
-            "shadow_ended", level="warning", model=self._model, version=self._version, code=OVER_BUDGET, message=message
+            "shadow_ended", level="warning", model=self._model, version=self._version, code=code, message=message
         )
-        trial.challengers.drop(self._version, OVER_BUDGET, message)
+        trial.challengers.drop(self._version, code, message)
         self._begin(0)
 
     def _keep(self, pair: Pair, told: dict[str, Any] | None) -> None:

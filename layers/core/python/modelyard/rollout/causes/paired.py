@@ -13,6 +13,8 @@ from modelyard.rollout.observations import Flags
 from modelyard.rollout.slicing import Frozen
 
 FEWEST = 10
+Found = tuple[str, str] | None
+"""A cause's code and its sentence; None where a pattern is not there."""
 
 
 @dataclass(frozen=True, slots=True)
