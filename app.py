@@ -18,20 +18,30 @@ from aws_cdk import App  # isort: skip - stacks/__init__.py chooses the Node tha
 
 from modelyard.environments import choose_environment, load_environments
 from modelyard.errors import ModelyardError
+from modelyard.release_override import CONTEXT, parse_override
 from modelyard.spec import load_models
+from modelyard.times import utc_now
 
 
 def build_app(app: App, project: Path) -> App:
     """Add every stack of one environment to ``app``."""
     environments, models = load_environments(project), load_models(project / "models")
     name = str(app.node.try_get_context("env") or "local")
-    deployment = Deployment(project=project, name=name, settings=choose_environment(environments, name))
+    settings = choose_environment(environments, name)
+    deployment = Deployment(project=project, name=name, settings=settings)
+    override = parse_override(
+        app.node.try_get_context(CONTEXT),
+        environment=name,
+        settings=settings,
+        models=[model.name for model in models],
+        now=utc_now(),
+    )
 
     registry = RegistryStack(app, deployment=deployment)
     UpkeepStack(app, deployment=deployment, registry=registry)
     api = ApiStack(app, deployment=deployment, registry=registry, models=models)
     for model in models:
-        endpoint = EndpointStack(app, deployment=deployment, model=model, registry=registry, api=api)
+        endpoint = EndpointStack(app, deployment=deployment, model=model, registry=registry, api=api, override=override)
         rollout = None
         if model.spec.rollout.mode == "gradual":
             rollout = RolloutStack(app, deployment=deployment, model=model, registry=registry, endpoint=endpoint)

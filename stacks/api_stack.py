@@ -16,7 +16,7 @@ from modelyard.errors import SpecError
 from modelyard.packaging import layers_of
 from modelyard.spec import Model
 from stacks.base import Deployment, ModelyardStack
-from stacks.findings import accept_resources, logical_id
+from stacks.findings import WAITING, accept_resources, logical_id
 from stacks.function import RETENTION, EntryPoint
 from stacks.registry_stack import RegistryStack
 
@@ -172,12 +172,8 @@ class ApiStack(ModelyardStack):
         control.allow_objects("s3:AbortMultipartUpload", bucket=artifacts, keys=["artifacts/*"])
         control.allow_objects("s3:GetObject", bucket=artifacts, keys=["reports/*", "rollouts/*"])
         registry.bus.grant_put_events_to(control.function)
-        # CloudFormation names state machines after their logical ids; the local AWS does it otherwise.
-        name = self.deployment.name
-        waiting = stack_names.rollout_stack(name, "*") if self.settings.is_local else "Rollout*"
-        machines = f"arn:{self.partition}:states:{self.region}:{self.account}:stateMachine:{waiting}"
-        control.allow("states:SendTaskSuccess", on=[machines])
-        accept_resources(control, [machines], why="Models come and go, the prefix stays; a token says which task.")
+        control.allow("states:SendTaskSuccess", on=[self.waiting_rollouts])
+        accept_resources(control, [self.waiting_rollouts], why=WAITING)
         control.allow("s3:ListBucket", on=[registry.artifacts.bucket_arn])
         return control
 

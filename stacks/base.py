@@ -47,6 +47,17 @@ class ModelyardStack(Stack):
         Tags.of(self).add("environment", deployment.name)
 
     @property
+    def waiting_rollouts(self) -> str:
+        """What ``states:SendTaskSuccess`` is allowed on: the rollouts that wait for a person.
+
+        CloudFormation names state machines after their logical ids. The local AWS checks this action against no
+        resource. Either way whoever answers has to have the token, which says which task.
+        """
+        if self.settings.is_local:
+            return "*"
+        return f"arn:{self.partition}:states:{self.region}:{self.account}:stateMachine:Rollout*"
+
+    @property
     def runtime(self) -> lambda_.Runtime:
         """Python of all functions of the environment."""
         return lambda_.Runtime(

@@ -15,18 +15,16 @@ from modelyard import stack_names
 from modelyard.control.routes import APP_ROUTES, MODEL_ROUTES, route_of
 from modelyard.packaging import endpoint_of, layers_of
 from modelyard.pointer_key import pointer_key
+from modelyard.release_override import ReleaseOverride
 from modelyard.spec import EndpointSection, Model
 from modelyard.spec_rollout import RolloutSection
 from stacks.api_stack import ApiStack
 from stacks.base import Deployment, ModelyardStack
+from stacks.code_release import METRICS_NAMESPACE, CodeRelease
 from stacks.function import EntryPoint
 from stacks.registry_stack import RegistryStack
 
-METRICS_NAMESPACE = "Modelyard"
-"""Of the metrics that an endpoint's audit line carries; a test holds it against ``modelyard.serving.audit``."""
-
-
-ROUTE_NAMES = ("PredictRoute", "OpenApiRoute", "TensorsRoute", "TensorsBelowRoute", "InferRoute")
+ROUTE_NAMES = ("PredictRoute", "FeedbackRoute", "OpenApiRoute", "TensorsRoute", "TensorsBelowRoute", "InferRoute")
 """Of `MODEL_ROUTES`; a route that gets another name is replaced, and does not answer meanwhile."""
 
 APP_ROUTE_NAMES = ("AppRoute", "AppBelowRoute")
@@ -71,13 +69,15 @@ class LambdaEndpoint(Construct):
                 **_trial_settings(model),
             },
         )
-        # The endpoint reads its own pointer and model files, and can write nothing but what it captures; it captures
-        # while a version is on trial, whatever monitoring.capture says.
+        # The endpoint reads its own pointer and model files, and can write nothing but the labels that it is sent and
+        # what it captures; it captures while a version is on trial, whatever monitoring.capture says.
         self.entry.allow_objects(
             "s3:GetObject", bucket=registry.artifacts, keys=[pointer_key(model.name), "artifacts/sha256/*"]
         )
-        if kept > 0:
-            self.entry.allow_objects("s3:PutObject", bucket=registry.artifacts, keys=[f"captures/{model.name}/*"])
+        written = ["feedback", "captures"] if kept > 0 else ["feedback"]
+        self.entry.allow_objects(
+            "s3:PutObject", bucket=registry.artifacts, keys=[f"{folder}/{model.name}/*" for folder in written]
+        )
         # Without it S3 answers 403 for a pointer that does not exist yet, and "nothing is live" reads as "forbidden".
         self.entry.allow("s3:ListBucket", on=[registry.artifacts.bucket_arn])
         self.alias = lambda_.Alias(self, "Live", alias_name="live", version=self.entry.function.current_version)
@@ -104,10 +104,18 @@ class EndpointStack(ModelyardStack):
     Attributes:
         endpoint: The function and its alias.
         alarms: On its errors and its latency; none where the environment has no alarms.
+        release: How the alias moves to new code; None where it moves at once.
     """
 
     def __init__(
-        self, scope: Construct, *, deployment: Deployment, model: Model, registry: RegistryStack, api: ApiStack
+        self,
+        scope: Construct,
+        *,
+        deployment: Deployment,
+        model: Model,
+        registry: RegistryStack,
+        api: ApiStack,
+        override: ReleaseOverride | None = None,
     ) -> None:
         super().__init__(
             scope,
@@ -134,6 +142,17 @@ class EndpointStack(ModelyardStack):
         self.alarms: list[cloudwatch.Alarm] = []
         if self.settings.alarms:
             self._alarm(model, registry)
+        self.release: CodeRelease | None = None
+        if self.settings.release != "all_at_once":
+            self.release = CodeRelease(
+                self,
+                "Release",
+                model=model,
+                function=self.endpoint.entry.function,
+                alias=self.endpoint.alias,
+                alarms=self.alarms,
+                override=override if override is not None and override.model == model.name else None,
+            )
         CfnOutput(self, stack_names.PREDICT_FUNCTION, value=self.endpoint.entry.function.function_name)
         CfnOutput(self, f"{stack_names.LOGS}Predict", value=self.endpoint.entry.log_group.log_group_name)
 
@@ -177,3 +196,4 @@ class EndpointStack(ModelyardStack):
             )
             alarm.add_alarm_action(actions.SnsAction(registry.topic))
             self.alarms.append(alarm)
+            CfnOutput(self, f"{stack_names.ALARM}{name}", value=alarm.alarm_name)

@@ -7,6 +7,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import IConstruct
 
 NO_TLS_HERE = "The local AWS has no TLS; it listens on the loopback interface only."
+WAITING = "Models come and go, the prefix stays; a token says which task."
 KEY_PREFIX = "S3 keys below one prefix; IAM has no other way to name them."
 
 

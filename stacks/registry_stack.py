@@ -13,11 +13,13 @@ from constructs import Construct
 from modelyard import stack_names
 from stacks.base import Deployment, ModelyardStack
 from stacks.dead_letters import DeadLetters
-from stacks.findings import NO_TLS_HERE, accept, accept_objects, accept_resources
+from stacks.findings import NO_TLS_HERE, WAITING, accept, accept_objects, accept_resources
 
 SWEPT = ("artifacts/*", "reports/*")
 LOOKED_AT = ("sweeps/*", "rollouts/*")
 """What an operator reads beside what an operator writes."""
+REPLAYED = ("artifacts/*", "captures/*", "feedback/*")
+"""What a replay reads."""
 ROLLOUTS_TOLD = (
     "Rollout Asked", "Rollout Aborted", "Rollout Refused", "Rollout Undecided", "Rollout Superseded", "Rollout Failed",
     "Rollout Not Begun",
@@ -83,6 +85,7 @@ class RegistryStack(ModelyardStack):
         self._notify()
         self.operator_policy = self._operator_policy()
         self.sweep_policy = self._sweep_policy()
+        self.replay_policy = self._replay_policy()
         for name, value in (
             (stack_names.ARTIFACT_BUCKET, self.artifacts.bucket_name),
             (stack_names.DATA_BUCKET, self.uploads.bucket_name),
@@ -90,6 +93,7 @@ class RegistryStack(ModelyardStack):
             (stack_names.EVENT_BUS, self.bus.event_bus_name),
             (stack_names.OPERATOR_POLICY, self.operator_policy.managed_policy_arn),
             (stack_names.SWEEP_POLICY, self.sweep_policy.managed_policy_arn),
+            (stack_names.REPLAY_POLICY, self.replay_policy.managed_policy_arn),
         ):
             CfnOutput(self, name, value=value)
 
@@ -205,9 +209,10 @@ class RegistryStack(ModelyardStack):
                 "ListExecutions",
                 "DescribeExecution",
                 "GetExecutionHistory",
-                "SendTaskSuccess",
             ],
         }
+        if self.settings.alarms:  # which of them fire, before a release of code
+            named["cloudwatch"], actions["cloudwatch"] = [f"alarm:{stacks}"], ["DescribeAlarms"]
         keys = ["artifacts/*", "deployments/*", "evaluation_sets/*", "reports/*"]
         policy.add_statements(
             iam.PolicyStatement(
@@ -237,6 +242,10 @@ class RegistryStack(ModelyardStack):
                 actions=["s3:ListBucket"], resources=[self.artifacts.bucket_arn, self.uploads.bucket_arn]
             ),
         )
+        policy.add_statements(
+            iam.PolicyStatement(actions=["states:SendTaskSuccess"], resources=[self.waiting_rollouts])
+        )
+        accept_resources(policy, [self.waiting_rollouts], why=WAITING)
         accept_objects(policy, self.artifacts, [*keys, *LOOKED_AT])
         accept_objects(policy, self.uploads, ["*"])
         for service, names in named.items():
@@ -264,4 +273,21 @@ class RegistryStack(ModelyardStack):
             ),
         )
         accept_objects(policy, self.artifacts, SWEPT)
+        return policy
+
+    def _replay_policy(self) -> iam.ManagedPolicy:
+        """All that ``modelyard replay`` needs: for a CI job, which reads what was captured and changes nothing."""
+        policy = iam.ManagedPolicy(self, "Replay", description="Read versions and captured requests of Modelyard")
+        itself = f"stack/{stack_names.registry_stack(self.deployment.name)}/*"
+        stack = f"arn:{self.partition}:cloudformation:{self.region}:{self.account}:{itself}"
+        policy.add_statements(
+            iam.PolicyStatement(actions=["cloudformation:DescribeStacks"], resources=[stack]),
+            iam.PolicyStatement(actions=["dynamodb:GetItem", "dynamodb:Query"], resources=[self.table.table_arn]),
+            iam.PolicyStatement(
+                actions=["s3:GetObject"], resources=[self.artifacts.arn_for_objects(key) for key in REPLAYED]
+            ),
+            iam.PolicyStatement(actions=["s3:ListBucket"], resources=[self.artifacts.bucket_arn]),
+        )
+        accept_objects(policy, self.artifacts, REPLAYED)
+        accept_resources(policy, [stack], why="This stack; its id ends in something that nobody knows before.")
         return policy

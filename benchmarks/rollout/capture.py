@@ -59,6 +59,13 @@ def measure(quick: bool) -> Result:
     return Result(f"{table(['', *columns], rows)}\n\n{note}", figures, claims)
 
 
+def after_the_answer(rounds: int) -> dict[str, float]:
+    """By way: the median of how long the environment is awake after an answer, in ms; of a small model."""
+    ((first, second, instances),) = _models(quick=True).values()
+    _, held = _measured(first, second, instances, rounds)
+    return {way: statistics.median(times) for way, times in held.items()}
+
+
 def _models(quick: bool) -> dict[str, tuple[bytes, bytes, list[Any]]]:
     """By name: two versions, and what they are asked."""
     small = (onnx_models.row_sum(1.0), onnx_models.row_sum(2.0), [[0.5, 1.5]])

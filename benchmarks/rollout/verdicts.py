@@ -272,7 +272,8 @@ def _digest() -> str:
     rollout = library / "rollout"
     own = ("answers", "observations", "slicing", "sequential", "shift", "losses", "judging", "policy", "verdict")
     files = [
-        *Path(__file__).parent.glob("*.py"),
+        *(Path(__file__).with_name(f"{name}.py") for name in ("challengers", "sources", "traffic", "verdicts")),
+        library / "labels.py",
         *(rollout / f"{name}.py" for name in own),
         *(rollout / "checks").glob("*.py"),
         *(rollout / "causes").glob("*.py"),

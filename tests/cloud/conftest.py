@@ -10,7 +10,8 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ class System:
     home: Path
     session: RunningSession
     first_output: str = field(repr=False)
+    project: Path = PROJECT
 
     @property
     def environ(self) -> Mapping[str, str]:
@@ -55,7 +57,7 @@ class System:
         """Run the command line; its stdout. The exit code must be ``code``."""
         ended = subprocess.run(
             [sys.executable, "-m", "modelyard", *arguments],
-            cwd=PROJECT, env=self.environ, capture_output=True, text=True, timeout=timeout_s, check=False,
+            cwd=self.project, env=self.environ, capture_output=True, text=True, timeout=timeout_s, check=False,
         )  # fmt: skip
         assert ended.returncode == code, f"{arguments}: {ended.returncode}\n{ended.stdout}\n{ended.stderr}"
         return ended.stdout if code == 0 else ended.stderr
@@ -103,18 +105,25 @@ class System:
         }
 
 
-@pytest.fixture(scope="session")
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+@contextmanager
+def brought_up(home: Path, project: Path = PROJECT) -> Iterator[System]:
     """``modelyard up`` on a free port with an empty state; stopped, and forgotten, at the end."""
-    port, home = free_port(), tmp_path_factory.mktemp("modelyard")
+    port = free_port()
     session = RunningSession("127.0.0.1", services=dict.fromkeys(SERVICES, port), region_name=REGION)
-    starting = System(port=port, home=home, session=session, first_output="")
+    starting = System(port=port, home=home, session=session, first_output="", project=project)
     try:
         ended = subprocess.run(
             [sys.executable, "-m", "modelyard", "up"],
-            cwd=PROJECT, env=starting.environ, capture_output=True, text=True, timeout=UP_TIMEOUT_S, check=False,
+            cwd=project, env=starting.environ, capture_output=True, text=True, timeout=UP_TIMEOUT_S, check=False,
         )  # fmt: skip
         assert ended.returncode == 0, f"modelyard up: {ended.returncode}\n{ended.stdout}\n{ended.stderr}"
-        yield System(port=port, home=home, session=session, first_output=ended.stderr + ended.stdout)
+        yield replace(starting, first_output=ended.stderr + ended.stdout)
     finally:
         starting.run("down", "--forget")
+
+
+@pytest.fixture(scope="session")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """This project, as it is."""
+    with brought_up(tmp_path_factory.mktemp("modelyard")) as found:
+        yield found

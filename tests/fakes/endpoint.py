@@ -10,6 +10,7 @@ from typing import Any
 from modelyard.contract.document import parse
 from modelyard.predictor.predictor import EngineName, Predictor
 from modelyard.serving.endpoint import Endpoint
+from modelyard.serving.feedback import Feedback
 from modelyard.serving.follow import PointerFollower
 from tests.fakes.objects import InMemoryObjects, promote
 
@@ -114,7 +115,11 @@ class EndpointStand:
                 **limits,
             )
 
-        self.endpoint = Endpoint(PointerFollower(self.objects, name, refresh_s=3600.0, load=load), model=name)
+        self.endpoint = Endpoint(
+            PointerFollower(self.objects, name, refresh_s=3600.0, load=load),
+            model=name,
+            make_feedback=lambda: Feedback(self.objects, model=name, wait_s=5.0),
+        )
         self.endpoint.start()
 
     def send(self, made: Any) -> Answer:
@@ -130,6 +135,9 @@ class EndpointStand:
 
     def predict(self, *instances: Any) -> Answer:
         return self.post(f"/models/{self.name}/predict", {"instances": list(instances)})
+
+    def label(self, *labels: Any) -> Answer:
+        return self.post(f"/models/{self.name}/feedback", {"labels": list(labels)})
 
     def infer(self, *inputs: Any, **request: Any) -> Answer:
         return self.post(f"/v2/models/{self.name}/infer", {"inputs": list(inputs), **request})

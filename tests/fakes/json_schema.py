@@ -1,12 +1,13 @@
 """As much of JSON Schema 2020-12 as our documents use; a keyword that it does not know fails the test."""
 
+import re
 from typing import Any
 
 TYPES: dict[str, Any] = {
     "object": dict, "array": list, "string": str, "boolean": bool, "null": type(None), "number": (int, float),
     "integer": int,
 }  # fmt: skip
-NOTES = {"description", "examples", "format"}
+NOTES = {"default", "description", "examples", "format"}
 
 
 def problems(schema: dict[str, Any], value: Any, document: dict[str, Any], at: str = "$") -> list[str]:
@@ -90,6 +91,10 @@ def _among(_: Any, rule: list[Any], value: Any, __: Any, at: str) -> list[str]:
     return [] if any(value == one and type(value) is type(one) for one in rule) else [f"{at} is none of {rule}"]
 
 
+def _pattern(_: Any, rule: str, value: Any, __: Any, at: str) -> list[str]:
+    return [f"{at} is not {rule}"] if isinstance(value, str) and not re.search(rule, value) else []
+
+
 KEYWORDS: dict[str, Any] = {
     "$ref": _ref,
     "type": _type,
@@ -103,6 +108,9 @@ KEYWORDS: dict[str, Any] = {
     "maximum": _limit(lambda value, limit: value > limit),
     "minItems": _limit(lambda length, limit: length < limit, list),
     "maxItems": _limit(lambda length, limit: length > limit, list),
+    "minLength": _limit(lambda length, limit: length < limit, str),
+    "maxLength": _limit(lambda length, limit: length > limit, str),
+    "pattern": _pattern,
     "enum": _among,
     "const": lambda schema, rule, value, document, at: _among(schema, [rule], value, document, at),
 }

@@ -89,6 +89,27 @@ def classifier(classes: object = ("rain", "sun", "snow"), *, width: int | None =
     return model.SerializeToString()
 
 
+def noisy_classifier(noise: float) -> bytes:
+    """As `classifier`, of the classes 0, 1 and 2; wrong where two logits are close, by what only looks random."""
+    nodes = [
+        helper.make_node("Mul", ["logits", "thousand"], ["high"]),
+        helper.make_node("Sin", ["high"], ["waves"]),
+        helper.make_node("Mul", ["waves", "noise"], ["added"]),
+        helper.make_node("Add", ["logits", "added"], ["heard"]),
+        helper.make_node("Softmax", ["heard"], ["probabilities"], axis=1),
+        helper.make_node("ArgMax", ["heard"], ["label"], axis=1, keepdims=0),
+    ]
+    constants = [
+        helper.make_tensor("thousand", TensorProto.FLOAT, [1], [1000.0]),
+        helper.make_tensor("noise", TensorProto.FLOAT, [1], [noise]),
+    ]
+    outputs = [_value("label", "int64", [None]), _value("probabilities", "float32", [None, 3])]
+    model = _model(nodes, [_value("logits", "float32", [None, 3])], outputs, constants)
+    entry = model.metadata_props.add()
+    entry.key, entry.value = CLASSES_KEY, json.dumps(["0", "1", "2"])
+    return model.SerializeToString()
+
+
 def zipmap() -> bytes:
     """x float32 [n, 3] to a sequence of maps, as scikit-learn's converters write it by default."""
     graph = helper.make_graph(

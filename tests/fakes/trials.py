@@ -12,6 +12,7 @@ from modelyard.predictor.predictor import EngineName, Predictor
 from modelyard.serving.afterwards import Afterwards
 from modelyard.serving.capture import Capture
 from modelyard.serving.endpoint import Endpoint
+from modelyard.serving.feedback import Feedback
 from modelyard.serving.follow import PointerFollower
 from modelyard.serving.on_trial import OnTrial
 from modelyard.serving.trial_settings import TrialSettings
@@ -62,7 +63,12 @@ class TrialStand:
             return OnTrial(used, self.afterwards, TrialSettings(capture=capture_on_trial, **settings), model=NAME)
 
         self.endpoint = Endpoint(
-            self.follower, model=NAME, afterwards=self.afterwards, capture=kept, make_on_trial=make_on_trial
+            self.follower,
+            model=NAME,
+            afterwards=self.afterwards,
+            capture=kept,
+            make_on_trial=make_on_trial,
+            make_feedback=lambda: Feedback(self.objects, model=NAME, wait_s=5.0),
         )
         self.promote(1, champion)
         self.endpoint.start()

@@ -171,4 +171,11 @@ SWEEP = [
     Verb("sweep: bytes and parts", sweep, left_over),
     Verb("sweep: after one that died", sweep, half_swept),
 ]
-VERBS = [*PUBLISH, *PROMOTE, *ROLLBACK, *TRIAL, *SWEEP]
+RELEASE = [
+    Verb(
+        "release: pass an alarm, with an operation",
+        lambda r, m: r.override_release(m, ["ErrorRate"], reason="the fix", operation="fix-1"),
+        versions(1, 1),
+    ),
+]
+VERBS = [*PUBLISH, *PROMOTE, *ROLLBACK, *TRIAL, *SWEEP, *RELEASE]

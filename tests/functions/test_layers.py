@@ -157,19 +157,34 @@ def serve(bucket: HttpBucket, model: Model) -> tuple[dict[str, Any], str]:
     return asked, '"predictions":[3.0]'
 
 
+def ask(sandbox: Sandbox, bucket: HttpBucket, name: str, event: dict[str, Any]) -> str:
+    """What the endpoint of a model answers, on its layers."""
+    code = MODELS[name].spec.model.code
+    said = sandbox.call(
+        f"predict of {name}", "predict", event, **bucket.environment, MODELYARD_MODEL=name,
+        MODELYARD_ARTIFACT_BUCKET=bucket.name, MODELYARD_REFRESH_S="3600", MODELYARD_ENGINE=MODELS[name].spec.engine,
+        **({} if code is None else {"MODELYARD_CODE": code}),
+    )  # fmt: skip
+    assert said["answer"]["statusCode"] == 200, said
+    body: str = said["answer"]["body"].replace(" ", "")
+    return body
+
+
 @pytest.mark.parametrize("name", sorted(MODELS))
 def test_the_endpoint_of_every_model_predicts(sandbox: Sandbox, name: str) -> None:
-    code = MODELS[name].spec.model.code
     with HttpBucket() as bucket:
         event, expected = serve(bucket, MODELS[name])
-        said = sandbox.call(
-            f"predict of {name}", "predict", event, **bucket.environment, MODELYARD_MODEL=name,
-            MODELYARD_ARTIFACT_BUCKET=bucket.name, MODELYARD_REFRESH_S="3600",
-            MODELYARD_ENGINE=MODELS[name].spec.engine,
-            **({} if code is None else {"MODELYARD_CODE": code}),
-        )  # fmt: skip
-    assert said["answer"]["statusCode"] == 200, said
-    assert expected in said["answer"]["body"].replace(" ", "")
+        assert expected in ask(sandbox, bucket, name, event)
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_the_endpoint_of_every_model_takes_labels(sandbox: Sandbox, name: str) -> None:
+    label = json.dumps({"prediction_id": "0" * 32, "label": 3})
+    with HttpBucket() as bucket:
+        predict, _ = serve(bucket, MODELS[name])
+        event = {**predict, "routeKey": f"POST /models/{name}/feedback", "body": label}
+        assert '"accepted":1' in ask(sandbox, bucket, name, event)
+        assert [key for key in bucket.objects if key.startswith(f"feedback/{name}/")]
 
 
 def test_the_control_plane_answers_and_says_that_aws_cannot_be_reached(sandbox: Sandbox) -> None:

@@ -4,7 +4,6 @@ import base64
 import concurrent.futures
 import copy
 import gzip
-import importlib
 import json
 import os
 import subprocess
@@ -17,14 +16,13 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from tests.fakes import onnx_models
-from tests.fakes.http_bucket import HttpBucket
 from tests.fakes.objects import promote
+from tests.functions.conftest import REFRESH_S
 
 PROJECT = Path(__file__).parents[2]
 EVENT = json.loads((PROJECT / "tests" / "events" / "http_api_v2_predict.json").read_text())
 DIGITS = PROJECT / "models" / "digits"
 CONTEXT = SimpleNamespace(aws_request_id="8f5f1c1e-0c5e-4f0e-9d0a-6b1f0e9c2d11")
-REFRESH_S = 0.2
 
 
 def event(body: object, *, headers: dict | None = None, binary: bool = False) -> dict:
@@ -37,36 +35,6 @@ def event(body: object, *, headers: dict | None = None, binary: bool = False) ->
 
 def instances(*rows: object) -> dict:
     return event({"instances": list(rows)})
-
-
-@pytest.fixture
-def bucket():
-    with HttpBucket() as served:
-        yield served
-
-
-@pytest.fixture
-def start(bucket, monkeypatch):
-    """Import the function in the environment that Lambda would give it."""
-    functions: list[ModuleType] = []
-
-    def started(model: str, **environment: str) -> ModuleType:
-        variables = {
-            **bucket.environment,
-            "MODELYARD_MODEL": model,
-            "MODELYARD_ARTIFACT_BUCKET": bucket.name,
-            "MODELYARD_REFRESH_S": str(REFRESH_S),
-            **environment,
-        }
-        for name, value in variables.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.delitem(sys.modules, "functions.predict", raising=False)
-        functions.append(importlib.import_module("functions.predict"))
-        return functions[-1]
-
-    yield started
-    for function in functions:  # a check under way would fail, and say so, in the middle of the next test
-        function.ENDPOINT._follower.wait(10.0)
 
 
 @pytest.fixture
@@ -270,6 +238,7 @@ OF_TRIALS = [
         "serving.routing_key", "serving.memory", "serving.trial_settings", "traffic", "predictor.stopping",
     )
 ]  # fmt: skip
+OF_LABELS = ["modelyard.serving.feedback", "modelyard.labels"]
 NUMPYS = ["numpy", "onnxruntime"]
 SCRIPT = """
 import json, sys
@@ -291,7 +260,7 @@ def test_a_cold_start_with_an_answer_imports_none_of_the_heavy_libraries(bucket,
         "MODELYARD_ENGINE": engine,
     }
     ran = subprocess.run(
-        [sys.executable, "-c", SCRIPT, *FORBIDDEN, *OF_TRIALS, *absent],
+        [sys.executable, "-c", SCRIPT, *FORBIDDEN, *OF_TRIALS, *OF_LABELS, *absent],
         input=json.dumps({**instances([1, 2]), "routeKey": "POST /models/sums/predict"}),
         env=environment,
         cwd=PROJECT,

@@ -80,12 +80,14 @@ def prod(unbuilt_layers: None, tmp_path_factory: pytest.TempPathFactory) -> Synt
     return synthesize("prod", tmp_path_factory.mktemp("prod-only"))
 
 
-_DONE: dict[str, Synthesized] = {}
+_DONE: dict[tuple[str, ...], Synthesized] = {}
 
 
-def synthesize(environment: str, folder: Path) -> Synthesized:
-    if environment in _DONE:
-        return _DONE[environment]
+def synthesize(environment: str, folder: Path, **more: str) -> Synthesized:
+    """The app in one environment, told more by ``-c`` if anything."""
+    key = (environment, *more.values())
+    if key in _DONE:
+        return _DONE[key]
     from aws_cdk import App, Validations
     from cdk_nag import AwsSolutionsChecks, ServerlessChecks
 
@@ -93,7 +95,7 @@ def synthesize(environment: str, folder: Path) -> Synthesized:
     import stacks  # noqa: F401 - chooses the Node that aws_cdk starts
 
     context = json.loads((PROJECT / "cdk.json").read_text())["context"]
-    app = App(outdir=str(folder), context={**context, "env": environment}, analytics_reporting=False)
+    app = App(outdir=str(folder), context={**context, "env": environment, **more}, analytics_reporting=False)
     Validations.of(app).add_plugins(AwsSolutionsChecks(app), ServerlessChecks(app))
     modelyard_app.build_app(app, PROJECT)
     try:
@@ -105,8 +107,8 @@ def synthesize(environment: str, folder: Path) -> Synthesized:
         path.name.removesuffix(".template.json"): json.loads(path.read_text())
         for path in sorted(folder.glob("*.template.json"))
     }
-    _DONE[environment] = Synthesized(environment, folder, templates, _findings(folder / "validation-report.json"))
-    return _DONE[environment]
+    _DONE[key] = Synthesized(environment, folder, templates, _findings(folder / "validation-report.json"))
+    return _DONE[key]
 
 
 def _findings(report: Path) -> list[str]:

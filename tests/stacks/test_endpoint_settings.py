@@ -33,12 +33,14 @@ def synth(unbuilt_layers: None, tmp_path_factory: pytest.TempPathFactory) -> Any
         redact: list[str] | None = None,
         timeout_s: int = 10,
         rollout: dict[str, Any] | None = None,
+        code_release: str | None = None,
     ) -> tuple[dict[str, Any], list[str]]:
         folder = tmp_path_factory.mktemp("endpoint")
         context = json.loads((PROJECT / "cdk.json").read_text())["context"]
         app = App(outdir=str(folder), context={**context, "env": environment}, analytics_reporting=False)
         Validations.of(app).add_plugins(AwsSolutionsChecks(app), ServerlessChecks(app))
         settings = choose_environment(load_environments(PROJECT), environment)
+        settings = settings.model_copy(update={"code_release": code_release})
         deployment = Deployment(project=PROJECT, name=environment, settings=settings)
         model = load_model(PROJECT / "models" / "digits")
         spec = model.spec.model_copy(
@@ -115,6 +117,7 @@ def test_capture_may_write_below_the_models_own_prefix_and_nowhere_else(synth: A
     (put,) = [statement for statement in statements if "Put" in statement and "s3:" in statement]
     assert put.startswith("s3:PutObject ")
     assert "/captures/digits/*" in put
+    assert "/feedback/digits/*" in put
     assert "artifacts/sha256" not in put
 
 
@@ -128,9 +131,20 @@ def test_without_capture_a_trial_may_write_below_the_same_prefix(synth: Any) -> 
     assert "/captures/digits/*" in put
 
 
-def test_without_any_capture_nothing_may_be_written(synth: Any) -> None:
+def test_without_any_capture_labels_alone_may_be_written(synth: Any) -> None:
     _, statements = synth("dev", rollout={"capture": 0.0})
-    assert not [statement for statement in statements if "s3:Put" in statement]
+    (put,) = [statement for statement in statements if "s3:Put" in statement]
+    assert "/feedback/digits/*" in put
+    assert "captures/" not in put
+
+
+def test_labels_have_a_route_of_their_own_behind_iam(synth: Any) -> None:
+    resources, _ = synth("dev")
+    routes = [item["Properties"] for item in resources.values() if item["Type"] == "AWS::ApiGatewayV2::Route"]
+    (feedback,) = [route for route in routes if route["RouteKey"] == "POST /models/digits/feedback"]
+    (predict,) = [route for route in routes if route["RouteKey"] == "POST /models/digits/predict"]
+    assert feedback["AuthorizationType"] == "AWS_IAM"
+    assert feedback["Target"] == predict["Target"]
 
 
 def test_an_endpoint_is_told_what_its_trials_need(synth: Any) -> None:
@@ -163,3 +177,18 @@ def test_snap_start_is_on_the_versions_that_the_alias_points_to(synth: Any) -> N
 def test_the_local_environment_ignores_snap_start(synth: Any) -> None:
     resources, _ = synth("local", snap_start=True)
     assert "SnapStart" not in _function(resources)
+
+
+def test_snap_start_and_a_release_in_steps_go_together(synth: Any) -> None:
+    resources, _ = synth("dev", snap_start=True, code_release="linear_10_percent_every_3_minutes")
+    (group,) = [item["Properties"] for item in resources.values() if item["Type"] == "AWS::CodeDeploy::DeploymentGroup"]
+    assert group["DeploymentConfigName"] == "CodeDeployDefault.LambdaLinear10PercentEvery3Minutes"
+    assert _function(resources)["SnapStart"] == {"ApplyOn": "PublishedVersions"}
+
+
+def test_all_at_once_takes_no_codedeploy_also_where_there_are_alarms(synth: Any) -> None:
+    resources, _ = synth("dev", code_release="all_at_once")
+    assert [item for item in resources.values() if item["Type"] == "AWS::CloudWatch::Alarm"]
+    assert not [item for item in resources.values() if "CodeDeploy" in item["Type"]]
+    (alias,) = [item for item in resources.values() if item["Type"] == "AWS::Lambda::Alias"]
+    assert not {"UpdatePolicy", "DependsOn"} & alias.keys()

@@ -197,6 +197,7 @@ OF_A_NAME: dict[str, Callable[[str], tuple[str, ...]]] = {
     "card": lambda name: ("card", name),
     "export": lambda name: ("export", name),
     "lineage": lambda name: ("lineage", name),
+    "replay": lambda name: ("replay", name),
 }
 
 

@@ -172,9 +172,9 @@ def test_a_refusal_of_the_endpoint_keeps_its_words() -> None:
 
 def test_commands_registered_are_the_ones_that_the_readme_names() -> None:
     names = {command.name or command.callback.__name__ for command in main.app.registered_commands if command.callback}
-    wanted = """up down status init register upload train runs dataset report reproduce predict versions history promote
-        rollback trial approve reject diff card export search
-        lineage notes sweep logs doctor build version"""
+    wanted = """up down status init register upload train runs dataset report reproduce predict feedback versions
+        history promote rollback trial replay approve reject diff card export search lineage notes
+        sweep logs doctor build version release"""
     assert names == set(wanted.split())
     assert {group.name for group in main.app.registered_groups} == {"import", "rollout"}
     assert isinstance(main.app, typer.Typer)

@@ -55,6 +55,15 @@ def test_an_environment_is_careful_unless_told_otherwise():
         (DEV + "port = 4599", "dev.port: is for [local] alone: the AWS emulator on this machine"),
         (DEV + "python = 'host'", "dev.python: 'host' is for [local] alone; Lambda has '3.12' and '3.13'"),
         (
+            DEV + "code_release = 'canary_10_percent_5_minutes'\nalarms = false",
+            "dev.code_release: needs alarms = true, because without an alarm nothing takes bad code back; else "
+            "'all_at_once'",
+        ),
+        (
+            LOCAL + "code_release = 'linear_10_percent_every_1_minute'",
+            "local.code_release: must be 'all_at_once': the local AWS has no CodeDeploy",
+        ),
+        (
             DEV.replace("111122223333", "000000000000"),
             "dev.account: '000000000000' is the local AWS; [dev] needs an account of yours",
         ),
@@ -73,6 +82,24 @@ def test_an_environment_is_careful_unless_told_otherwise():
 )
 def test_what_is_wrong_is_named_with_environment_and_key(text, finding):
     assert findings(text) == [finding]
+
+
+def test_code_is_released_in_steps_where_an_alarm_can_take_it_back():
+    environments = parse_environments(LOCAL + DEV)
+    assert environments["dev"].release == "canary_10_percent_10_minutes"
+    assert environments["local"].release == "all_at_once"
+    assert parse_environments(LOCAL + "alarms = true")["local"].release == "all_at_once"
+    assert parse_environments(DEV + "alarms = false")["dev"].release == "all_at_once"
+    assert parse_environments(DEV + "code_release = 'all_at_once'")["dev"].release == "all_at_once"
+    chosen = DEV + "code_release = 'linear_10_percent_every_2_minutes'"
+    assert parse_environments(chosen)["dev"].release == "linear_10_percent_every_2_minutes"
+
+
+@pytest.mark.parametrize("value", ["'canary'", "'CANARY_10_PERCENT_5_MINUTES'", "10", "{ percent = 10, minutes = 5 }"])
+def test_a_release_that_codedeploy_does_not_know_is_answered_with_those_it_knows(value):
+    (finding,) = findings(DEV + f"code_release = {value}")
+    assert finding.startswith("dev.code_release: must be 'all_at_once', 'canary_10_percent_5_minutes', ")
+    assert "'linear_10_percent_every_10_minutes'" in finding
 
 
 @pytest.mark.parametrize("account", ["1234", "11112222333a", "1111222233334", "١١١١٢٢٢٢٣٣٣٣", ""])

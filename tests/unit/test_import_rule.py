@@ -61,6 +61,7 @@ def test_stacks_import_only_what_declares() -> None:
         "modelyard.packaging",
         "modelyard.packaging.targets",
         "modelyard.pointer_key",
+        "modelyard.release_override",
         "modelyard.retraining.placing",
         "modelyard.spec",
         "modelyard.spec_rollout",

@@ -210,6 +210,7 @@ def project(root: Path) -> Path:
             "layers/core/python/modelyard/cli/main.py": "",
             "layers/core/python/modelyard/packaging/builder.py": "",
             "layers/core/python/modelyard/local/server.py": "",
+            "layers/core/python/modelyard/replay/asking.py": "",
             "layers/core/python/modelyard/scaffold/draft.py": "",
             "layers/core/python/modelyard/importing/mlmodel.py": "",
             "layers/serving/requirements.txt": "numpy==2 --hash=sha256:00\n",

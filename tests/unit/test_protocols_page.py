@@ -18,7 +18,9 @@ LIBRARY = PROJECT / "layers" / "core" / "python" / "modelyard"
 SOURCES = [
     *(LIBRARY / "serving" / "oip").glob("*.py"),
     *(LIBRARY / "serving" / "forms").glob("*.py"),
-    *(LIBRARY / "serving" / name for name in ("endpoint.py", "follow.py", "request.py", "response.py", "routing.py")),
+    *(LIBRARY / "serving" / name for name in ("endpoint.py", "feedback.py", "follow.py", "request.py", "response.py",
+                                               "routing.py")),
+    LIBRARY / "labels.py",
     *(LIBRARY / "predictor" / f"{name}.py" for name in ("code", "decode", "encode", "enforcement", "predictor",
                                                         "reader", "values")),
 ]  # fmt: skip

@@ -3,11 +3,12 @@
 import math
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
+from modelyard.contract.checking import Problem
 from modelyard.rollout.causes import CAUSES
 from modelyard.rollout.observations import Observations
 from modelyard.rollout.policy import Policy
@@ -102,6 +103,11 @@ def test_the_answer_to_the_row_before_is_recognised() -> None:
     assert judged(records).cause == "previous_answer"
 
 
+def test_swapped_classes_are_no_answers_to_the_row_before_however_little_agreement_is_asked_for() -> None:
+    records = answered(CLASSES["swapped_classes"])
+    assert judged(records, min_agreement=0.45).cause == "swapped_classes"
+
+
 def batches(change: Callable[[list[float]], list[float]]) -> list[dict[str, Any]]:
     records = []
     for number in range(300):
@@ -164,6 +170,11 @@ def test_the_cause_of_a_failure_is_its_code_and_what_the_requests_share() -> Non
     assert failing("not_finite", "holds NaN", lambda number, _: number % 20 == 0).cause == "not_finite"
     assert failing("out_of_range", "'y' is 9", lambda number, _: number % 20 == 0).cause == "refuses_input"
     assert failing("not_loaded", "no such op", lambda number, _: number % 20 == 0).cause == "not_loaded"
+
+
+@pytest.mark.parametrize("code", [*get_args(Problem), "wrong_type", "missing_field", "wrong_signature"])
+def test_whatever_a_contract_or_a_signature_refuses_is_a_refusal(code: str) -> None:
+    assert failing(code, "'y' is 9", lambda number, _: number % 20 == 0).cause == "refuses_input"
 
 
 def test_an_answer_too_few_and_a_list_of_another_length_have_the_wrong_shape() -> None:

@@ -163,3 +163,28 @@ def test_the_newest_label_of_a_row_counts_and_late_ones_are_read(bucket: Bucket)
     found = bucket.look(45)
     assert {(label.prediction_id, label.label) for label in found.labels} == {("p1", 7), ("p9", "rain")}
     assert observations(ROLLOUT, found).labels[("p1", 0)][1] == 7
+
+
+def labels_of(*numbers: int, time: str = "2026-11-21T10:30:00Z") -> list[dict[str, Any]]:
+    return [{"time": time, "prediction_id": f"p{number}", "row": 0, "label": number} for number in numbers]
+
+
+def test_of_too_many_files_of_labels_the_rest_is_read_at_the_next_looks(bucket: Bucket) -> None:
+    for number in range(2 * MOST_OBJECTS + 40):
+        bucket.capture(*labels_of(number), kind="feedback/m")
+    assert len(bucket.look(2).labels) == MOST_OBJECTS
+    assert len(bucket.look(130).labels) == 2 * MOST_OBJECTS, "also when their hour is long over"
+    assert len(bucket.look(131).labels) == 2 * MOST_OBJECTS + 40
+    assert len(bucket.look(300).labels) == 2 * MOST_OBJECTS + 40
+
+
+def test_labels_of_other_predictions_push_out_none_of_the_rollouts_own(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modelyard.rollout.observed.MOST_LABELS", 10)
+    bucket.capture(*(record(number) for number in range(4)))
+    bucket.capture(*labels_of(*range(100, 130), time="2026-11-21T10:40:00Z"), kind="feedback/m")
+    bucket.capture(*labels_of(*range(4)), kind="feedback/m")
+    found = bucket.look(30)
+    assert {"p0", "p1", "p2", "p3"} < {label.prediction_id for label in found.labels}
+    assert len(found.labels) == 10

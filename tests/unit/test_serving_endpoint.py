@@ -248,6 +248,24 @@ def test_a_failed_request_leaves_an_audit_line(capsys, error):
     assert (line["outcome"], line["status"], line["errors"], line["prediction_id"]) == ("failed", 500, 1, None)
 
 
+def test_a_failed_request_is_counted_by_the_functions_version_and_no_other_is(stand, capsys, monkeypatch):
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_VERSION", "17")
+    answering_with(raising(ValueError("failed"))).ask(EVENT)
+    stand.ask(event(body="{"))
+    stand.ask(EVENT)
+    failed, refused, answered = lines(capsys)
+    by_model, by_code = failed["_aws"]["CloudWatchMetrics"]
+    assert by_model["Dimensions"] == [["model"]]
+    assert (by_code["Dimensions"], [metric["Name"] for metric in by_code["Metrics"]]) == (
+        [["model", "function_version"]],
+        ["errors"],
+    )
+    assert failed["function_version"] == "17"
+    for line in (refused, answered):
+        assert "function_version" not in line
+        assert len(line["_aws"]["CloudWatchMetrics"]) == 1
+
+
 def test_the_caller_is_never_read_from_a_header(stand, capsys):
     forged = dict.fromkeys(("x-caller", "x-amzn-iam-arn", "x-amzn-caller", "userarn", "user"), "arn:aws:iam::1:root")
     changed = event(headers={**EVENT["headers"], **forged})

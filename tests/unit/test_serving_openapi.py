@@ -184,6 +184,30 @@ def test_forms_that_are_not_json_are_documented_where_they_are_taken_and_given(
     assert "application/vnd.apache.arrow.stream" in predict["requestBody"]["content"]
 
 
+LABELS = [
+    {"prediction_id": "0" * 32, "label": value} for value in ("rain", "x" * 257, "", 1, 0.5, True, None, [1])
+] + [
+    {"prediction_id": "0" * 31, "label": 1}, {"label": 1}, {"prediction_id": "0" * 32},
+    {"prediction_id": "0" * 32, "label": 1, "row": 99_999}, {"prediction_id": "0" * 32, "label": 1, "row": 100_000},
+    {"prediction_id": "0" * 32, "label": 1, "row": -1}, {"prediction_id": "0" * 32, "label": 1, "more": 1},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["one input", "own code", "classes"])
+@pytest.mark.parametrize("label", LABELS, ids=str)
+def test_labels_are_taken_as_documented(name: str, label: dict[str, Any]) -> None:
+    stand, document = STANDS[name], DOCUMENTS[name]
+    for body in (label, {"labels": [label]}):
+        answer = stand.post("/models/weather/feedback", body)
+        allowed = valid(document, "FeedbackRequest", body) == []
+        other_kind = name == "classes" and answer.status == 422  # which a schema cannot tell: a new class may be right
+        assert allowed == (answer.status == 200 or other_kind)
+        assert valid(document, "FeedbackResponse" if answer.status == 200 else "Problem", answer.json) == []
+    assert ("'rain', 'sun', 'snow'" in schema(document, "Label")["properties"]["label"].get("description", "")) == (
+        name == "classes"
+    )
+
+
 # -- the schema and the endpoint agree --------------------------------------------------------------------------------
 
 VALUES = st.one_of(

@@ -38,6 +38,16 @@ def test_a_route_may_answer_the_standard_body(sums):
     assert sums.audits[0]["instances"] == 2
 
 
+def test_what_an_app_predicted_may_be_labelled(sums, bucket):
+    _, answer = sums.ask(asking("POST", "/sum", ROW))
+    label = json.dumps({"prediction_id": answer["prediction"], "label": 3.5})
+    status, taken = sums.ask({**EVENT, "routeKey": "POST /models/sums/feedback", "body": label})
+    assert (status, taken["accepted"]) == (200, 1)
+    (line,) = [json.loads(content) for key, content in bucket.objects.items() if key.startswith("feedback/sums/")]
+    assert (line["prediction_id"], line["label"]) == (answer["prediction"], 3.5)
+    assert (sums.audits[-1]["protocol"], sums.audits[-1]["labels"]) == ("feedback", 1)
+
+
 def test_the_standard_routes_stay_what_they_are(sums):
     status, answer = sums.ask({**EVENT, "routeKey": "POST /models/sums/predict", "body": '{"instances": [[1, 2]]}'})
     assert (status, answer["predictions"], answer["version"]) == (200, [3.0], 1)

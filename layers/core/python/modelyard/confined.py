@@ -40,21 +40,26 @@ def run_confined(
         OSError: When it cannot be started.
         subprocess.TimeoutExpired: When it was ended at the deadline.
     """
-    environment = {name: os.environ[name] for name in _INHERITED if name in os.environ} | _ENVIRONMENT
-    environment["PYTHONPATH"] = os.pathsep.join(str(Path(entry or ".").absolute()) for entry in sys.path)
     with subprocess.Popen(  # noqa: S603 - our own module; the model goes in as bytes
         [sys.executable, "-m", module, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL if said is None else said,
         cwd=folder,
-        env=environment,
+        env=confined_environment(),
     ) as child:
         try:
             answer, _ = child.communicate(content, timeout=deadline_s)
         finally:
             child.kill()  # by its own id; does nothing when it has ended
     return child.returncode, answer
+
+
+def confined_environment() -> dict[str, str]:
+    """The environment of such a child: what it imports, and nobody's credentials."""
+    paths = os.pathsep.join(str(Path(entry or ".").absolute()) for entry in sys.path)
+    kept = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    return kept | _ENVIRONMENT | {"PYTHONPATH": paths}
 
 
 def memory_mb(size: int, *, least: int, factor: int, smallest: int = 512) -> int:

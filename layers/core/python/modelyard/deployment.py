@@ -24,7 +24,7 @@ Kind = Literal[
     "registered", "rejected", "failed", "noted", "evaluation_frozen", "refresh_requested",
     "promoted", "rolled_back", "shadow_started", "canary_started", "split_started", "trial_ended",
     "rollout_started", "rollout_moved", "rollout_paused", "rollout_resumed", "rollout_asked", "rollout_approved",
-    "rollout_refused", "rollout_ended",
+    "rollout_refused", "rollout_ended", "release_override",
 ]  # fmt: skip
 
 

@@ -23,6 +23,20 @@ LOCAL_ACCOUNT = "000000000000"
 PORT_VARIABLE = "MODELYARD_LOCAL_PORT"
 ENVIRONMENTS_DOCS = "docs/environments.md"
 
+CodeRelease = Literal[
+    "all_at_once",
+    "canary_10_percent_5_minutes",
+    "canary_10_percent_10_minutes",
+    "canary_10_percent_15_minutes",
+    "canary_10_percent_30_minutes",
+    "linear_10_percent_every_1_minute",
+    "linear_10_percent_every_2_minutes",
+    "linear_10_percent_every_3_minutes",
+    "linear_10_percent_every_10_minutes",
+]
+"""How traffic moves to new code, by the names of CodeDeploy's own deployment configurations. One that all stacks share
+could not be changed while they import it, and one for each stack would be many of the few that an account may have."""
+
 NAME_PATTERN = re.compile(r"[a-z][a-z0-9-]{0,19}")
 """Names of environments: they are part of stack names, which CloudFormation gives 128 characters."""
 
@@ -64,6 +78,11 @@ class Environment(Section):
     )
     deletion_protection: bool = Field(default=True, description="Refuse to delete the table and the stacks.")
     alarms: bool = Field(default=True, description="Create alarms on errors, latency and dead letters.")
+    code_release: CodeRelease | None = Field(
+        default=None,
+        description="How endpoints get new code; left out, canary_10_percent_10_minutes where there are alarms, "
+        "all_at_once where there are none.",
+    )
     alarm_email: Annotated[str, AfterValidator(_address)] | None = Field(
         default=None, description="Who is told about alarms and failed runs."
     )
@@ -79,6 +98,13 @@ class Environment(Section):
     def is_local(self) -> bool:
         """Whether this is the AWS emulator on this machine."""
         return self.port is not None
+
+    @property
+    def release(self) -> CodeRelease:
+        """How endpoints get new code, also where the file does not say."""
+        if self.code_release is not None:
+            return self.code_release
+        return "all_at_once" if self.is_local or not self.alarms else "canary_10_percent_10_minutes"
 
     @property
     def python_version(self) -> str:
@@ -146,6 +172,8 @@ def _disagreements(document: dict[str, Any]) -> Iterator[Problem]:
                 "is no environment's name: a lower-case letter, then at most 19 of a-z, 0-9, '-'",
             )
         account, port = value_at(table, "account"), value_at(table, "port")
+        if value_at(table, "code_release") not in (None, "all_at_once"):
+            yield from _release_disagreements(name, table)
         if name == LOCAL:
             if port is None:
                 yield (
@@ -161,6 +189,14 @@ def _disagreements(document: dict[str, Any]) -> Iterator[Problem]:
             yield dotted((name, "account")), f"{LOCAL_ACCOUNT!r} is the local AWS; [{name}] needs an account of yours"
         if value_at(table, "python") == "host":
             yield dotted((name, "python")), "'host' is for [local] alone; Lambda has '3.12' and '3.13'"
+
+
+def _release_disagreements(name: str, table: dict[str, Any]) -> Iterator[Problem]:
+    at = dotted((name, "code_release"))
+    if name == LOCAL:
+        yield at, "must be 'all_at_once': the local AWS has no CodeDeploy"
+    elif value_at(table, "alarms") is False:
+        yield at, "needs alarms = true, because without an alarm nothing takes bad code back; else 'all_at_once'"
 
 
 def _with_local_port(environments: dict[str, Environment], environ: Mapping[str, str]) -> dict[str, Environment]:

@@ -1,7 +1,7 @@
 """The ``modelyard`` command: global options, the list of commands, and how errors end.
 
-Exit codes: 0 done, 1 a defect of ours, 2 usage, 3 credentials, 4 conflict, 5 AWS, 130 Ctrl-C. An error is one line of
-cause and one line of what to run next; a traceback only with ``--debug``.
+Exit codes: 0 done, 1 a defect of ours, 2 usage, 3 credentials, 4 conflict, 5 AWS, 130 Ctrl-C; ``replay`` has its own
+for its verdicts. An error is one line of cause and one line of what to run next; a traceback only with ``--debug``.
 """
 
 import contextlib
@@ -23,10 +23,13 @@ from modelyard.cli import (
     dataset,
     describe,
     export,
+    feedback,
     importing,
     initialise,
     look,
     models,
+    release,
+    replay,
     report,
     reproduce,
     rollout,
@@ -112,13 +115,16 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     dataset.dataset,
     reproduce.reproduce,
     models.predict,
+    feedback.feedback,
     models.versions,
     models.history,
     models.promote,
     models.rollback,
     trial.trial,
+    replay.replay,
     rollout.approve,
     rollout.reject,
+    release.release,
     describe.diff,
     describe.card,
     report.report,

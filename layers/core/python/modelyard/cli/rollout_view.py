@@ -1,9 +1,11 @@
 """How a rollout looks in a terminal: its steps, who answers, what the verdict says, and what is left of the time."""
 
+from collections.abc import Callable
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -21,7 +23,7 @@ SIDES = {"pairs": ", shadow", "arms": ", canary"}
 COLOURS = {"promoted": "green", "running": "cyan", "starting": "cyan", "waiting": "yellow", "paused": "yellow"}
 BAR = 30
 """Characters of a bar that stands for all requests."""
-LONGEST_SAID = 300
+LONGEST_SAID, LONGEST_NAME = 300, 48
 
 
 def line(told: dict[str, Any]) -> str:
@@ -45,12 +47,11 @@ def view(told: dict[str, Any]) -> RenderableType:
     if told["steps"]:
         parts.append(Text.from_markup("  " + "   ".join(_step(step) for step in told["steps"])))
     parts += [Text(), *_traffic(told)]
-    facts = _facts(told)
-    if facts.row_count:
-        parts += [Text(), facts]
-    checks = _checks(told)
-    if checks.row_count:
-        parts += [Text(), checks]
+    known = _facts(told)
+    if known.row_count:
+        parts += [Text(), known]
+    if told["verdict"] is not None and told["verdict"]["checks"]:
+        parts += [Text(), checks(told["verdict"]["checks"])]
     return Group(*parts)
 
 
@@ -88,7 +89,8 @@ def _traffic(told: dict[str, Any]) -> list[Text]:
     return lines
 
 
-def _facts(told: dict[str, Any]) -> Table:
+def facts() -> tuple[Table, Callable[[str, str], None]]:
+    """A list of names and what is said of each, and what adds to it."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
@@ -96,6 +98,11 @@ def _facts(told: dict[str, Any]) -> Table:
     def add(name: str, said: str) -> None:
         grid.add_row(f"  {name}", escape(said[:LONGEST_SAID]))
 
+    return grid, add
+
+
+def _facts(told: dict[str, Any]) -> Table:
+    grid, add = facts()
     step, verdict, paused, approval, end = (told[key] for key in ("step", "verdict", "paused", "approval", "end"))
     if step is not None:
         left = (
@@ -132,26 +139,30 @@ def _because(said: dict[str, Any]) -> str:
     return f": {said['reason']}" if said["reason"] else ""
 
 
-def _checks(told: dict[str, Any]) -> Table:
-    """The checks of the whole, and of the slices those that are not as they should be."""
+def checks(found: list[dict[str, Any]], *, sides: bool = True) -> RenderableType:
+    """A verdict's checks of the whole, and of the slices those that are not as they should be.
+
+    Args:
+        found: The checks.
+        sides: Whether it is said in which mode the requests came, where there may be two.
+    """
     grid = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    grid.add_column("  check", no_wrap=True)
+    grid.add_column("check")  # the only one that wraps: a number that is cut is none
     for name in ("measured", "interval", "limit", "requests"):
         grid.add_column(name, justify="right", no_wrap=True)
     grid.add_column("is", no_wrap=True)
-    found = [] if told["verdict"] is None else told["verdict"]["checks"]
     for check in found:
         if check["state"] == "off" or (check["column"] is not None and check["state"] not in ("beyond", "unclear")):
             continue
-        name = check["name"].replace("_", " ") + SIDES.get(check["side"], "")
+        name = check["name"].replace("_", " ") + (SIDES.get(check["side"], "") if sides else "")
         if check["column"] is not None:
-            name = f"{name}, {check['column']} = {check['value']}"[:28]
+            name = f"{name}, {check['column']} = {check['value']}"[:LONGEST_NAME]
         state = "[dim]overruled[/]" if check["overruled"] else STATES[check["state"]]
         grid.add_row(
-            f"  {escape(name)}", _number(check["statistic"]), _interval(check), _number(check["limit"]),
+            escape(name), _number(check["statistic"]), _interval(check), _number(check["limit"]),
             f"{check['samples']:,}", state,
         )  # fmt: skip
-    return grid
+    return Padding(grid, (0, 0, 0, 2))
 
 
 def _interval(check: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelyard import stack_names
-from modelyard.control.routes import PREDICT_ROUTE
+from modelyard.control.routes import FEEDBACK_ROUTE, PREDICT_ROUTE, route_of
 from modelyard.environments import (
     ENVIRONMENTS_FILE,
     Environment,
@@ -223,10 +223,17 @@ class Session:
 
     def predict_url(self, model: str) -> str:
         """Where to POST instances for a model."""
+        return self._url_of(PREDICT_ROUTE, model)
+
+    def feedback_url(self, model: str) -> str:
+        """Where to POST labels for a model."""
+        return self._url_of(FEEDBACK_ROUTE, model)
+
+    def _url_of(self, route: str, model: str) -> str:
         self.outputs(stack_names.endpoint_stack(self.name, model))  # says so when the model is not deployed
         index = self.model(model).spec.endpoint.api
         urls = self.outputs(stack_names.api_stack(self.name))
-        return urls[f"{stack_names.API_URL}{index or ''}"] + PREDICT_ROUTE.format(name=model)
+        return urls[f"{stack_names.API_URL}{index or ''}"] + route_of(route, model)
 
     def _identity(self, clients: "Clients") -> dict[str, Any]:
         from modelyard.aws.failures import aws_errors

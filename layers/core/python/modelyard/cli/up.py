@@ -197,6 +197,7 @@ def _make_developer(session: Session) -> None:
     policies = [
         outputs[0][stack_names.OPERATOR_POLICY],
         outputs[0][stack_names.SWEEP_POLICY],
+        outputs[0][stack_names.REPLAY_POLICY],
         outputs[1][stack_names.CONTROL_POLICY],
         outputs[1][stack_names.INVOKE_POLICY],
     ]

@@ -37,8 +37,10 @@ SERVER_ROUTES = tuple((method, path) for method, path in ROUTES if path.startswi
 """Those of the Open Inference Protocol that belong to no model; every API has them, for its clients know one URL."""
 
 PREDICT_ROUTE = "/models/{name}/predict"
+FEEDBACK_ROUTE = "/models/{name}/feedback"
 MODEL_ROUTES: tuple[tuple[str, str], ...] = (
     ("POST", PREDICT_ROUTE),
+    ("POST", FEEDBACK_ROUTE),
     ("GET", "/models/{name}/openapi.json"),
     ("GET", "/v2/models/{name}"),
     ("GET", "/v2/models/{name}/{proxy+}"),
@@ -52,6 +54,7 @@ APP_ROUTES: tuple[tuple[str, str], ...] = (("ANY", "/models/{name}/app"), ("ANY"
 
 CALLS: tuple[tuple[str, str], ...] = (
     ("POST", "/models/*/predict"),
+    ("POST", "/models/*/feedback"),
     ("GET", "/models/*/openapi.json"),
     ("POST", "/v2/models/*"),
     ("GET", "/v2/*"),

@@ -179,14 +179,7 @@ def read_instances(body: str | bytes) -> list[Any]:
     Raises:
         RequestError: When it is not JSON, not ``{"instances": [...]}``, or has a key twice.
     """
-    try:
-        document = msgspec.json.decode(body)
-    except RecursionError:
-        raise RequestError("the body nests too deep", code="invalid_json", next_step=_EXAMPLE) from None
-    except (msgspec.DecodeError, UnicodeError) as error:
-        raise RequestError(f"the body is not valid JSON: {error}", code="invalid_json", next_step=_EXAMPLE) from None
-    if type(document) is not dict:
-        raise RequestError("the body must be a JSON object", code="wrong_type", next_step=_EXAMPLE)
+    document = read_object(body, example=_EXAMPLE)
     instances = document.get("instances")
     if type(instances) is not list:
         problem = "must be a list" if "instances" in document else "is missing"
@@ -199,6 +192,27 @@ def read_instances(body: str | bytes) -> list[Any]:
         )
     refuse_surplus_keys(body, 1 + sum(len(instance) for instance in instances if type(instance) is dict))
     return instances
+
+
+def read_object(body: str | bytes, *, example: str) -> dict[str, Any]:
+    """The JSON object that a body is; of a key that it has twice, the last.
+
+    Args:
+        body: Whatever came.
+        example: What to send instead, as a sentence.
+
+    Raises:
+        RequestError: When it is not JSON or no object.
+    """
+    try:
+        document = msgspec.json.decode(body)
+    except RecursionError:
+        raise RequestError("the body nests too deep", code="invalid_json", next_step=example) from None
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise RequestError(f"the body is not valid JSON: {error}", code="invalid_json", next_step=example) from None
+    if type(document) is not dict:
+        raise RequestError("the body must be a JSON object", code="wrong_type", next_step=example)
+    return document
 
 
 def refuse_surplus_keys(body: str | bytes, keys: int) -> None:

@@ -3,8 +3,9 @@
 S3 holds bytes, DynamoDB holds the truth (DESIGN of the table: ``keys``). One class with all verbs, one module for each
 idea: ``reading`` (queries), ``publishing`` (a version becomes visible), ``deploying`` (a version becomes live),
 ``finding`` (search), ``noting`` (the owner's words), ``runs`` (what retraining writes down), ``turns`` (which run
-trains), ``rollouts`` (how a version meets traffic), ``evaluation_sets`` (which rows judge), ``sweeping`` (removing what
-no record names). All work over the two ports of ``modelyard.ports`` and import no AWS client.
+trains), ``rollouts`` (how a version meets traffic), ``releasing`` (which alarms a code release may pass),
+``evaluation_sets`` (which rows judge), ``sweeping`` (removing what no record names). All work over the two ports of
+``modelyard.ports`` and import no AWS client.
 """
 
 from modelyard.registry.evaluation_sets import EvaluationSets
@@ -24,6 +25,7 @@ from modelyard.registry.records import (
     Run,
     Sweep,
 )
+from modelyard.registry.releasing import Releaser
 from modelyard.registry.rollouts import Rollouts
 from modelyard.registry.runs import RunLog
 from modelyard.registry.sweeping import Sweeper
@@ -49,7 +51,7 @@ __all__ = [
 ]
 
 
-class Registry(Publisher, Rollouts, Finder, Noter, RunLog, TurnKeeper, EvaluationSets, Sweeper):
+class Registry(Publisher, Rollouts, Finder, Noter, RunLog, TurnKeeper, EvaluationSets, Releaser, Sweeper):
     """All verbs. See ``modelyard.registry.reading.Reader`` for what it is made of.
 
     Example:

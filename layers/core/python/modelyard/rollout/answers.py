@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from modelyard.evaluation.rows import SUM
+from modelyard.labels import class_name
 
 Form = Literal["none", "number", "label", "classes", "vector", "other"]
 FORMS: Final[tuple[Form, ...]] = ("none", "number", "label", "classes", "vector", "other")
@@ -33,7 +34,8 @@ CODES: Final[dict[str, Problem]] = {
     "wrong_code": "wrong_shape",
     "wrong_type": "refuses_input", "wrong_shape": "refuses_input", "unknown_field": "refuses_input",
     "missing_field": "refuses_input", "out_of_range": "refuses_input", "duplicate_key": "refuses_input",
-    "invalid_request": "refuses_input", "outside_contract": "refuses_input", "batch_too_large": "refuses_input",
+    "outside_range": "refuses_input", "unknown_category": "refuses_input", "null_not_allowed": "refuses_input",
+    "wrong_signature": "refuses_input", "invalid_request": "refuses_input", "batch_too_large": "refuses_input",
 }  # fmt: skip
 """What the endpoint says of a challenger that gave no answer: refused the input, gave what is none, took too long. Any
 other code is that it raised."""
@@ -89,18 +91,6 @@ def read_answer(prediction: Any) -> Answer:
 def failed_answer(code: str | None) -> Answer:
     """What stands for a row that the challenger did not answer."""
     return Answer("none", problem=CODES.get(code or "", "raises"))
-
-
-def class_name(value: Any) -> str:
-    """A class as it is compared, whatever type names it: 1, 1.0 and "1" are one class."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
-        return str(int(value))
-    try:
-        return str(value)
-    except ValueError:  # Python writes no integer of more than 4,300 digits
-        return "a number of thousands of digits"
 
 
 def _classes(label: Any, probabilities: dict[Any, Any]) -> Answer:

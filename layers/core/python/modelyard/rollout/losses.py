@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from modelyard.labels import class_name
 from modelyard.metrics import CERTAINTY, Floats
-from modelyard.rollout.answers import Answer, class_name
+from modelyard.rollout.answers import Answer
 from modelyard.rollout.policy import Policy
 from modelyard.rollout.slicing import Frozen, number_of
 

@@ -30,8 +30,9 @@ from modelyard.times import parse_stamp, stamp
 MOST_ROWS = 50_000
 """Rows that the phases of a rollout keep at full rate, together."""
 MOST_OBJECTS = 500
-"""Files that one look reads; of more, those whose keys hash lowest."""
+"""Files that one look reads; of more, those whose keys hash lowest. Of labels as many, and the others at the next."""
 MOST_LABELS = 200_000
+"""That are kept; of more, those of kept records, and then the newest."""
 LATE = dt.timedelta(hours=1)
 """How late a file may come and still be read."""
 HOUR = dt.timedelta(hours=1)
@@ -113,14 +114,17 @@ def observe(artifacts: ArtifactStore, rollout: Rollout, now: dt.datetime) -> tup
         known = set(found.known.get(hour, ()))
         new[hour] = [line.key for line in artifacts.listing(hour) if _name(line.key) not in known]
     captures = [name for hour, names in new.items() if hour.startswith("captures/") for name in names]
-    labels = [name for hour, names in new.items() if hour.startswith("feedback/") for name in names]
-    chosen = sorted(captures, key=_point)[:MOST_OBJECTS]
+    labels = sorted(name for hour, names in new.items() if hour.startswith("feedback/") for name in names)
+    left = frozenset(labels[MOST_OBJECTS:])
+    chosen = sorted(captures, key=point)[:MOST_OBJECTS]
     found.skipped += len(captures) - len(chosen)
     for name in sorted(chosen, key=lambda key: (key.partition("/date=")[2], key)):
         _take(found, rollout, _lines(artifacts, name))
-    _label(found, labels, artifacts)
-    found.known = {hour: [*found.known.get(hour, ()), *map(_name, names)] for hour, names in new.items()}
-    found.until = stamp(now)
+    _label(found, labels[:MOST_OBJECTS], artifacts)
+    read = {hour: [_name(name) for name in names if name not in left] for hour, names in new.items()}
+    found.known = {hour: [*found.known.get(hour, ()), *names] for hour, names in read.items()}
+    if not left:
+        found.until = stamp(now)
     return found, etag
 
 
@@ -185,7 +189,8 @@ def _name(key: str) -> str:
     return key.rsplit("/", 1)[-1]
 
 
-def _point(text: str) -> int:
+def point(text: str) -> int:
+    """A number of 64 bits that says nothing of the text: of many, those with the lowest are a fair choice."""
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest())
 
 
@@ -212,7 +217,7 @@ def _take(observed: Observed, rollout: Rollout, lines: Iterable[bytes]) -> None:
         asked = line.version == rollout.version or line.shadow is not None or line.failed is not None
         observed.requests[phase] = observed.requests.get(phase, 0) + int(asked)
         halvings = _halvings(rollout, observed.rows.get(phase, 0))
-        if _point(line.prediction_id) >> (64 - halvings) == 0:
+        if point(line.prediction_id) >> (64 - halvings) == 0:
             observed.rows[phase] = observed.rows.get(phase, 0) + max(1, len(line.instances))
             observed.records.append(msgspec.Raw(text))
 
@@ -239,6 +244,17 @@ def _label(observed: Observed, names: Iterable[str], artifacts: ArtifactStore) -
                 observed.unreadable += 1
                 continue
             old = newest.get((found.prediction_id, found.row))
-            if (old is None and len(newest) < MOST_LABELS) or (old is not None and old.time < found.time):
+            if old is None or old.time < found.time:
                 newest[found.prediction_id, found.row] = Label(found.time, found.prediction_id, found.row, found.label)
-    observed.labels = list(newest.values())
+        if len(newest) > 2 * MOST_LABELS:
+            newest = _most_useful(newest, observed)
+    observed.labels = list(_most_useful(newest, observed).values())
+
+
+def _most_useful(labels: dict[tuple[str, int], Label], observed: Observed) -> dict[tuple[str, int], Label]:
+    """As many as are kept: labels of predictions from before the rollout may not push out those of its own."""
+    if len(labels) <= MOST_LABELS:
+        return labels
+    kept = {msgspec.json.decode(record, type=_Line).prediction_id for record in observed.records}
+    order = sorted(labels.values(), key=lambda label: (label.prediction_id in kept, label.time), reverse=True)
+    return {(label.prediction_id, label.row): label for label in order[:MOST_LABELS]}

@@ -6,6 +6,7 @@ no metrics call is made (https://docs.aws.amazon.com/AmazonCloudWatch/latest/mon
 CloudWatch_Embedded_Metric_Format_Specification.html).
 """
 
+import os
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,14 @@ _ARM_DIRECTIVE = {
     "Dimensions": [["model", "arm"]],
     "Metrics": [{"Name": name, "Unit": METRICS.get(name, "Count")} for name in ARM_METRICS],
 }
+
+CODE_DIRECTIVE: dict[str, Any] = {
+    "Namespace": NAMESPACE,
+    "Dimensions": [["model", "function_version"]],
+    "Metrics": [{"Name": "errors", "Unit": "Count"}],
+}
+"""Of failed requests alone, by the version of the function: what a release of its code is watched by. A metric costs
+something in the hours in which it has values."""
 
 
 def write_audit(exchange: "Exchange", *, model: str, status: int, code: str, latency_ms: float) -> None:
@@ -73,9 +82,14 @@ def write_audit(exchange: "Exchange", *, model: str, status: int, code: str, lat
         "errors": int(status >= 500),
         "_aws": {"Timestamp": now // 1_000_000, "CloudWatchMetrics": _METRIC_DIRECTIVE},
     }
+    if exchange.protocol == "feedback":
+        line["labels"] = exchange.labels
     if exchange.tried is not None:
         line |= exchange.tried.told()
         line["_aws"]["CloudWatchMetrics"] = [*_METRIC_DIRECTIVE, _ARM_DIRECTIVE]
+    if line["errors"]:
+        line["function_version"] = os.environ.get("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
+        line["_aws"]["CloudWatchMetrics"] = [*line["_aws"]["CloudWatchMetrics"], CODE_DIRECTIVE]
     _write(line)
 
 

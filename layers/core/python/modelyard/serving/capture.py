@@ -264,8 +264,13 @@ def redacted(instances: Any, names: frozenset[str]) -> Any:
 
 def capture_prefix(model: str, version: int, came: int) -> str:
     """Where records of a version lie that came at ``came``, in nanoseconds since the epoch."""
+    return hour_prefix(f"captures/{model}/version={version}/", came)
+
+
+def hour_prefix(prefix: str, came: int) -> str:
+    """The folder of an hour below ``prefix``: that of ``came``, in nanoseconds since the epoch."""
     date, _, clock = utc(came).partition("T")
-    return f"captures/{model}/version={version}/date={date}/hour={clock[:2]}/"
+    return f"{prefix}date={date}/hour={clock[:2]}/"
 
 
 def capture_key(prefix: str, came: int) -> str:

@@ -3,6 +3,7 @@
 ::
 
     POST /models/<model>/predict        here, and forms/ for NPY and Arrow
+    POST /models/<model>/feedback       feedback.py
     GET  /models/<model>/openapi.json   openapi/
     /v2/models/<model> and below it     oip/
     anything else                       routing.py says why not
@@ -31,6 +32,7 @@ from modelyard.serving.response import json_response
 if TYPE_CHECKING:  # only where something is captured, or on trial
     from modelyard.predictor.predictor import Predictor
     from modelyard.serving.capture import Capture
+    from modelyard.serving.feedback import Feedback
     from modelyard.serving.on_trial import OnTrial
     from modelyard.serving.routing_key import First
 
@@ -55,10 +57,12 @@ class Endpoint:
         capture: Keeps a share of the requests.
         make_on_trial: Makes what answers while versions are on trial, when the first of them is; left out, the champion
             answers as ever.
+        make_feedback: Makes what takes labels, when the first come; left out, none are taken.
     """
 
     __slots__ = (
-        "_afterwards", "_capture", "_follower", "_lock", "_make_on_trial", "_model", "_on_trial", "_routes",
+        "_afterwards", "_capture", "_feedback", "_follower", "_lock", "_make_feedback", "_make_on_trial", "_model",
+        "_on_trial", "_routes",
     )  # fmt: skip
 
     def __init__(
@@ -69,8 +73,11 @@ class Endpoint:
         afterwards: Afterwards | None = None,
         capture: "Capture | None" = None,
         make_on_trial: "Callable[[], OnTrial] | None" = None,
+        make_feedback: "Callable[[], Feedback] | None" = None,
     ) -> None:
         self._make_on_trial = make_on_trial
+        self._make_feedback = make_feedback
+        self._feedback: Feedback | None = None
         self._on_trial: OnTrial | None = None
         self._lock = threading.Lock()  # held while that is made
         self._follower = follower
@@ -79,6 +86,7 @@ class Endpoint:
         self._capture = capture
         self._routes: dict[str, Callable[[Exchange], dict[str, Any]]] = {
             f"POST /models/{model}/predict": self._predict,
+            f"POST /models/{model}/feedback": self._take_labels,
             f"GET /models/{model}/openapi.json": self._openapi,
             f"GET /v2/models/{model}": self._oip,
             f"GET /v2/models/{model}/{{proxy+}}": self._oip,
@@ -92,7 +100,8 @@ class Endpoint:
 
     def prime(self) -> None:
         """Run the live version once, so that a snapshot holds what only a first run allocates."""
-        from modelyard.serving.forms import table  # noqa: F401 - what a later request would import goes in as well
+        from modelyard.serving import feedback  # noqa: F401 - what a later request would import goes in as well
+        from modelyard.serving.forms import table  # noqa: F401
         from modelyard.serving.oip import server  # noqa: F401
 
         live = self._follower.live
@@ -120,7 +129,7 @@ class Endpoint:
             response = self._answer(exchange)
         except ModelyardError as error:
             exchange.prediction_id, code = None, error.code
-            if error.status >= 500 and error.status != UNAVAILABLE:  # the follower has reported that already
+            if error.status >= 500 and error.status != UNAVAILABLE:  # reported where it was found out
                 write_failure("request_failed", error, request_id=exchange.request_id)
             response = self._problem(error, exchange)
         except Exception as error:  # noqa: BLE001 - the last line of defence: a caller gets a problem, never a traceback
@@ -253,6 +262,16 @@ class Endpoint:
             exchange.kept = Kept()
         return server.answer(exchange, self._follower, self._model, self._trying)
 
+    def _take_labels(self, exchange: Exchange) -> dict[str, Any]:
+        exchange.protocol = "feedback"
+        if self._feedback is None:  # two requests may each make one, which is as good
+            if self._make_feedback is None:
+                from modelyard.serving.routing import FEEDBACK, unknown_route
+
+                raise unknown_route("POST", f"/models/{self._model}/{FEEDBACK}")
+            self._feedback = self._make_feedback()
+        return self._feedback.take(exchange)
+
     def _openapi(self, exchange: Exchange) -> dict[str, Any]:
         exchange.protocol = "metadata"
         from modelyard.serving.openapi.document import openapi_document
@@ -262,8 +281,8 @@ class Endpoint:
 
     def _problem(self, error: ModelyardError, exchange: Exchange) -> dict[str, Any]:
         response = problem_response(error, request_id=exchange.request_id, as_v2=exchange.protocol == "v2")
-        allow = getattr(error, "allow", None)  # of a `modelyard.serving.routing.MethodError`
-        return response if allow is None else {**response, "headers": {**response["headers"], "allow": allow}}
+        headers = getattr(error, "headers", None)  # what some errors say beside the problem, as ``allow``
+        return response if headers is None else {**response, "headers": {**response["headers"], **headers}}
 
 
 def _request_id(event: Any, context: Any) -> str:

@@ -19,19 +19,32 @@ class Exchange:
         rows: How many instances were asked for; 0 while that is not known.
         prediction_id: Of the answer, as the caller gets it.
         warned: How many values the contract warns of.
-        protocol: How the caller speaks: ``instances``, ``npy``, ``arrow``, ``v2``, or ``metadata`` for what is no
-            prediction.
+        protocol: How the caller speaks: ``instances``, ``npy``, ``arrow``, ``v2``; ``feedback`` for labels of earlier
+            predictions, ``metadata`` for what else is no prediction.
+        labels: How many labels were stored.
         kept: What was asked and answered, where it is to be captured.
         tried: Which version was to answer, while versions are on trial.
     """
 
-    __slots__ = ("event", "kept", "live", "prediction_id", "protocol", "request_id", "rows", "tried", "warned")
+    __slots__ = (
+        "event",
+        "kept",
+        "labels",
+        "live",
+        "prediction_id",
+        "protocol",
+        "request_id",
+        "rows",
+        "tried",
+        "warned",
+    )
 
     def __init__(self, event: Any, request_id: str, live: Live | None) -> None:
         self.event = event
         self.request_id = request_id
         self.live = live
         self.rows = 0
+        self.labels = 0
         self.prediction_id: str | None = None
         self.warned = 0
         self.protocol = "instances"

@@ -9,12 +9,12 @@ from typing import Any
 from modelyard.errors import ModelyardError, NotFoundError, RequestError
 from modelyard.serving.request import headers_of
 
-INFER, READY, METADATA, OPENAPI, PREDICT = "infer", "ready", "", "openapi.json", "predict"
+INFER, READY, METADATA, OPENAPI, PREDICT, FEEDBACK = "infer", "ready", "", "openapi.json", "predict", "feedback"
 SHOWN = 80
 
 
 class MethodError(RequestError):
-    """The path is right and the method is not; ``allow`` names those that are."""
+    """The path is right and the method is not; the header ``allow`` names those that are."""
 
     code = "method_not_allowed"
     status = 405
@@ -24,7 +24,7 @@ class MethodError(RequestError):
             f"{method[:SHOWN]!r} is not a method of {path[:SHOWN]}; it takes {allow}",
             next_step=f"Send it with {allow}.",
         )
-        self.allow = allow
+        self.headers = {"allow": allow}
 
 
 def is_v2(event: Any) -> bool:
@@ -58,7 +58,12 @@ def unanswered(event: Any, model: str) -> ModelyardError:
             code="unknown_model",
             next_step="GET /models lists the models; each has a URL of its own.",
         )
-    allowed = {f"/models/{model}/{PREDICT}": "POST", f"/models/{model}/{OPENAPI}": "GET", f"/v2/models/{model}": "GET"}
+    allowed = {
+        f"/models/{model}/{PREDICT}": "POST",
+        f"/models/{model}/{FEEDBACK}": "POST",
+        f"/models/{model}/{OPENAPI}": "GET",
+        f"/v2/models/{model}": "GET",
+    }
     if path in allowed:
         return MethodError(method, path, allow=allowed[path])
     return unknown_route(method, path)

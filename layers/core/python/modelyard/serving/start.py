@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from modelyard.predictor.c_api import Runtime
     from modelyard.serving.capture import Capture, ObjectSink
     from modelyard.serving.endpoint import Endpoint
+    from modelyard.serving.feedback import Feedback
     from modelyard.serving.on_trial import OnTrial
 
 
@@ -95,8 +96,20 @@ def start(environ: Mapping[str, str], *, make: Callable[..., Endpoint] | None = 
             afterwards.attend(kept)
         return OnTrial(kept, afterwards, TrialSettings.read(environ), model=settings.model)
 
+    def make_feedback() -> Feedback:
+        from modelyard.serving.feedback import SHARE_OF_TIMEOUT, Feedback
+        from modelyard.serving.trial_settings import TrialSettings
+
+        wait_s = SHARE_OF_TIMEOUT * TrialSettings.read(environ).timeout_s
+        return Feedback(objects, model=settings.model, wait_s=wait_s)
+
     endpoint = (make or Endpoint)(
-        follower, model=settings.model, afterwards=afterwards, capture=capture, make_on_trial=make_on_trial
+        follower,
+        model=settings.model,
+        afterwards=afterwards,
+        capture=capture,
+        make_on_trial=make_on_trial,
+        make_feedback=make_feedback,
     )
     if settings.snap_start:
         from modelyard.serving.snapstart import register_hooks

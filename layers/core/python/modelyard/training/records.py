@@ -115,7 +115,7 @@ def _header_problems(header: tuple[str, ...], expected: tuple[str, ...]) -> list
     if len(header) == 1 or len(missing) == len(expected):
         for delimiter, what in _DELIMITERS.items():
             cells = [cell.strip().strip('"') for cell in ",".join(header).split(delimiter)]
-            if any(column in cells for column in expected):
+            if len(cells) > 1 and any(column in cells for column in expected):
                 return [f"the values are separated by {what}; expected commas"]
     for column in missing:
         alike = next((found for found in header if _plain(found) == _plain(column)), None)

@@ -148,9 +148,12 @@ def majorities(both: Paired) -> list[tuple[int, int]]:
     return found
 
 
-def kappa(both: Paired) -> float:
-    """Cohen's kappa: agreement beyond what the two distributions give by chance."""
-    size = len(both.look.observations.names)
-    one, two = (np.bincount(side, minlength=size) / len(both) for side in (both.keys, both.other))
-    chance = float(one @ two)
-    return (both.agreement - chance) / max(1e-9, 1 - chance)
+def kappa(both: Paired, agreement: float) -> float:
+    """Cohen's kappa: an agreement of the two sides' answers, beyond what their distributions give by chance."""
+    if both.numeric:
+        chance = both.agrees(both.others, np.roll(both.numbers, len(both) // 2))
+    else:
+        size = len(both.look.observations.names)
+        one, two = (np.bincount(side, minlength=size) / len(both) for side in (both.keys, both.other))
+        chance = float(one @ two)
+    return (agreement - chance) / max(1e-9, 1 - chance)

@@ -137,7 +137,7 @@ def _unrelated(both: Paired, least: float) -> Found:
     if both.numeric:
         said = f"their correlation is {number(alike[0])} in {len(both):,} rows"
     else:
-        found = kappa(both)
+        found = kappa(both, both.agreement)
         if found > least:
             return None
         said = f"they agree in {percent(both.agreement)} of {len(both):,} rows, with a kappa of {number(found)}"

@@ -10,12 +10,16 @@ from modelyard.rollout.causes.measures import (
     agreement_in_any_order,
     apart,
     away,
+    kappa,
     moved_by,
     one_way,
     trend,
 )
 from modelyard.rollout.causes.paired import FEWEST, Found, Paired
 from modelyard.rollout.judging import Check, percent
+
+NOT_BY_CHANCE = 0.5
+"""A kappa; two classes alike often agree with any order of each other in half of the rows."""
 
 
 def batches(both: Paired, _: Sequence[Check]) -> Found:
@@ -45,7 +49,7 @@ def previous_answer(both: Paired, _: Sequence[Check]) -> Found:
         found = both.agrees(both.others[later], both.numbers[:-1])
     else:
         found = float((both.other[later] == both.keys[:-1]).mean())
-    if found < both.asked or found < both.agreement + 0.15:
+    if found < both.asked or found < both.agreement + 0.15 or kappa(both, found) < NOT_BY_CHANCE:
         return None
     return "previous_answer", (
         f"the challenger agrees with the champion's answer to the row before in {percent(found)}, with that to the "

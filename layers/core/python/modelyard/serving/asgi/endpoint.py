@@ -34,6 +34,7 @@ from modelyard.serving.routing import unknown_route
 
 if TYPE_CHECKING:
     from modelyard.serving.capture import Capture
+    from modelyard.serving.feedback import Feedback
     from modelyard.serving.on_trial import OnTrial
 
 MARGIN_S = 0.25
@@ -67,6 +68,7 @@ class AppEndpoint(Endpoint):
         afterwards: Does what comes after an answer, and is told of each.
         capture: Keeps a share of the requests.
         make_on_trial: As for any endpoint.
+        make_feedback: As for any endpoint.
         app: The app, as ``package.module:attribute``.
         base_path: What callers have in front of ``/models``, where API Gateway cuts it off.
 
@@ -84,10 +86,18 @@ class AppEndpoint(Endpoint):
         afterwards: Afterwards | None = None,
         capture: "Capture | None" = None,
         make_on_trial: "Callable[[], OnTrial] | None" = None,
+        make_feedback: "Callable[[], Feedback] | None" = None,
         app: str,
         base_path: str = "",
     ) -> None:
-        super().__init__(follower, model=model, afterwards=afterwards, capture=capture, make_on_trial=make_on_trial)
+        super().__init__(
+            follower,
+            model=model,
+            afterwards=afterwards,
+            capture=capture,
+            make_on_trial=make_on_trial,
+            make_feedback=make_feedback,
+        )
         self._prefix = route_of(APP_ROUTES[0][1], model)
         self._base_path = base_path
         self._routes |= {f"{method} {route_of(path, model)}": self._ask for method, path in APP_ROUTES}

@@ -3,12 +3,13 @@
 from typing import Any, cast
 
 from modelyard.contract.document import Field, parse
+from modelyard.labels import MOST_LABELS, Expected
 from modelyard.predictor.predictor import Predictor
 from modelyard.serving.follow import Live
 from modelyard.serving.oip.datatypes import DATATYPES, described
 from modelyard.serving.oip.server import OCTETS
 from modelyard.serving.openapi import examples
-from modelyard.serving.openapi.schemas import Schema, instance_schema, prediction_schema
+from modelyard.serving.openapi.schemas import Schema, instance_schema, label_schema, prediction_schema
 from modelyard.serving.problem import CONTENT_TYPE
 from modelyard.serving.request import ARROW, JSON, NPY
 
@@ -40,6 +41,7 @@ def openapi_document(live: Live, model: str) -> dict[str, Any]:
     fields = {} if live.contract is None else parse(live.contract).fields
     below = f"/v2/models/{model}"
     paths = {f"/models/{model}/predict": {"post": _predict(predictor, fields)}}
+    paths[f"/models/{model}/feedback"] = {"post": _feedback()}
     paths[f"/models/{model}/openapi.json"] = {"get": _get("openapi", "This document", {"type": "object"})}
     for path, suffix in ((below, ""), (f"{below}/versions/{{version}}", "_of_version")):
         parameters = [_VERSION] if suffix else []
@@ -96,6 +98,16 @@ def _predict(predictor: Predictor, fields: dict[str, Field]) -> dict[str, Any]:
         "summary": "Predict",
         "requestBody": {"required": True, "content": taken},
         "responses": {"200": {"description": "One prediction for each instance", "content": given}, **_problems()},
+    }
+
+
+def _feedback() -> dict[str, Any]:
+    answered = {"description": "The labels are stored", "content": {JSON: {"schema": _ref("FeedbackResponse")}}}
+    return {
+        "operationId": "feedback",
+        "summary": "Send true labels of earlier predictions",
+        "requestBody": {"required": True, "content": {JSON: {"schema": _ref("FeedbackRequest")}}},
+        "responses": {"200": answered, **_problems()},
     }
 
 
@@ -156,6 +168,7 @@ def _schemas(predictor: Predictor, fields: dict[str, Field], model: str, version
     prediction = own_answer if predictor.has_postprocess else prediction_schema(signature.outputs)
     inputs = [_tensor(described(tensor), "data") for tensor in signature.inputs]
     outputs = [_tensor(described(tensor)) for tensor in signature.outputs]
+    expected = None if predictor.has_postprocess else Expected(signature.outputs)
     names = {"enum": [tensor.name for tensor in signature.outputs]}
     return {
         "Instance": own_request if predictor.has_preprocess else instance,
@@ -177,6 +190,17 @@ def _schemas(predictor: Predictor, fields: dict[str, Field], model: str, version
                 "prediction_id": _TEXT,
                 "predictions": {"type": "array", "items": prediction},
             },
+            optional={"warnings": {"type": "array", "items": {"type": "object"}}},
+        ),
+        "Label": label_schema(expected),
+        "FeedbackRequest": {
+            "anyOf": [
+                _object({"labels": {"type": "array", "items": _ref("Label"), "minItems": 1, "maxItems": MOST_LABELS}}),
+                _ref("Label"),
+            ]
+        },
+        "FeedbackResponse": _object(
+            {"model": {"const": model}, "accepted": {"type": "integer", "minimum": 1}, "time": _TEXT},
             optional={"warnings": {"type": "array", "items": {"type": "object"}}},
         ),
         "InferRequest": _object(

@@ -8,7 +8,8 @@ refuses what lies outside; a limit that clips or warns is said in words.
 from typing import Any
 
 from modelyard.contract.document import Field, Limit
-from modelyard.predictor.encode import limits
+from modelyard.labels import LONGEST_LABEL, MOST_ROWS, PREDICTION_ID, Expected
+from modelyard.predictor.encode import limits, listed
 from modelyard.predictor.signature import FLOATS, INTEGERS, Tensor
 
 Schema = dict[str, Any]
@@ -73,6 +74,25 @@ def output_schema(tensor: Tensor) -> Schema:
     if tensor.dtype == "float32" and tensor.shape == (None, None):  # perhaps a ZipMap's, of classes that nobody knows
         return {"anyOf": [schema, {"type": "object", "additionalProperties": element}]}
     return schema
+
+
+def label_schema(expected: Expected | None) -> Schema:
+    """A true label of an earlier prediction. Other classes than the model's are taken too: they may be right."""
+    label: Schema = {"type": ["string", "number", "boolean"], "maxLength": LONGEST_LABEL, "minLength": 1}
+    if expected is not None and expected.is_number:
+        label = {"type": "number"}
+    elif expected is not None and expected.classes:
+        label["description"] = f"known are {listed(expected.classes)}"
+    return {
+        "type": "object",
+        "properties": {
+            "prediction_id": {"type": "string", "pattern": f"^{PREDICTION_ID}$"},
+            "label": label,
+            "row": {"type": "integer", "minimum": 0, "maximum": MOST_ROWS - 1, "default": 0},
+        },
+        "required": ["prediction_id", "label"],
+        "additionalProperties": False,
+    }
 
 
 def _element(tensor: Tensor, field: Field | None, least: Any, most: Any, nullable: bool) -> Schema:
