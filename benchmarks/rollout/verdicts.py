@@ -3,8 +3,8 @@
 **Bad challengers.** Each of `challengers.BAD`, on each of its data sets, from several seeds, with the usual policy and
 a look every 50 requests: in shadow until the verdict says promote, and then in a canary of 5 % with a look every 1,000
 requests. Told are the requests after which it was aborted, and how often with the true cause. One that is promoted out
-of the canary got more than 5 % of the traffic, and one that is not aborted at all is undecided: both are misses. The
-claim: no miss.
+of the canary got more than 5 % of the traffic, which is a miss; one that is neither aborted nor passed within 4,000
+requests of shadow is undecided. The claims: neither happens.
 
 **Harmless challengers.** The same kind of model trained again (`sources.HARMLESS`): 1,000 requests of shadow with a
 look every 50, then a canary of 5 % with a look every 1,000 requests, which is every 50 of the challenger's. It is
@@ -115,17 +115,18 @@ def measure(quick: bool) -> Result:
         others = Counter(row[2] for row in rows if row[2] not in (kind.cause, kind.also, None))
         lines.append([
             kind.name, f"`{kind.cause}`", len(rows), f"{where['shadow']} + {where['canary']}",
-            where["missed"] + where["undecided"],
+            f"{where['missed']} + {where['undecided']}",
             *([f"{np.median(requests):,.0f}", f"{np.quantile(requests, 0.95):,.0f}"] if requests else ["", ""]),
             f"{100 * named / len(rows):.0f} %", ", ".join(f"{code} {count}" for code, count in others.most_common(3)),
         ])  # fmt: skip
         figures |= {
-            f"{kind.name}, missed": where["missed"] + where["undecided"],
+            f"{kind.name}, missed": where["missed"],
+            f"{kind.name}, undecided": where["undecided"],
             f"{kind.name}, median requests": float(np.median(requests)) if requests else math.inf,
             f"{kind.name}, true cause": named / len(rows),
         }
     everything = [row for cell in bad for row in found[cell.name]]
-    missed = sum(row[2] is None for row in everything)
+    ends = Counter(row[0] for row in everything)
     wrong_causes = 1 - sum(
         row[2] in (BAD[cell.number].cause, BAD[cell.number].also) for cell in bad for row in found[cell.name]
     ) / len(everything)
@@ -141,15 +142,16 @@ def measure(quick: bool) -> Result:
     return Result(
         report="\n\n".join([
             f"Bad challengers, {len(BAD)} kinds, {len(everything):,} rollouts:",
-            table(["what is wrong", "cause", "rollouts", "aborted in shadow + canary", "missed", "requests, median",
-                   "95th percentile", "true cause", "else"], lines),
+            table(["what is wrong", "cause", "rollouts", "aborted in shadow + canary", "missed + undecided",
+                   "requests, median", "95th percentile", "true cause", "else"], lines),
             f"Harmless challengers, {len(rates)} kinds, {total:,} rollouts; wrong aborts at any look:",
             table(["champion and challenger", "rollouts", "wrong aborts", "which"], rates),
             f"In all {aborted} of {total:,} ({100 * aborted / total:.2f} %); stated are {100 * stated:g} %.",
         ]),
         figures=figures,
         claims=[
-            Claim("bad challengers that got more than 5 % of the traffic", missed, 0, "rollouts"),
+            Claim("bad challengers that got more than 5 % of the traffic", ends["missed"], 0, "rollouts"),
+            Claim("bad challengers that were neither aborted nor let on", ends["undecided"], 0, "rollouts"),
             Claim("bad challengers with another cause", round(wrong_causes, 4), round(1 - TRUE_CAUSES, 4), "of them"),
             Claim("harmless challengers aborted, all", round(aborted / total, 4),
                   round(stated + z * math.sqrt(stated * CONFIDENCE / total), 4), "aborted"),

@@ -1,6 +1,7 @@
 """Rollouts against the deployed system: from an upload to the promotion, and back to the champion."""
 
 import csv
+import json
 import threading
 import time
 from collections import Counter
@@ -226,9 +227,36 @@ def test_a_version_with_swapped_classes_is_taken_back_before_anybody_meets_it(
     assert gradual.json("history", MODEL)[0]["kind"] == "rollout_ended"
 
 
-def test_a_person_ends_a_rollout_at_once(gradual: System, promoted: dict[str, Any]) -> None:
+def test_a_replay_of_what_was_captured_comes_to_the_same_before_any_rollout(
+    gradual: System, promoted: dict[str, Any], tmp_path: Path
+) -> None:
+    for version, cause, code in ((3, "swapped_classes", 1), (promoted["ended"]["version"], None, 0)):
+        found = tmp_path / f"{version}.json"
+        gradual.run("replay", MODEL, "--version", str(version), "--since", "1h", "--output", str(found), code=code)
+        assert json.loads(found.read_text())["verdict"]["cause"] == cause
+
+
+def test_labels_reach_the_verdict_and_a_person_ends_a_rollout_at_once(
+    gradual: System, promoted: dict[str, Any], tmp_path: Path
+) -> None:
     gradual.run("rollout", "start", MODEL, "1", "--reason", "back to the first")
     until(gradual, "running")
+    with traffic(gradual) as got:
+        time.sleep(6)
+    table = rows()
+    labels = tmp_path / "labels.csv"
+    lines = [
+        f"{answer['prediction_id']},{table[turn % FIRST_ROWS]['diagnosis']}" for turn, (_, answer) in enumerate(got)
+    ]
+    labels.write_text("\n".join(["prediction_id,label", *lines]) + "\n")
+    assert gradual.json("feedback", MODEL, str(labels))["accepted"] == len(got)
+    for _ in range(PATIENCE_S):
+        checks = (gradual.json("rollout", "status", MODEL)["verdict"] or {}).get("checks", ())
+        if any(check["name"] == "quality" and check["samples"] for check in checks):
+            break
+        time.sleep(1)
+    else:
+        raise AssertionError(checks)
     gradual.run("rollout", "pause", MODEL, "--reason", "lunch")
     assert gradual.json("rollout", "status", MODEL)["status"] == "paused"
     gradual.run("rollout", "resume", MODEL)

@@ -1,10 +1,13 @@
 """The local AWS as a process: it keeps its state when stopped, and a kill ends in a state that works."""
 
+import io
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -51,6 +54,43 @@ def test_a_clean_stop_keeps_everything(local_aws: LocalAws) -> None:
     assert not local_aws.stop()
     assert local_aws.start() == "started"
     assert _client(local_aws, "s3").get_object(Bucket="kept", Key="a")["Body"].read() == b"1"
+
+
+def _start_something_long(local_aws: LocalAws) -> None:
+    """Start a workflow whose only step is a function that takes 100 s."""
+    code = io.BytesIO()
+    with zipfile.ZipFile(code, "w") as archive:
+        archive.writestr("long.py", "import time\ndef handler(event, context):\n    time.sleep(100)\n")
+    services = {"Effect": "Allow", "Principal": {"Service": ["states.amazonaws.com", "lambda.amazonaws.com"]}}
+    trust = json.dumps({"Statement": [{**services, "Action": "sts:AssumeRole"}]})
+    allow = json.dumps({"Statement": [{"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": "*"}]})
+    iam = _client(local_aws, "iam")
+    role = iam.create_role(RoleName="long", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+    iam.put_role_policy(RoleName="long", PolicyName="call", PolicyDocument=allow)
+    function = _client(local_aws, "lambda").create_function(
+        FunctionName="long", Runtime="python3.11", Role=role, Handler="long.handler", Timeout=120,
+        Code={"ZipFile": code.getvalue()},
+    )["FunctionArn"]  # fmt: skip
+    task = {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "Parameters": {"FunctionName": function}}
+    definition = {"StartAt": "Long", "States": {"Long": {**task, "TimeoutSeconds": 600, "End": True}}}
+    workflows = _client(local_aws, "stepfunctions")
+    machine = workflows.create_state_machine(name="long", roleArn=role, definition=json.dumps(definition))
+    execution = workflows.start_execution(stateMachineArn=machine["stateMachineArn"])["executionArn"]
+    time.sleep(2)
+    assert workflows.describe_execution(executionArn=execution)["status"] == "RUNNING"
+
+
+def test_a_stop_while_a_function_runs_ends_soon_and_keeps_everything(local_aws: LocalAws) -> None:
+    local_aws.start()
+    _client(local_aws, "s3").create_bucket(Bucket="kept", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    _start_something_long(local_aws)
+    began = time.monotonic()
+    assert local_aws.stop()
+    assert time.monotonic() - began < 45
+    left = subprocess.run(["ps", "-axo", "command"], capture_output=True, text=True, check=True).stdout
+    assert str(local_aws.home) not in left, "the function ends with it"
+    assert local_aws.start() == "started"
+    assert _buckets(local_aws) == {"kept"}
 
 
 def test_a_kill_before_anything_was_saved_starts_again_from_nothing(local_aws: LocalAws) -> None:

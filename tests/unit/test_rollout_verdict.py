@@ -132,6 +132,24 @@ def test_good_on_average_and_bad_on_one_slice_is_found() -> None:
     assert check(found, "agreement").state == "within"
 
 
+def test_a_class_that_few_rows_have_is_not_lost_unnoticed() -> None:
+    def of_ten(instance: dict[str, Any]) -> str:
+        return f"{int(abs(instance['x']) * 1e4) % 10}"
+
+    def without(instance: dict[str, Any]) -> str:
+        return {"3": "5"}.get(of_ten(instance), of_ten(instance))
+
+    policy = Policy(max_shift=None)
+    found = judged(pairs(600, champion=of_ten, challenger=without), policy)
+    assert check(found, "agreement").state == "within"
+    lost = check(found, "classes", column="the champion's answer", value="3")
+    assert (lost.state, lost.statistic, lost.limit) == ("beyond", 0, 0.25)
+    assert check(found, "classes", column="the champion's answer", value="5").state == "within"
+    assert (found.decision, found.cause) == ("abort", "class_dropped")
+    better = judged(pairs(600, champion=of_ten, challenger=without), Policy(max_shift=None, min_agreement=None))
+    assert {one.name for one in better.checks} & {"classes", "agreement"} == set()
+
+
 def test_numbers_are_cut_at_quarters_and_missing_values_are_a_slice() -> None:
     records = pairs(200)
     for record in records[::5]:

@@ -28,6 +28,9 @@ from modelyard.local.streams import rewind
 HOST = "127.0.0.1"
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 60.0
+SAVED = b"Persistence: saved"
+SAVED_S = 5.0
+"""It logs each service that it has saved, one straight after the other; silence of so long means that it is done."""
 ROOT_ACCESS_KEY = "test"
 ROOT_SECRET_KEY = "test"  # noqa: S105 - MiniStack's fixed root credentials; they open nothing but the local AWS
 
@@ -94,9 +97,10 @@ class LocalAws:
             process = self._process()
             if process is None or not _is_emulator(process.pid):
                 return False
+            logged = self.log.stat().st_size if self.log.exists() else 0
             os.kill(process.pid, signal.SIGTERM)
-            if not self._wait_for_end(process.pid, STOP_TIMEOUT_S):
-                os.kill(process.pid, signal.SIGKILL)
+            if not self._wait_for_end(process.pid, STOP_TIMEOUT_S, logged=logged):
+                _kill(process.pid)
                 raise LocalError(
                     f"the local AWS (process {process.pid}) did not end within {STOP_TIMEOUT_S:.0f} s and was killed",
                     next_step="Run 'make up': it goes back to the last saved state.",
@@ -133,8 +137,7 @@ class LocalAws:
             )
         # There is a record, so the last end was not clean.
         if _is_emulator(process.pid):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGKILL)  # ours, alive, and not answering
+            _kill(process.pid)  # ours, alive, and not answering
         self._wait_for_end(process.pid, 10)
         self._record.unlink(missing_ok=True)
         shutil.rmtree(self.temporary, ignore_errors=True)
@@ -184,16 +187,38 @@ class LocalAws:
             next_step=f"Look at {self.log}; 'make clean' forgets its state.",
         )
 
-    def _wait_for_end(self, pid: int, timeout_s: float) -> bool:
+    def _wait_for_end(self, pid: int, timeout_s: float, *, logged: int | None = None) -> bool:
+        """Whether it ended; where ``logged`` is given, with its state saved.
+
+        It saves first, and then waits for the threads of its workflows; one of those may wait for a person's answer
+        for minutes. So it is killed once all is saved. ``logged`` is the length of its log before it was told to end.
+        """
         deadline = time.monotonic() + timeout_s
+        saved, since = 0, time.monotonic()
         while time.monotonic() < deadline:
-            if self._child is not None and self._child.pid == pid:
-                if self._child.poll() is not None:  # our own child stays a zombie until it is asked for
-                    return True
-            elif not _is_emulator(pid):
+            if self._has_ended(pid):
                 return True
+            found = 0 if logged is None else self._saved_since(logged)
+            if found != saved:
+                saved, since = found, time.monotonic()
+            elif saved and time.monotonic() - since > SAVED_S:
+                _kill(pid)
+                saved = 0  # it is gone in a moment
             time.sleep(0.05)
         return False
+
+    def _has_ended(self, pid: int) -> bool:
+        if self._child is not None and self._child.pid == pid:
+            return self._child.poll() is not None  # our own child stays a zombie until it is asked for
+        return not _is_emulator(pid)
+
+    def _saved_since(self, logged: int) -> int:
+        """How many services it has said to have saved since its log had that length."""
+        if not self.log.exists():
+            return 0
+        with self.log.open("rb") as log:
+            log.seek(logged)
+            return log.read().count(SAVED)
 
     def _environment(self) -> dict[str, str]:
         """Only what is named here: functions run as children and must not see the caller's shell."""
@@ -241,6 +266,15 @@ class LocalAws:
         with (self.home / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+def _kill(pid: int) -> None:
+    """Kill the emulator and, since it leads a process group, the functions that it runs."""
+    with contextlib.suppress(ProcessLookupError):
+        if os.getpgid(pid) == pid:
+            os.killpg(pid, signal.SIGKILL)
+        else:
+            os.kill(pid, signal.SIGKILL)
 
 
 def _is_emulator(pid: int) -> bool:

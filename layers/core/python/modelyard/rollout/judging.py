@@ -16,13 +16,15 @@ from modelyard.evaluation.words import number
 from modelyard.metrics import Floats
 from modelyard.rollout.sequential import Stream, mean_intervals
 
-Name = Literal["errors", "agreement", "shift", "score_shift", "latency", "slow_tail", "memory", "quality", "stability"]
+Name = Literal[
+    "errors", "agreement", "classes", "shift", "score_shift", "latency", "slow_tail", "memory", "quality", "stability"
+]
 State = Literal["within", "unclear", "beyond", "waiting", "off"]
 Sides = Literal["all", "pairs", "arms"]
 
 SHARES: Final[dict[Name, float]] = {
-    "errors": 0.2, "agreement": 0.2, "quality": 0.2, "shift": 0.1, "score_shift": 0.1, "latency": 0.05,
-    "slow_tail": 0.05, "stability": 0.1, "memory": 0.0,
+    "errors": 0.2, "agreement": 0.2, "classes": 0.05, "quality": 0.2, "shift": 0.1, "score_shift": 0.1, "latency": 0.05,
+    "slow_tail": 0.05, "stability": 0.05, "memory": 0.0,
 }  # fmt: skip
 """What each check may use of all that may go wrong. Memory needs none: it is measured and not sampled."""
 

@@ -13,6 +13,9 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 Positive = Annotated[float, Meta(gt=0)]
 
 
+CLASS_AGREEMENT = 0.25
+
+
 class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The limits of one rollout. They stay the same from its first to its last look.
 
@@ -57,3 +60,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         if self.min_slice_agreement is not None or self.min_agreement is None:
             return self.min_slice_agreement
         return max(0.0, round(self.min_agreement - 0.2, 10))
+
+    @property
+    def class_agreement(self) -> float | None:
+        """The least agreement where the champion answers one class: far below that of a slice, for a class is rarer."""
+        return None if self.slice_agreement is None else min(CLASS_AGREEMENT, self.slice_agreement)

@@ -33,7 +33,7 @@ from modelyard.rollout.policy import Policy
 from modelyard.rollout.slicing import Frozen, freeze
 
 Outcome = Literal["promote", "continue", "abort"]
-DISAGREEING = ("agreement", "shift", "score_shift")
+DISAGREEING = ("agreement", "classes", "shift", "score_shift")
 """What a better challenger may do."""
 LEAST_SHARE = 0.05
 """A slice that holds less of the requests than this is not waited for."""

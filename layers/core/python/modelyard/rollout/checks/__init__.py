@@ -5,6 +5,7 @@ judged by slices, each slice is a question of its own. What has nothing to look 
 """
 
 from modelyard.rollout.checks.agreement import agreement
+from modelyard.rollout.checks.classes import classes
 from modelyard.rollout.checks.errors import errors
 from modelyard.rollout.checks.latency import latency
 from modelyard.rollout.checks.look import Look
@@ -14,7 +15,7 @@ from modelyard.rollout.checks.shift import shift
 from modelyard.rollout.checks.stability import stability
 from modelyard.rollout.judging import Check, ask
 
-CHECKS = (errors, agreement, shift, latency, memory, quality, stability)
+CHECKS = (errors, agreement, classes, shift, latency, memory, quality, stability)
 
 
 def look_at(look: Look) -> list[Check]:

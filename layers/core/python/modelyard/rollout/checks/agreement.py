@@ -8,7 +8,7 @@ import numpy as np
 from modelyard.metrics import Floats
 from modelyard.rollout.answers import FORMS
 from modelyard.rollout.checks.look import FEWEST_OF_A_SLICE, Look, in_slices, of_requests
-from modelyard.rollout.judging import Check, Question, percent, state_of, where
+from modelyard.rollout.judging import Check, Name, Question, percent, state_of, where
 from modelyard.rollout.sequential import Stream
 
 
@@ -22,14 +22,16 @@ def agreement(look: Look) -> Iterator[Question]:
         if len(table):
             yield _waiting(look)
         return
-    yield _agreement(look, of_requests(differ, table), policy.min_agreement, None, None)
+    whole = look.share("agreement")
+    yield agreement_in(look, of_requests(differ, table), policy.min_agreement, None, None, wrong=whole)
     for column, cut in look.cuts.items():
         shares = in_slices(differ, table, column, cut, look, "pairs")
         for place, value in enumerate(cut.parts):
             in_slice = shares[:, place]
             in_slice = in_slice[~np.isnan(in_slice)]
             if len(in_slice) and policy.slice_agreement is not None:
-                yield _agreement(look, in_slice, policy.slice_agreement, column, value)
+                wrong = look.share("agreement", sliced=True)
+                yield agreement_in(look, in_slice, policy.slice_agreement, column, value, wrong=wrong)
 
 
 def disagreements(look: Look) -> Floats | None:
@@ -64,7 +66,27 @@ def distances(look: Look) -> Floats:
         ])  # fmt: skip
 
 
-def _agreement(look: Look, differ: Floats, least: float, column: str | None, value: str | None) -> Question:
+def agreement_in(
+    look: Look,
+    differ: Floats,
+    least: float,
+    column: str | None,
+    value: str | None,
+    *,
+    wrong: float,
+    check: Name = "agreement",
+) -> Question:
+    """Ask whether the versions agree in some requests.
+
+    Args:
+        look: For the samples that the policy asks for.
+        differ: Of each request, the share of its rows that differ.
+        least: How many are to agree.
+        column: What these requests have in common; None for all of them.
+        value: Its value.
+        wrong: What the interval may go wrong.
+        check: The check's name.
+    """
     samples, needed = len(differ), look.policy.min_samples if column is None else FEWEST_OF_A_SLICE
     limit = round(1 - least, 10)
 
@@ -72,14 +94,14 @@ def _agreement(look: Look, differ: Floats, least: float, column: str | None, val
         low, high = float(ends[0, 0]), float(ends[0, 1])
         share = float(differ.mean()) if samples else 0.0
         return Check(
-            name="agreement", side="pairs", column=column, value=value, limit=least, samples=samples, needed=needed,
+            name=check, side="pairs", column=column, value=value, limit=least, samples=samples, needed=needed,
             state=state_of(share, low, limit, samples=samples, needed=needed),
             statistic=1 - share if samples else None, low=1 - high, high=1 - low,
             said=f"challenger and champion agree on {percent(1 - share)} of {samples:,} requests{where(column, value)} "
             f"(interval {percent(1 - high)} to {percent(1 - low)}); at least {percent(least)} is asked for",
         )  # fmt: skip
 
-    return Question([Stream.of(differ, look.share("agreement", sliced=column is not None))], answer)
+    return Question([Stream.of(differ, wrong)], answer)
 
 
 def _waiting(look: Look) -> Question:
