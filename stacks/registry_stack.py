@@ -18,6 +18,7 @@ from stacks.findings import NO_TLS_HERE, WAITING, accept, accept_objects, accept
 SWEPT = ("artifacts/*", "reports/*")
 LOOKED_AT = ("sweeps/*", "rollouts/*")
 """What an operator reads beside what an operator writes."""
+CAPTURED = ("captures/", "feedback/")
 REPLAYED = ("artifacts/*", "captures/*", "feedback/*")
 """What a replay reads."""
 ROLLOUTS_TOLD = (
@@ -47,9 +48,9 @@ class RegistryStack(ModelyardStack):
         )
         access_logs = self._bucket("AccessLogs", expire_days=90)
         accept(access_logs, {"AwsSolutions-S1": "This is where the access logs go; logging them would feed itself."})
-        self.artifacts = self._bucket(
-            "Artifacts", logs=access_logs, expiring={"runs/": 30, "uploads/": 1, "sweeps/": 90, "observed/": 7}
-        )
+        kept_days = {"runs/": 30, "uploads/": 1, "sweeps/": 90, "observed/": 7}
+        captured = dict.fromkeys(CAPTURED, self.settings.capture_days)
+        self.artifacts = self._bucket("Artifacts", logs=access_logs, expiring={**kept_days, **captured})
         self.uploads = self._bucket("Data", logs=access_logs)
         # The L2 property would add a custom resource with a function of its own; the L1 property does the same.
         child = self.uploads.node.default_child

@@ -53,7 +53,7 @@ REQUESTS, DAY_S = 1_000_000, 86_400
 SHARES = (0.01, 0.1, 1.0)
 MEMORY_MB, JUDGE_MB = 1769, 3008
 KEPT_DAYS = 30
-"""How long a captured record lies in the bucket in this table; nothing deletes captures by itself."""
+"""How long a captured record lies in the bucket in this table; `capture_days` of an environment says when it goes."""
 
 STATES_OF_A_LOOK = 3
 WRITES_OF_A_LOOK = 2

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.stacks.conftest import Synthesized
+from modelyard.environments import load_environments
+from tests.stacks.conftest import PROJECT, Synthesized
 
 KEYS = "dynamodb:LeadingKeys"
 WRITES_NOTHING = {"logs:CreateLogStream", "logs:PutLogEvents", "dynamodb:GetItem", "dynamodb:Query"}
@@ -139,3 +140,12 @@ def test_reports_of_sweeps_expire(synthesized: Synthesized) -> None:
     rules = [rule for bucket in buckets for rule in bucket["LifecycleConfiguration"]["Rules"]]
     (sweeps,) = [rule for rule in rules if rule.get("Prefix") == "sweeps/"]
     assert sweeps["ExpirationInDays"] > 2 * 7
+
+
+@pytest.mark.parametrize("prefix", ["captures/", "feedback/"])
+def test_what_callers_sent_goes_after_the_days_that_the_environment_says(synthesized: Synthesized, prefix: str) -> None:
+    buckets = of_kind(synthesized.template("Registry")["Resources"], "AWS::S3::Bucket")
+    rules = [rule for bucket in buckets for rule in bucket["LifecycleConfiguration"]["Rules"]]
+    (rule,) = [rule for rule in rules if rule.get("Prefix") == prefix]
+    days = load_environments(PROJECT)[synthesized.name].capture_days
+    assert (rule["ExpirationInDays"], rule["NoncurrentVersionExpiration"]) == (days, {"NoncurrentDays": days})

@@ -89,6 +89,9 @@ class Environment(Section):
     requests_per_second: int = Field(default=500, ge=1, le=10000, description="Steady rate that each API lets in.")
     request_burst: int = Field(default=1000, ge=1, le=5000, description="Requests that each API lets in at once.")
     log_retention_days: Literal[1, 7, 30, 90, 365] = Field(default=30, description="How long function logs are kept.")
+    capture_days: int = Field(
+        default=90, ge=1, le=3650, description="How long captured requests, and the labels sent for them, are kept."
+    )
     require_reason: bool = Field(default=False, description="promote and rollback need --reason.")
     approval: bool = Field(
         default=False, description="A rollout asks a person before it promotes, whatever the model says."
