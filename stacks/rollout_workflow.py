@@ -21,9 +21,6 @@ from stacks.workflow import NOTHING, TABLE_READ, TABLE_WRITE, at, call, machine,
 KILLED = ["Lambda.Unknown", "Runtime.ExitError", "Sandbox.Timedout"]
 """What is said of a function that died; every step may be run again, so each is, twice."""
 
-ASKS = 1_000
-"""How often a person is asked at most: between two times the judge looks, which needs 13 events of the history."""
-
 MARGIN_S = 3_600
 """For the steps themselves; the judge ends a rollout at its own limit."""
 
@@ -183,8 +180,6 @@ class RolloutWorkflow(Construct):
 
     def _ask(self) -> tasks.LambdaInvoke:
         """Wait for a person, by task token, and not for ever: the judge goes on looking meanwhile."""
-        rollout = self._model.spec.rollout
-        patience_s = max(rollout.judge_every_s, int(rollout.longest_hours * 3600 / ASKS) + 1)
         task = tasks.LambdaInvoke.json_path(
             self,
             "Ask a person",
@@ -193,7 +188,7 @@ class RolloutWorkflow(Construct):
             payload=sfn.TaskInput.from_object({**self._run, "token": sfn.JsonPath.task_token}),
             result_path=sfn.JsonPath.DISCARD,
             retry_on_service_exceptions=False,
-            task_timeout=sfn.Timeout.duration(Duration.seconds(patience_s)),
+            task_timeout=sfn.Timeout.duration(Duration.seconds(self._model.spec.rollout.ask_every_s)),
         )
         retry_what_passes(task)
         _retry_what_died(task)

@@ -1,5 +1,6 @@
 """The commands about rollouts, over a registry in memory and a Step Functions that remembers what it was asked."""
 
+import datetime as dt
 import io
 import json
 from pathlib import Path
@@ -121,9 +122,20 @@ def test_registering_with_promote_begins_the_rollout_of_a_later_version(there: C
     assert "version 1 is the champion" in there.run("register", "fresh", "--promote").done(), "the first has no other"
 
 
+def test_a_version_that_is_registered_is_proposed_for_a_rollout(there: CommandLine) -> None:
+    said = there.run("register", NAME, "--accept-breaking", "all are ready").done()
+    assert "next: modelyard rollout start sums 4 --reason '…'" in said
+
+
 def test_a_model_that_moves_all_at_once_has_no_rollouts(there: CommandLine) -> None:
     there.add_model("other")
     there.run("rollout", "start", "other", "1").refused(2, "rollout.mode = 'all_at_once'")
+
+
+def test_the_live_version_is_no_challenger_of_its_own(there: CommandLine) -> None:
+    ended = there.run("rollout", "start", NAME, "1")
+    ended.refused(4, "version 1 of model 'sums' is live already")
+    assert "modelyard versions sums" in ended.next_steps[0], "the same command would never be taken"
 
 
 def test_a_second_rollout_is_refused_with_what_ends_the_first(there: CommandLine) -> None:
@@ -144,6 +156,9 @@ def test_an_answer_is_written_down_and_wakes_the_workflow(there: CommandLine, st
     approval = json.loads(said)["approval"]
     assert approval["answer"] == {"approve": "approved", "reject": "refused"}[command]
     assert approval["answered"]["reason"] == "because"
+    again = there.run(command, NAME)
+    again.refused(4, "already, at")
+    assert "modelyard rollout status sums" in again.next_steps[0]
 
 
 @pytest.mark.parametrize("code", ["TaskTimedOut", "AccessDeniedException"])
@@ -165,6 +180,9 @@ def test_pause_resume_and_abort_say_what_is_and_what_to_run_next(there: CommandL
     assert "modelyard rollout resume sums" in there.run("rollout", "pause", NAME, "--reason", "freeze").done()
     there.run("rollout", "pause", NAME).refused(4, "paused already")
     there.run("rollout", "resume", NAME).done()
+    again = there.run("rollout", "resume", NAME)
+    again.refused(4, "is not paused")
+    assert "rollout status sums" in again.next_steps[0]
     assert "the champion answers" in there.run("rollout", "abort", NAME, "--reason", "wrong one").done()
     live = there.registry().deployment(NAME)
     assert live is not None
@@ -176,7 +194,9 @@ def test_status_as_json_is_what_the_view_is_made_of(there: CommandLine) -> None:
     there.run("rollout", "status", NAME).refused(2, "has had no rollout")
     there.run("rollout", "status", "unknown").refused(2, "is not in the registry")
     there.run("rollout", "start", NAME, "2").done()
-    assert "has not begun yet" in there.run("rollout", "status", NAME).done()
+    starting = " ".join(there.run("rollout", "status", NAME).done().split())
+    assert "has not begun yet" in starting
+    assert "modelyard rollout abort sums" in starting, "where there is no workflow, asking again does not help"
     begun(there, 1)
     document = json.loads(there.run("rollout", "status", NAME, "--json").done())
     assert (document["status"], document["step"]["share"], document["traffic"]) == ("running", 5, {"1": 95, "2": 5})
@@ -202,6 +222,21 @@ def test_watching_shows_a_line_for_each_change_where_there_is_no_terminal(
         "sums: version 2 running, step 2 of 4, 5 %",
         "sums: version 2 aborted: wrong one",
     ]
+
+
+@pytest.mark.parametrize(("minutes", "said"), [(1, "in 2"), (10, "due"), (30, "late by 25 minutes")])
+def test_a_look_that_does_not_come_is_said_with_what_ends_the_rollout(
+    there: CommandLine, minutes: int, said: str
+) -> None:
+    there.run("rollout", "start", NAME, "2").done()
+    begun(there, 1)
+    seen = Seen(at=stamp(utc_now() - dt.timedelta(minutes=minutes)), decision="continue", wait_s=300)
+    found = there.registry("workflow").rollout(NAME)
+    assert found is not None
+    there.registry("workflow").note_look(NAME, found.rollout_id, lambda _: seen)
+    shown = " ".join(there.run("rollout", "status", NAME).done().split())
+    assert f"next look {said}" in shown
+    assert ("modelyard rollout abort sums" in shown) is ("late" in said)
 
 
 @pytest.mark.parametrize("width", [80, 120])

@@ -162,7 +162,8 @@ def test_a_version_that_is_not_live_is_said_with_how_to_promote_it(
     live(session)
     registered = SimpleNamespace(version=SimpleNamespace(number=4), created=True)
     monkeypatch.setattr(up, "register_artifact", lambda *_: registered)
-    model: Any = SimpleNamespace(name=NAME, spec=SimpleNamespace(training=None))
+    spec = SimpleNamespace(training=None, rollout=SimpleNamespace(mode="all_at_once"))
+    model: Any = SimpleNamespace(name=NAME, spec=spec)
     assert up._bring_to_life(session, model, {}) is True
     said = " ".join(capsys.readouterr().err.split())
     assert "version 4 registered; version 1 stays live until you run: modelyard promote seattle_weather 4" in said

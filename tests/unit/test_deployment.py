@@ -355,6 +355,7 @@ def test_only_a_trial_that_is_can_end(current: Deployment | None) -> None:
     with pytest.raises(ConflictError) as refused:
         end_trial(current, change())
     assert refused.value.code == "no_trial"
+    assert "history" in str(refused.value.next_step), "the same command again would be refused again"
 
 
 @given(st.lists(st.sampled_from(["promote", "back", "shadow", "canary", "end"]), max_size=25), st.randoms())

@@ -87,6 +87,14 @@ def test_an_interrupted_program_ends_at_once(tmp_path: Path) -> None:
     assert time.monotonic() - started < 10
 
 
+def test_a_program_that_starts_slowly_reads_all_that_it_is_given(tmp_path: Path) -> None:
+    given = "a line\n" * 100_000
+
+    ended = run_program(["/bin/sh", "-c", "sleep 0.3; wc -c"], env={}, folder=tmp_path, deadline_s=10, given=given)
+
+    assert ended.output.strip() == str(len(given))
+
+
 def test_a_program_that_hangs_is_ended_at_its_deadline(tmp_path: Path) -> None:
     with pytest.raises(TimeoutError, match="not done after"):
         run_program(["/bin/sleep", "60"], env={}, folder=tmp_path, deadline_s=0.2)

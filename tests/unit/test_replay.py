@@ -161,7 +161,10 @@ def test_redacted_inputs_are_missing_ones_where_those_are_nothing_new(line: Repl
 def test_only_the_period_that_is_asked_for_is_replayed(busy: ReplayLine) -> None:
     busy.version(forecast(sharpness=2))
     ended = busy.run("replay", NAME, "--since", "2026-01-01T00:00:00Z", "--until", "2026-01-02T00:00:00+01:00")
-    ended.refused(2, "no captured request of 'sums' was found since 2026-01-01T00:00:00.000000Z")
+    ended.refused(
+        2, "no captured request of 'sums' was found since 2026-01-01T00:00:00.000000Z until 2026-01-01T23:00:00.000000Z"
+    )
+    assert "another --since or --until" in ended.next_steps[0], "what is captured may come after them"
     assert busy.replay("--until", "1h")[0].code == 2
     assert busy.replay("--since", "1h")[1]["replayed"]["requests"] == ENOUGH
 
@@ -333,6 +336,7 @@ def test_the_json_goes_into_a_file_as_well(offline: ReplayLine) -> None:
         (("--model", "x", "--version", "2"), "--version and --model"),
         (("--against", "1", "--against-model", "x"), "--against and --against-model"),
         (("--recorded", "--against-model", "x"), "--recorded and --against-model"),
+        (("--since", ""), "since '' is not a time"),
         (("--since", "yesterday"), "since 'yesterday' is not a time"),
         (("--since", "7y"), "since '7y' is not a time"),
         (("--since", "-7d"), "since '-7d' is not a time"),

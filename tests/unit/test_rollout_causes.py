@@ -16,6 +16,7 @@ from modelyard.rollout.verdict import Verdict, verdict
 from tests.fakes.captures import (
     CHALLENGER,
     CHAMPION,
+    arm,
     classified,
     instances,
     measured,
@@ -29,6 +30,7 @@ Change = Callable[[dict[str, Any], int], Any]
 
 DRAW = np.random.default_rng(0)
 LUCK = DRAW.random(5_000).tolist()
+DRAWN = DRAW.normal(size=5_000).tolist()
 
 
 def judged(records: list[dict[str, Any]], **limits: Any) -> Verdict:
@@ -194,13 +196,169 @@ def test_lists_are_compared_by_their_distance() -> None:
     assert judged(pairs(200, two, lambda one: [-value for value in two(one)])).decision == "abort"
 
 
-def test_answers_of_a_models_own_code_are_compared_but_for_their_fractions() -> None:
-    def own(instance: dict[str, Any]) -> dict[str, Any]:
-        return {"digit": int(instance["y"]), "probability": 0.5 + instance["x"] / 100}
+def own_answer(instance: dict[str, Any]) -> dict[str, Any]:
+    """What a model's own code may answer."""
+    return {"digit": int(instance["y"]), "score": 0.5 + instance["x"] / 100}
 
-    near = judged(pairs(200, own, lambda one: {**own(one), "probability": 0.9}))
+
+OWN: dict[str, Change] = {
+    "constant_answer": lambda one, _: {**own_answer(one), "score": 0.2},
+    "shifted_scores": lambda one, _: {**own_answer(one), "score": own_answer(one)["score"] + 0.03},
+    "swapped_classes": lambda one, _: {**own_answer(one), "digit": (int(one["y"]) + 1) % 9},
+    "wrong_type": lambda one, _: {**own_answer(one), "digit": str(one["y"])},
+}
+
+
+@pytest.mark.parametrize("cause", OWN)
+def test_the_cause_of_wrong_answers_of_a_models_own_code_is_named(cause: str) -> None:
+    found = judged(answered(OWN[cause], own_answer))
+    assert (found.decision, found.cause) == ("abort", cause)
+
+
+def test_answers_of_a_models_own_code_may_differ_in_their_fractions_while_these_are_distributed_alike() -> None:
+    near = judged(answered(lambda one, number: {**own_answer(one), "score": 0.5 + DRAWN[number] / 100}, own_answer))
     assert near.decision == "continue"
-    assert judged(pairs(200, own, lambda one: {**own(one), "digit": 3})).decision == "abort"
+    states = {check.name: check.state for check in near.checks}
+    assert (states["agreement"], states["score_shift"]) == ("within", "within")
+
+
+TWO: dict[str, Change] = {
+    "shifted_scores": lambda one, _: [value + 4 for value in two(one)],
+    "scaled_scores": lambda one, _: [value * 3 for value in two(one)],
+    "sign_flipped": lambda one, _: [-value for value in two(one)],
+    "constant_answer": lambda _, __: [9.0, 30.0],
+    "unrelated_answers": lambda _, number: [9 + 4 * LUCK[number], 27 + 9 * LUCK[-number]],
+    "wrong_shape": lambda one, _: [two(one)],
+}
+
+
+def two(instance: dict[str, Any]) -> list[float]:
+    """What a champion answers that gives two numbers."""
+    return [measured(instance), 3 * measured(instance)]
+
+
+@pytest.mark.parametrize("cause", TWO)
+def test_the_cause_of_wrong_lists_of_numbers_is_named(cause: str) -> None:
+    found = judged(answered(TWO[cause], two))
+    assert (found.decision, found.cause) == ("abort", cause)
+
+
+def test_lists_of_numbers_that_change_for_the_same_input_are_unstable() -> None:
+    records = [
+        pair(number, asked, two, lambda one, number=number: [two(one)[0] + (number % 2) / 5, two(one)[1]])
+        for number, asked in enumerate(instances(25) * 8)
+    ]
+    found = judged(records, min_agreement=None, max_shift=None)
+    assert (found.decision, found.cause) == ("abort", "unstable")
+
+
+@pytest.mark.parametrize("least", [0.5, 0.8, 0.97])
+@pytest.mark.parametrize("cause", ["previous_answer", "class_dropped", "shifted_scores"])
+def test_what_is_asked_for_does_not_change_what_is_wrong(cause: str, least: float) -> None:
+    def other(one: dict[str, Any], number: int) -> Any:
+        """A harmless challenger, which is not identical to the champion."""
+        return 10.0 if number % 10 == 0 else measured(one)
+
+    if cause == "class_dropped":
+        names = {"a": "a", "b": "b", "c": "a"}
+        records = answered(lambda one, _: names[one["kind"]], lambda one: one["kind"])
+    elif cause == "shifted_scores":
+        records = answered(lambda one, number: other(one, number) + 4, measured)
+    else:
+        records = answered(other, measured)
+        ones = [record["shadow"]["predictions"] for record in records]
+        for record, before in zip(records[1:], ones, strict=False):
+            record["shadow"]["predictions"] = before
+    found = judged(records, min_agreement=least, min_slice_agreement=0.3)
+    assert (found.decision, found.cause) == ("abort", cause)
+
+
+def test_the_answer_to_the_row_before_in_the_same_process_is_recognised() -> None:
+    records, last = pairs(400, champion=measured, challenger=measured), {}
+    for record, luck in zip(records, LUCK, strict=False):
+        record["process"] = {"id": f"process {int(3 * luck)}"}
+        own = record["predictions"]
+        record["shadow"]["predictions"] = last.get(record["process"]["id"], own)
+        last[record["process"]["id"]] = own
+    assert judged(records).cause == "previous_answer"
+
+
+def test_one_answer_for_each_process_is_a_constant_answer() -> None:
+    records = pairs(200, champion=measured, challenger=measured)
+    for number, record in enumerate(records):
+        record["process"] = {"id": f"process {number % 2}"}
+        record["shadow"]["predictions"] = [float(8 + 3 * (number % 2))]
+    assert judged(records).cause == "constant_answer"
+
+
+def test_classes_that_most_rows_do_not_have_are_swapped_and_not_lost() -> None:
+    def many(instance: dict[str, Any], by: int = 0) -> str:
+        place = int(200 * abs(instance["x"])) % 40
+        return f"class {(place + by) % 40}"
+
+    assert judged(answered(lambda one, _: many(one, by=1), many, requests=80)).cause == "swapped_classes"
+
+
+def test_one_class_in_the_place_of_the_only_other_is_not_called_swapped() -> None:
+    found = judged(answered(lambda _, __: "rare", lambda _: "usual"))
+    assert found.decision == "abort"
+    assert found.cause != "swapped_classes"
+
+
+def test_a_slice_is_not_bad_because_of_one_input_that_comes_again_and_again() -> None:
+    asked = [[{"x": one[0]["x"], "kind": f"kind {place // 3}", "y": place}] for place, one in enumerate(instances(40))]
+    wrong = {3, 20}
+    records = [
+        pair(number, rows, scored, lambda one: scored({"x": -one["x"]}) if one["y"] in wrong else scored(one))
+        for number, rows in enumerate(asked * 25)
+    ]
+    found = judged(records, min_agreement=0.98)
+    assert found.decision == "abort"
+    assert found.cause != "bad_slice"
+
+
+def test_twice_as_slow_is_slow_even_where_only_the_slowest_are_surely_beyond() -> None:
+    records = [
+        pair(number, asked, scored, scored, latency_ms=10.0 if number % 4 == 0 else 20.0)
+        for number, asked in enumerate(instances(40, rows=4))
+    ]
+    found = judged([{**record, "latency_ms": 9.0} for record in records])
+    assert [check.name for check in found.checks if check.state == "beyond"] == ["slow_tail"]
+    assert found.cause == "slow"
+
+
+def test_whole_numbers_are_labels_where_the_metric_is_one_of_classes() -> None:
+    records = answered(lambda one, _: (int(one["y"]) + 1) % 9, lambda one: int(one["y"]))
+    policy = Policy(metric="accuracy")
+    seen = Observations(champion=CHAMPION, challenger=CHALLENGER, of_classes=policy.of_classes)
+    assert verdict(seen.add(records), policy).cause == "swapped_classes"
+
+
+def test_batches_that_fail_hold_every_category_and_are_no_category_unseen() -> None:
+    records = []
+    for number in range(300):
+        (asked,) = instances(1, number, rows=1 if number % 4 else 6)
+        code = None if number % 4 else "model_failed"
+        records.append(pair(number, asked, measured, measured, code=code))
+        records[-1]["instances"][0]["kind"] = "d" if number % 4 == 0 else "a"
+    assert judged(records).cause == "raises"
+
+
+def test_a_class_that_a_small_arm_has_not_met_yet_is_not_called_dropped() -> None:
+    def many(instance: dict[str, Any], certain: float = 0.9) -> dict[str, Any]:
+        names = [f"class {place:02}" for place in range(25)]
+        own = names[int(100 * abs(instance["x"])) % 25]
+        given = {name: certain if name == own else round((1 - certain) / 24, 9) for name in names}
+        return {"label": own, "probabilities": given}
+
+    records = [
+        arm(number, asked, CHALLENGER, lambda one: many(one, 0.3)) if number % 15 == 3 else
+        arm(number, asked, CHAMPION, lambda one: many(one, 0.8 + 0.2 * abs(one["y"] / 9)))
+        for number, asked in enumerate(instances(900))
+    ]  # fmt: skip
+    found = judged(records)
+    assert found.decision == "abort"
+    assert found.cause == "distribution_shifted"
 
 
 @pytest.mark.parametrize(

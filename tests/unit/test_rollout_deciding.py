@@ -88,7 +88,9 @@ def test_a_person_is_asked_once_and_then_waited_for() -> None:
     plan = msgspec.structs.replace(PLAN, approval="promotion")
     approved = Approval("t", "token", "approved", Said("t", "ana"))
     for approval, status in ((None, "ask"), (Approval("t", "token"), "waiting"), (approved, "promote")):
-        assert decide(rollout(2, plan=plan, approval=approval), verdict(), now=at(30)).status == status
+        following = decide(rollout(2, plan=plan, approval=approval), verdict(), now=at(30))
+        assert following.status == status
+        assert following.wait_s == (0 if status == "promote" else 260), "people are shown when the next look is due"
 
 
 def test_a_pause_keeps_it_from_going_on_and_an_alarm_that_fired_before_says_nothing() -> None:

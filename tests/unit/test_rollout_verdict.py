@@ -191,6 +191,7 @@ def test_numbers_have_a_quality_too(metric: str, shown: str) -> None:
     policy = Policy(min_agreement=None, max_shift=None, metric=metric)
     found = judged(records, policy, labels=labels_of(records, measured))
     assert (found.decision, found.cause) == ("abort", "worse_by_labels")
+    assert len(set(found.reasons)) == len(found.reasons), "what explains it is not said twice"
     assert shown.replace("mae", "mean absolute error") in check(found, "quality", side="pairs").said
 
 

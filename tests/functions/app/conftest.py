@@ -3,6 +3,7 @@
 import gc
 import importlib
 import sys
+import threading
 from types import ModuleType, SimpleNamespace
 
 import pytest
@@ -49,6 +50,9 @@ def start(bucket, monkeypatch, tmp_path):
         for function in functions:  # a check under way would fail, and say so, in the middle of the next test
             function.ENDPOINT._follower.wait(10.0)
             function.ENDPOINT._afterwards.flush(10.0)
+        for thread in threading.enumerate():  # of starts that failed
+            if thread.name == "pointer":
+                thread.join(10.0)
 
 
 @pytest.fixture

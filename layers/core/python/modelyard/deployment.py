@@ -205,7 +205,11 @@ def end_trial(current: Deployment | None, change: Change) -> Deployment:
         ConflictError: With code ``no_trial`` when there is none.
     """
     if current is None or current.challenger is None:
-        raise ConflictError(f"model {change.model!r} has no version on trial", code="no_trial")
+        raise ConflictError(
+            f"model {change.model!r} has no version on trial",
+            code="no_trial",
+            next_step=f"Nothing to do; 'modelyard history {change.model}' shows who ended the last one.",
+        )
     return _next(current, current.champion, change)
 
 

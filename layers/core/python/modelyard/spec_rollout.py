@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from modelyard.spec import ModelSpec
 
 
+ASKS = 1_000
+"""How often a person is asked at most: between two times the judge looks, which needs 13 events of the history."""
+
+
 def _share(value: float) -> float:
     if not 0 < value < 100 or round(value * 100) / 100 != value:
         raise ValueError(
@@ -124,6 +128,11 @@ class RolloutSection(Section):
         default=128.0, gt=0, le=10_240, description="Growth of the process in a shadow's runs above which it is ended."
     )
 
+    @property
+    def ask_every_s(self) -> int:
+        """How long a question to a person stands, in seconds, before the judge looks again and asks once more."""
+        return max(self.judge_every_s, int(self.longest_hours * 3600 / ASKS) + 1)
+
 
 class MonitoringSection(Section):
     """What is kept of the requests, and what is alarmed on where the environment has alarms."""
@@ -154,6 +163,7 @@ def rollout_plan(spec: "ModelSpec", *, approval: bool = False) -> dict[str, Any]
     return {
         "model": spec.model.name,
         **section.model_dump(mode="json", include={"shadow", "steps", "judge_every_s", "longest_hours"}),
+        "ask_every_s": section.ask_every_s,
         "approval": "promotion" if approval else section.approval,
         "policy": policy,
     }

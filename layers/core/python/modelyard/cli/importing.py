@@ -72,7 +72,8 @@ def mlflow(
             }
         )
         return
-    _show(session, model.name, registered, imported, promoted)
+    _show(model.name, registered, imported)
+    show_promotion(session, model.name, version.number, promote=promote, promoted=promoted)
 
 
 def _model(session: Session, source: str, name: str | None) -> Model:
@@ -158,7 +159,7 @@ def _register(
     )
 
 
-def _show(session: Session, name: str, registered: "Registered", imported: "Imported", promoted: bool) -> None:
+def _show(name: str, registered: "Registered", imported: "Imported") -> None:
     version = registered.version
     for remark in imported.remarks:
         errors.print(f"[yellow]note:[/] {escape(remark)}", soft_wrap=True)
@@ -170,4 +171,3 @@ def _show(session: Session, name: str, registered: "Registered", imported: "Impo
             f"{escape(name)}: was registered before, as version [bold]{version.number}[/], "
             "which keeps the metrics and parameters it has"
         )
-    show_promotion(session, name, version.number, promoted=promoted)

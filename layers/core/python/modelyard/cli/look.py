@@ -61,7 +61,7 @@ def logs(
     name: Annotated[str, typer.Argument(help="The model's name; or 'control', 'upkeep' for what all share.")],
     step: Annotated[
         str | None,
-        typer.Option("--step", help="predict, or a step of retraining: claim, validate, train, …; or all."),
+        typer.Option("--step", help="predict, or a step: claim, validate, train, …, rolloutjudge, …; or all."),
     ] = None,
     since_minutes: Annotated[int, typer.Option("--since", min=1, help="Minutes to look back.")] = 60,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10000, help="At most this many lines.")] = 200,

@@ -24,6 +24,7 @@ from modelyard.times import parse_stamp, utc_now
 
 if TYPE_CHECKING:
     from modelyard.deployment import Deployment
+    from modelyard.spec import Model
 
 Name = Annotated[str, typer.Argument(help="The model's name.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
@@ -77,27 +78,29 @@ def register(
         return
     what = "registered" if registered.created else "was registered before, as"
     out.print(f"{escape(name)}: {what} version [bold]{version.number}[/] (sha256 {version.manifest.digest[:12]}…)")
-    if promote and not promoted:
-        out.print(f"its rollout has begun\n  [dim]next:[/] modelyard rollout status {escape(name)} --watch")
-        return
-    show_promotion(session, name, version.number, promoted=promoted)
+    show_promotion(session, name, version.number, promote=promote, promoted=promoted)
 
 
-def show_promotion(session: Session, name: str, number: int, *, promoted: bool) -> None:
-    """Say that a version is live, or how it becomes so."""
+def show_promotion(session: Session, name: str, number: int, *, promote: bool, promoted: bool) -> None:
+    """Say that a version is live, or that its rollout has begun, or how it becomes live."""
     if promoted:
         out.print(f"version {number} is the champion")
+        return
+    if promote:
+        out.print(f"its rollout has begun\n  [dim]next:[/] modelyard rollout status {escape(name)} --watch")
         return
     deployment = session.registry.deployment(name)
     if deployment is not None and deployment.champion == number:
         out.print(f"version {number} is the champion already")
     else:
-        out.print(f"  next: {escape(promotion_of(name, number))}")
+        out.print(f"  next: {escape(promotion_of(session, session.model(name), number))}")
 
 
-def promotion_of(name: str, number: int) -> str:
-    """The command that makes a version live."""
-    return f"modelyard promote {name} {number} --reason '…'"
+def promotion_of(session: Session, model: "Model", number: int) -> str:
+    """The command that makes a version live, or begins what does."""
+    if _goes_in_steps(session, model):
+        return f"modelyard rollout start {model.name} {number} --reason '…'"
+    return f"modelyard promote {model.name} {number} --reason '…'"
 
 
 def promote_registered(session: Session, name: str, number: int, *, reason: str) -> bool:
@@ -108,7 +111,7 @@ def promote_registered(session: Session, name: str, number: int, *, reason: str)
         has begun.
     """
     try:
-        if session.model(name).spec.rollout.mode == "gradual" and session.registry.deployment(name) is not None:
+        if _goes_in_steps(session, session.model(name)):
             from modelyard.cli.rollout import begin
 
             begin(session, name, number, reason=reason)
@@ -118,6 +121,11 @@ def promote_registered(session: Session, name: str, number: int, *, reason: str)
         if conflict.code != "already_live":
             raise
     return True
+
+
+def _goes_in_steps(session: Session, model: "Model") -> bool:
+    """Whether a version needs a rollout to become the champion; a model's first one has nothing to be compared with."""
+    return model.spec.rollout.mode == "gradual" and session.registry.deployment(model.name) is not None
 
 
 def upload(

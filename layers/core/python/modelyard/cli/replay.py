@@ -70,7 +70,7 @@ def replay(
     if output is not None:
         check_output(output)
     now = utc_now()
-    period = parse_period(since or (None if captures is not None else SINCE), until, now)
+    period = parse_period(SINCE if since is None and captures is None else since, until, now)
     told = _replayed(session, asks, period, now, limit=limit, captures=captures)
     if output is not None:
         write_whole(output, json.dumps(told, indent=2) + "\n")
@@ -179,13 +179,14 @@ def _that_answered(session: Session, name: str, period: "Period") -> set[int]:
 
 def _nothing(captured: "Captured", model: "Model", period: "Period") -> NotFoundError:
     since = f" since {period.since}" if period.since else ""
+    until = f" until {period.until}" if period.until else ""
     lines = f" ({sum(captured.bad.values()):,} lines could not be used)" if captured.bad else ""
-    earlier = "Name an earlier --since."
-    if not model.spec.monitoring.capture:
+    earlier = "Name another --since or --until." if until else "Name an earlier --since."
+    if not until and not model.spec.monitoring.capture:
         spec = f"models/{model.name}/model.toml"
         earlier = f"Set capture = 0.1 in [monitoring] of {spec} and deploy, or name an earlier --since."
     return NotFoundError(
-        f"no captured request of {model.name!r} was found{since}, in {captured.files:,} files{lines}",
+        f"no captured request of {model.name!r} was found{since}{until}, in {captured.files:,} files{lines}",
         code="no_captures",
         field="since",
         next_step=earlier,

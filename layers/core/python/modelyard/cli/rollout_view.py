@@ -23,6 +23,8 @@ SIDES = {"pairs": ", shadow", "arms": ", canary"}
 COLOURS = {"promoted": "green", "running": "cyan", "starting": "cyan", "waiting": "yellow", "paused": "yellow"}
 BAR = 30
 """Characters of a bar that stands for all requests."""
+LATE_S = 900
+"""A look that is so late does not come any more: it takes 5 minutes at most, and is tried three times."""
 LONGEST_SAID, LONGEST_NAME = 300, 48
 
 
@@ -42,7 +44,10 @@ def view(told: dict[str, Any]) -> RenderableType:
     """All of it."""
     parts: list[RenderableType] = [_title(told)]
     if told["status"] == "starting" and not told["steps"]:
-        said = f"its workflow has not begun yet; 'modelyard rollout start {told['model']} {told['version']}' asks again"
+        said = (
+            f"its workflow has not begun yet; 'modelyard rollout start {told['model']} {told['version']}' asks again, "
+            f"'modelyard rollout abort {told['model']}' gives it up"
+        )
         parts.append(Text(f"  {said}", style="dim"))
     if told["steps"]:
         parts.append(Text.from_markup("  " + "   ".join(_step(step) for step in told["steps"])))
@@ -117,7 +122,7 @@ def _facts(told: dict[str, Any]) -> Table:
         if verdict["waits_for"] and told["outcome"] is None:
             add("waits for", verdict["waits_for"])
         if told["outcome"] is None:
-            add("next look", f"in {verdict['next_look_s']} s" if verdict["next_look_s"] else "due")
+            add("next look", _next_look(told["model"], verdict["next_look_s"]))
     if paused is not None:
         add("paused", f"by {who(paused['by'])} at {moment(paused['at'])}{_because(paused)}")
     if approval is not None and told["outcome"] is None:
@@ -129,10 +134,18 @@ def _facts(told: dict[str, Any]) -> Table:
     if told["hours_left"] is not None:
         add("time left", f"{told['hours_left']:.1f} hours, then it ends undecided")
     if end is not None:
-        cause = f" ({told['cause']})" if told["cause"] else ""
+        cause = f" ({told['cause']})" if told["cause"] not in (None, told["outcome"]) else ""
         add("ended", f"{moment(end['at'])} by {who(end['by'])}: {told['outcome']}{cause}")
         add("reason", end["reason"] or "no reason was given")
     return grid
+
+
+def _next_look(model: str, seconds: int) -> str:
+    if seconds > 0:
+        return f"in {seconds} s"
+    if seconds > -LATE_S:
+        return "due"
+    return f"late by {-seconds // 60} minutes: its workflow may be gone; 'modelyard rollout abort {model}' ends it"
 
 
 def _because(said: dict[str, Any]) -> str:

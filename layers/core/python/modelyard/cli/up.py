@@ -251,7 +251,7 @@ def _bring_to_life(session: Session, model: Model, failed: dict[str, str]) -> bo
                 step.outcome = f"version {number} {'registered' if registered.created else 'is up to date'}"
                 if number != deployment.champion:
                     step.outcome += f"; version {deployment.champion} stays live until you run: "
-                    step.outcome += promotion_of(model.name, number)
+                    step.outcome += promotion_of(session, model, number)
             return registered.created or deployment is None
     if deployment is not None:
         return False

@@ -374,7 +374,7 @@ class RolloutVerdict(Answer):
     requests: int = Field(description="Requests of this step that the version was asked.", examples=[34])
     counted: int = Field(description="Of those, how many it rests on.", examples=[34])
     waits_for: str = Field(examples=["3.5 of 10 minutes are left"])
-    next_look_s: int = Field(examples=[29])
+    next_look_s: int = Field(description="Seconds; below 0 it is so late.", examples=[29])
     checks: list[dict[str, Any]] = Field(
         description="Everything that was looked at, with interval, limit and samples.", examples=[[]]
     )

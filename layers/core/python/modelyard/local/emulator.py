@@ -30,7 +30,8 @@ START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 60.0
 SAVED = b"Persistence: saved"
 SAVED_S = 5.0
-"""It logs each service that it has saved, one straight after the other; silence of so long means that it is done."""
+"""It logs each service that it has saved, one straight after the other; silence of so long means that it is done.
+Only while it writes a file may it take longer: the code of all functions is one of hundreds of megabytes."""
 ROOT_ACCESS_KEY = "test"
 ROOT_SECRET_KEY = "test"  # noqa: S105 - MiniStack's fixed root credentials; they open nothing but the local AWS
 
@@ -86,7 +87,7 @@ class LocalAws:
             self._spawn()
             return outcome
 
-    def stop(self, *, save: bool = True) -> bool:
+    def stop(self) -> bool:
         """End the emulator with its state saved; False when it was not running.
 
         Raises:
@@ -106,15 +107,18 @@ class LocalAws:
                     next_step="Run 'make up': it goes back to the last saved state.",
                 )
             self._record.unlink(missing_ok=True)  # the end was clean: the state may be trusted, copied yet or not
-            if save:
-                self._save()
+            self._save()
             shutil.rmtree(self.temporary, ignore_errors=True)
             return True
 
     def forget(self) -> None:
         """Stop without saving and delete everything that the local AWS holds."""
-        self.stop(save=False)
+        self.home.mkdir(parents=True, exist_ok=True)
         with self._exclusively():
+            process = self._process()
+            if process is not None and _is_emulator(process.pid):
+                _kill(process.pid)
+                self._wait_for_end(process.pid, 10)
             for path in (self.state, self.saved, self.temporary):
                 shutil.rmtree(path, ignore_errors=True)
             self._record.unlink(missing_ok=True)
@@ -199,7 +203,7 @@ class LocalAws:
             if self._has_ended(pid):
                 return True
             found = 0 if logged is None else self._saved_since(logged)
-            if found != saved:
+            if found != saved or self._writes():
                 saved, since = found, time.monotonic()
             elif saved and time.monotonic() - since > SAVED_S:
                 _kill(pid)
@@ -219,6 +223,10 @@ class LocalAws:
         with self.log.open("rb") as log:
             log.seek(logged)
             return log.read().count(SAVED)
+
+    def _writes(self) -> bool:
+        """Whether a part of its state is being written: to a file of another name, which then takes the old one's."""
+        return next((self.state / "services").glob("*.tmp"), None) is not None
 
     def _environment(self) -> dict[str, str]:
         """Only what is named here: functions run as children and must not see the caller's shell."""

@@ -5,6 +5,7 @@ like one that met a bad file. So a program runs in a session of its own, and thi
 """
 
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -51,29 +52,31 @@ def run_program(
         TimeoutError: When the deadline passes; the program is ended.
     """
     ends = time.monotonic() + deadline_s
-    with subprocess.Popen(  # noqa: S603 - callers give uv's binary or an interpreter that was checked
-        command,
-        env=dict(env),
-        cwd=folder,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        errors="replace",
-        start_new_session=True,
-    ) as program:
-        text: str | None = given
-        try:
-            while True:
-                try:
-                    output, _ = program.communicate(text, timeout=_LOOK_S)
-                except subprocess.TimeoutExpired:
-                    text = None
-                    checkpoint()
-                    if time.monotonic() > ends:
-                        raise TimeoutError(f"not done after {deadline_s:.0f} s") from None
-                else:
-                    return Outcome(program.returncode, output)
-        except BaseException:
-            program.kill()
-            raise
+    # A file and no pipe: communicate() sends nothing more after its first timeout, and the program would wait for ever.
+    with tempfile.TemporaryFile() as read:
+        read.write(given.encode())
+        read.seek(0)
+        with subprocess.Popen(  # noqa: S603 - callers give uv's binary or an interpreter that was checked
+            command,
+            env=dict(env),
+            cwd=folder,
+            stdin=read,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+            start_new_session=True,
+        ) as program:
+            try:
+                while True:
+                    try:
+                        output, _ = program.communicate(timeout=_LOOK_S)
+                    except subprocess.TimeoutExpired:
+                        checkpoint()
+                        if time.monotonic() > ends:
+                            raise TimeoutError(f"not done after {deadline_s:.0f} s") from None
+                    else:
+                        return Outcome(program.returncode, output)
+            except BaseException:
+                program.kill()
+                raise

@@ -108,6 +108,7 @@ class RolloutClaims(Deployer):
                 f"version {version} of model {model!r} is live already, since {live.changed_at}",
                 code="already_live",
                 field="version",
+                next_step=f"Name another version; 'modelyard versions {model}' lists them.",
             )
         if live.challengers:
             raise ConflictError(

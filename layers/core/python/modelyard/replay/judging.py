@@ -37,7 +37,7 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
 
 def judge(captured: Captured, replayed: Replayed, policy: Policy) -> Verdict:
     """The verdict of a rollout, of these records; a candidate that was given up is aborted in any case."""
-    observations = Observations(champion=CHAMPION, challenger=CANDIDATE)
+    observations = Observations(champion=CHAMPION, challenger=CANDIDATE, of_classes=policy.of_classes)
     found = verdict(observations.add(replayed.records).add_labels(captured.labels), policy)
     given = replayed.given
     if given is None or found.decision == "abort":

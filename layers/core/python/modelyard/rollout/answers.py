@@ -53,9 +53,10 @@ class Answer:
         number: The number; of two classes the probability of the second by name, of more that of the answered one; of
             other JSON the only fractional number in it. NaN where there is none.
         problem: Why no caller could use it, "" where one could.
-        kind: What else all answers of a model share: the type of the label and the classes; the length of a list.
+        kind: What else all answers of a model share: the type of the label and the classes; the length of a list and
+            how it is nested.
         probabilities: Of every class.
-        vector: The numbers of a list.
+        vector: The numbers of a list; of other JSON its fractional numbers.
     """
 
     form: Form
@@ -67,13 +68,15 @@ class Answer:
     vector: tuple[float, ...] | None = None
 
 
-def read_answer(prediction: Any) -> Answer:
-    """The answer that one prediction is."""
+def read_answer(prediction: Any, *, of_classes: bool = False) -> Answer:
+    """The answer that one prediction is; where the model is known to answer classes, a whole number is a label."""
     match prediction:
         case None:
             return Answer("number", problem="not_finite")  # a NaN becomes null on its way through JSON
         case bool():
             return Answer("label", key=class_name(prediction), kind="bool")
+        case int() if of_classes:
+            return Answer("label", key=class_name(prediction), kind="int")
         case int() | float():
             found = _float(prediction)
             return Answer("number", number=found, problem="" if math.isfinite(found) else "not_finite")
@@ -121,7 +124,7 @@ def _kind(label: str, names: tuple[Any, ...]) -> tuple[str, frozenset[str]]:
 
 def _vector(values: tuple[float, ...], key: str) -> Answer:
     problem: Problem = "" if all(map(math.isfinite, values)) else "not_finite"
-    return Answer("vector", key, problem=problem, kind=len(values), vector=values)
+    return Answer("vector", key, problem=problem, kind=(key, len(values)), vector=values)
 
 
 def _other(value: Any) -> Answer:
@@ -150,7 +153,8 @@ def _other(value: Any) -> Answer:
     if not kept[0] and fractions:
         return _vector(tuple(fractions), key)
     problem: Problem = "" if all(map(math.isfinite, fractions)) else "not_finite"
-    return Answer("other", key, number=fractions[0] if len(fractions) == 1 else math.nan, problem=problem)
+    told = fractions[0] if len(fractions) == 1 else math.nan
+    return Answer("other", key, number=told, problem=problem, vector=tuple(fractions) or None)
 
 
 def _is_number(value: Any) -> bool:

@@ -80,9 +80,11 @@ def decide(
         return Next(status="move", reason=reason, phase=rollout.phase + 1)
     if rollout.plan is not None and rollout.plan.approval == "promotion":
         if rollout.approval is None:
-            return Next(status="ask", reason=f"{_passed(rollout, found)}; a person decides about the promotion")
+            reason = f"{_passed(rollout, found)}; a person decides about the promotion"
+            return Next(status="ask", reason=reason, wait_s=rollout.plan.ask_every_s)
         if rollout.approval.answer is None:
-            return Next(status="waiting", reason="a person decides about the promotion", wait_s=wait_s)
+            reason = "a person decides about the promotion"
+            return Next(status="waiting", reason=reason, wait_s=rollout.plan.ask_every_s)
     return Next(status="promote", reason=_passed(rollout, found))
 
 

@@ -126,11 +126,13 @@ class Observations:
     Args:
         champion: The version that callers are answered by.
         challenger: The version that is judged.
+        of_classes: The policy's, where one is known: whether a whole number is a label.
     """
 
-    def __init__(self, *, champion: int, challenger: int) -> None:
+    def __init__(self, *, champion: int, challenger: int, of_classes: bool = False) -> None:
         self.champion = champion
         self.challenger = challenger
+        self.of_classes = of_classes
         self.names: dict[str, int] = {}
         self.kinds: dict[Any, int] = {}
         self.bad: Counter[str] = Counter()
@@ -263,21 +265,26 @@ class Observations:
         if version == self.champion and isinstance(failed, Mapping) and failed.get("version") == self.challenger:
             return "challenger", _failed(bare, _said(failed, "code") or "failed", _said(failed, "message"))
         if version == self.challenger:
-            return "challenger", replace(bare, challenger=_answers(predictions, rows), challenger_ms=took)
+            return "challenger", replace(bare, challenger=self._answers(predictions, rows), challenger_ms=took)
         if version != self.champion:
             return None
         if not isinstance(predictions, list) or len(predictions) != rows:
             return "record: the champion's predictions are not one for each instance"
-        answered = replace(bare, champion=[read_answer(prediction) for prediction in predictions], champion_ms=took)
+        answered = replace(bare, champion=self._answers(predictions, rows), champion_ms=took)
         if isinstance(shadow, Mapping) and shadow.get("version") == self.challenger:
             code = _said(shadow, "code")
             if code is not None:
                 return "pairs", _failed(answered, code, _said(shadow, "message"))
             if shadow.get("predictions") is None:
                 return None  # it was not asked: the request could not be read a second time
-            own = _answers(shadow.get("predictions"), rows)
+            own = self._answers(shadow.get("predictions"), rows)
             return "pairs", replace(answered, challenger=own, challenger_ms=_measured(shadow.get("latency_ms")))
         return ("champion", answered) if record.get("mode") == "canary" else None
+
+    def _answers(self, predictions: Any, rows: int) -> list[Answer]:
+        if not isinstance(predictions, list) or len(predictions) != rows:
+            return [Answer("none", problem="wrong_shape")] * rows
+        return [read_answer(prediction, of_classes=self.of_classes) for prediction in predictions]
 
     # -- columns ------------------------------------------------------------------------------------------------------
 
@@ -331,12 +338,6 @@ def _decoded(entry: Entry) -> Any:
         return msgspec.json.decode(entry)
     except (ValueError, TypeError, RecursionError):  # of which msgspec's own errors and bad UTF-8 are cases
         return None
-
-
-def _answers(predictions: Any, rows: int) -> list[Answer]:
-    if not isinstance(predictions, list) or len(predictions) != rows:
-        return [Answer("none", problem="wrong_shape")] * rows
-    return [read_answer(prediction) for prediction in predictions]
 
 
 def _failed(request: Request, code: str, message: str | None) -> Request:

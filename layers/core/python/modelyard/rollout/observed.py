@@ -130,7 +130,8 @@ def observe(artifacts: ArtifactStore, rollout: Rollout, now: dt.datetime) -> tup
 
 def observations(rollout: Rollout, observed: Observed) -> Observations:
     """What was kept, as the verdict takes it."""
-    made = Observations(champion=rollout.champion, challenger=rollout.version)
+    of_classes = rollout.plan is not None and rollout.plan.policy.of_classes
+    made = Observations(champion=rollout.champion, challenger=rollout.version, of_classes=of_classes)
     made.add(bytes(record) for record in observed.records)
     return made.add_labels(msgspec.structs.asdict(label) for label in observed.labels)
 

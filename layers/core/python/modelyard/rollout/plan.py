@@ -53,6 +53,7 @@ class RolloutPlan(msgspec.Struct, frozen=True, kw_only=True):
     steps: tuple[Step, ...] = (Step(5), Step(25), Step(50))
     approval: Approval = "never"
     judge_every_s: int = 60
+    ask_every_s: int = 260
     longest_hours: float = 72
     policy: Policy = Policy()
 

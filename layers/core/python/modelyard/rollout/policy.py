@@ -9,6 +9,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from modelyard.tasks import CLASS_METRICS
+
 Share = Annotated[float, Meta(ge=0, le=1)]
 Positive = Annotated[float, Meta(gt=0)]
 
@@ -53,6 +55,11 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def alpha(self) -> float:
         """What may go wrong over the whole rollout."""
         return 1 - self.confidence
+
+    @property
+    def of_classes(self) -> bool:
+        """Whether the metric says that answers are classes; then a whole number is a label."""
+        return self.metric in CLASS_METRICS
 
     @property
     def slice_agreement(self) -> float | None:

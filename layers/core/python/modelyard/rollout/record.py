@@ -217,7 +217,9 @@ def resume(rollout: Rollout, change: Change) -> Step:
     _refuse_ended(rollout)
     if rollout.paused is None:
         raise ConflictError(
-            f"the rollout of version {rollout.version} of model {rollout.model!r} is not paused", code="not_paused"
+            f"the rollout of version {rollout.version} of model {rollout.model!r} is not paused",
+            code="not_paused",
+            next_step=f"Nothing to do; 'modelyard rollout status {rollout.model}' shows what it waits for.",
         )
     return Step(_next(rollout, paused=None), "rollout_resumed", change.reason)
 
@@ -249,6 +251,7 @@ def answer(rollout: Rollout, change: Change, *, approved: bool) -> Step:
             f"the rollout of version {rollout.version} of model {rollout.model!r} was {asked.answer} already, at "
             f"{asked.answered.at} by {asked.answered.by}",
             code="already_answered",
+            next_step=f"Run 'modelyard rollout status {rollout.model}'; 'modelyard rollout abort' ends it at any time.",
         )
     after = Approval(asked.asked_at, asked.token, "approved" if approved else "refused", _said(change))
     return Step(_next(rollout, approval=after), "rollout_approved" if approved else "rollout_refused", change.reason)

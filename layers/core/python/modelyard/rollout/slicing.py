@@ -83,8 +83,8 @@ def freeze(observations: Observations, slices: Sequence[str], *, rows: int = FRE
         return None
     form = Counter(answer.form for answer in answers).most_common(1)[0][0]
     numbers = np.array([answer.number for answer in answers if math.isfinite(answer.number)])
-    if form == "vector":
-        numbers = np.array([np.linalg.norm(answer.vector or ()) for answer in answers])
+    if form == "vector" or not len(numbers):
+        numbers = np.array([length_of(answer) for answer in answers if answer.vector])
     took = sorted(request.champion_ms for request in used if math.isfinite(request.champion_ms))
     instances = [instance for request in used for instance in request.instances]
     counted = Counter(answer.key for answer in answers)
@@ -97,11 +97,16 @@ def freeze(observations: Observations, slices: Sequence[str], *, rows: int = FRE
         form=form,
         edges=_quantiles(numbers, BINS) if is_number else [],
         classes=[] if is_number else classes[:MOST_VALUES],
-        score_edges=[] if is_number else _score_edges(numbers),
-        spread=_spread(numbers) if len(numbers) else 1.0,
+        score_edges=[] if is_number else _quantiles(numbers, BINS) if form == "other" else _score_edges(numbers),
+        spread=spread_of(numbers) if len(numbers) else 1.0,
         slow_ms=took[math.ceil(SLOW * len(took)) - 1] if took else None,
         cuts={column: _cut([value_of(instance, column) for instance in instances]) for column in slices},
     )
+
+
+def length_of(answer: Answer) -> float:
+    """The numbers of an answer as one: the length of their vector."""
+    return float(np.linalg.norm(answer.vector or ()))
 
 
 def value_of(instance: Any, column: str) -> Any:
@@ -189,7 +194,8 @@ def _score_edges(scores: Any) -> list[float]:
     return edges
 
 
-def _spread(numbers: Any) -> float:
+def spread_of(numbers: Any) -> float:
+    """How far numbers scatter: the width of the middle 80 %, which a heavy tail does not move."""
     low, high = np.quantile(numbers, [0.1, 0.9])
     for found in (float(high - low) / 2.563, float(numbers.std()), float(abs(numbers).max())):
         if found > 0 and math.isfinite(found):

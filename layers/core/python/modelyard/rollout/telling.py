@@ -69,7 +69,7 @@ def told(rollout: Rollout, live: Deployment | None, now: dt.datetime, verdict: d
             "requests": seen.requests,
             "counted": seen.counted,
             "waits_for": seen.waits_for,
-            "next_look_s": max(0, seen.wait_s - int((now - parse_stamp(seen.at)).total_seconds())),
+            "next_look_s": seen.wait_s - int((now - parse_stamp(seen.at)).total_seconds()),
             "checks": _checks(rollout, verdict),
         },
     }

@@ -106,7 +106,7 @@ def verdict(
         beyond = [check for check in checks if check.state == "beyond" and not check.overruled]
         if beyond:
             cause, explanation = diagnose(look, beyond)
-            said = [explanation, *(check.said for check in beyond)]
+            said = [explanation, *(check.said for check in beyond if check.said != explanation)]
             return _verdict("abort", said, checks, samples, frozen, cause=cause, explanation=explanation)
     open_ones = [check for check in checks if _holds_up(check, samples)]
     if samples.counted < policy.min_samples:

@@ -11,7 +11,8 @@ from dataclasses import replace
 from typing import Final
 
 from modelyard.rollout.causes.failing import why_it_fails
-from modelyard.rollout.causes.paired import Paired, paired
+from modelyard.rollout.causes.of_sequence import unstable
+from modelyard.rollout.causes.paired import Found, Paired, numbers_one_by_one, paired
 from modelyard.rollout.causes.patterns import PATTERNS
 from modelyard.rollout.causes.resources import why_it_grows, why_it_is_slow
 from modelyard.rollout.causes.unpaired import why_arms_differ
@@ -89,15 +90,23 @@ def _provisional(look: Look) -> Frozen | None:
 def _why_answers_differ(look: Look, beyond: Sequence[Check]) -> tuple[str, str]:
     both = paired(look)
     if both is not None and any(check.side != "arms" for check in beyond):
-        for pattern in PATTERNS:
-            found = pattern(both, beyond)
-            if found is not None:
-                return found
+        found = _first_pattern(both, beyond)
     else:
-        found = why_arms_differ(look)
-        if found is not None:
-            return found
+        found = unstable(None, beyond) or why_arms_differ(look)
+    if found is not None:
+        return found
     return _by_check(beyond, both)
+
+
+def _first_pattern(both: Paired, beyond: Sequence[Check]) -> Found:
+    """The first pattern that is there; of lists of numbers the first that most of the numbers have that differ."""
+    views = numbers_one_by_one(both) or [both]
+    for pattern in PATTERNS:
+        found = [one for one in (pattern(view, beyond) for view in views) if one is not None]
+        same = [one for one in found if one[0] == found[0][0]]
+        if same and 2 * len(same) >= len(views):
+            return same[0]
+    return None
 
 
 def _by_check(beyond: Sequence[Check], both: Paired | None) -> tuple[str, str]:

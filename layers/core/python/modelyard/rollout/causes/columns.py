@@ -26,6 +26,28 @@ class Part:
     is_text: bool
 
 
+class Columns:
+    """The inputs of some rows, column by column; a column is read once."""
+
+    def __init__(self, instances: Sequence[Any]) -> None:
+        self._instances = instances
+        self._numbers: dict[str, Floats | None] = {}
+        self._parts: dict[str, list[Part]] = {}
+        self.names = columns_of(instances)
+
+    def numbers(self, column: str) -> Floats | None:
+        """As `numbers_of`."""
+        if column not in self._numbers:
+            self._numbers[column] = numbers_of(self._instances, column)
+        return self._numbers[column]
+
+    def parts(self, column: str) -> list[Part]:
+        """As `parts_of`."""
+        if column not in self._parts:
+            self._parts[column] = parts_of(self._instances, column, self.numbers(column))
+        return self._parts[column]
+
+
 def columns_of(instances: Sequence[Any]) -> list[str]:
     """The names of the inputs that hold one number or one text each."""
     if not instances:
@@ -47,9 +69,8 @@ def numbers_of(instances: Sequence[Any], column: str) -> Floats | None:
     return np.array([number_of(value) for value in values])
 
 
-def parts_of(instances: Sequence[Any], column: str) -> list[Part]:
-    """A column cut into its values, or numbers into quarters."""
-    numbers = numbers_of(instances, column)
+def parts_of(instances: Sequence[Any], column: str, numbers: Floats | None) -> list[Part]:
+    """A column cut into its values, or its numbers, where it holds some, into quarters."""
     if numbers is not None:
         there = numbers[np.isfinite(numbers)]
         distinct = np.unique(there)
@@ -69,20 +90,18 @@ def parts_of(instances: Sequence[Any], column: str) -> list[Part]:
     return [Part(column, str(name), array == name, is_text=numbers is None) for name in most]
 
 
-def standing_out(
-    instances: Sequence[Any], happened: Flags, *, of: Rows | None = None, text_only: bool = False
-) -> Part | None:
+def standing_out(columns: Columns, happened: Flags, *, of: Rows | None = None, text_only: bool = False) -> Part | None:
     """The part in which it happened most clearly more often than outside, by the deviance that it explains.
 
     Args:
-        instances: The rows.
+        columns: The rows.
         happened: Whether it did, for each row, or for each request.
         of: The request of each row; then a request is inside where any of its rows is.
         text_only: Leave out numbers.
     """
     best, most = None, 0.0
-    for column in columns_of(instances):
-        for part in parts_of(instances, column):
+    for column in columns.names:
+        for part in columns.parts(column):
             if text_only and not part.is_text:
                 continue
             inside = part.inside if of is None else np.bincount(of[part.inside], minlength=len(happened)) > 0

@@ -7,7 +7,7 @@ import numpy as np
 from modelyard.evaluation.words import quoted
 from modelyard.metrics import Rows
 from modelyard.rollout.answers import PROBLEMS
-from modelyard.rollout.causes.columns import standing_out
+from modelyard.rollout.causes.columns import Columns, standing_out
 from modelyard.rollout.checks.errors import Failures, failures
 from modelyard.rollout.checks.look import Look
 from modelyard.rollout.judging import percent
@@ -40,7 +40,7 @@ def why_it_fails(look: Look) -> tuple[str, str]:
     problem = PROBLEMS[counted.most_common(1)[0][0]]
     often = f"for {requests:,} of {total:,} requests ({percent(requests / total)})"
     if problem in ("raises", "not_finite", "refuses_input"):
-        said = _shared(found, f"{SAID[problem]} {often}")
+        said = _shared(found, problem, f"{SAID[problem]} {often}")
         if said is not None:
             return said
     example = _example(found, problem)
@@ -54,7 +54,7 @@ def _of_requests(part: Failures) -> Rows:
     return part.problems[bad[first]]
 
 
-def _shared(found: list[Failures], said: str) -> tuple[str, str] | None:
+def _shared(found: list[Failures], problem: str, said: str) -> tuple[str, str] | None:
     """Missing inputs or one category, where nearly all failures have it and few other requests do."""
     failed = np.concatenate([part.bad > 0 for part in found])
     missing = np.concatenate([
@@ -62,11 +62,14 @@ def _shared(found: list[Failures], said: str) -> tuple[str, str] | None:
     ])  # fmt: skip
     if _explains(missing, failed):
         return "missing_values", f"{said}: where an input is missing"
+    several = np.concatenate([np.bincount(part.table.of, minlength=len(part.table)) > 1 for part in found])
+    if _explains(several, failed) and float(failed[several].mean()) >= NEARLY_ALL:
+        return problem, f"{said}: where a request has more than one row"  # which hold any category
     of = np.concatenate([
         part.table.of + sum(len(one.table) for one in found[:place]) for place, part in enumerate(found)
     ])  # fmt: skip
     instances = [instance for part in found for instance in part.table.instances]
-    best = standing_out(instances, failed, of=of, text_only=True)
+    best = standing_out(Columns(instances), failed, of=of, text_only=True)
     if best is not None and _explains(best.inside, failed):
         return "category_unseen", f"{said}: where {best.column} = {best.value}"
     return None

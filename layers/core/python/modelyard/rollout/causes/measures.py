@@ -7,7 +7,6 @@ import numpy as np
 
 from modelyard.evaluation.words import number
 from modelyard.metrics import Floats
-from modelyard.rollout.causes.columns import numbers_of, parts_of
 from modelyard.rollout.causes.paired import FEWEST, Paired
 from modelyard.rollout.causes.relations import LEAST, log_odds
 from modelyard.rollout.observations import Flags
@@ -16,6 +15,17 @@ SURE = 4.0
 """Standard errors between two shares that are called different."""
 ONE_WAY = 3.0
 """Standard errors beyond which answers move one way."""
+
+
+def alike(both: Paired, *, champion: bool) -> float:
+    """The share of rows with the commonest answer of the process that answered, probabilities included."""
+    keys, numbers = (both.keys, both.numbers) if champion else (both.other, both.others)
+    table = np.column_stack([both.processes, 0 * keys if both.numeric else keys, np.nan_to_num(numbers)])
+    answers, counts = np.unique(table, axis=0, return_counts=True)
+    most: dict[float, int] = {}
+    for process, count in zip(answers[:, 0].tolist(), counts.tolist(), strict=True):
+        most[process] = max(count, most.get(process, 0))
+    return sum(most.values()) / len(both)
 
 
 def commonest(both: Paired, *, champion: bool) -> tuple[float, str]:
@@ -94,7 +104,7 @@ def one_way(both: Paired, moved: Sequence[Floats]) -> float:
 
 def straight(both: Paired, column: str, left: Floats) -> float:
     """The share of the scatter that a straight line in one input explains."""
-    numbers = numbers_of(both.instances, column)
+    numbers = both.columns.numbers(column)
     if numbers is None:
         return 0.0
     known = np.isfinite(numbers)
@@ -120,14 +130,13 @@ def correlation(one: Floats, two: Floats) -> float:
 
 def explained(both: Paired, column: str, away: Floats) -> float:
     """The share of the scatter of ``away`` between parts of a column, less what as many random parts would explain."""
-    parts = parts_of(both.instances, column)
-    numbers = numbers_of(both.instances, column)
+    numbers = both.columns.numbers(column)
     if numbers is not None and len(np.unique(numbers[np.isfinite(numbers)])) > FEWEST:
         edges = np.unique(np.nanquantile(numbers, np.arange(1, 10) / 10))
         place = np.searchsorted(edges, numbers)
         masks = [place == one for one in range(len(edges) + 1)]
     else:
-        masks = [part.inside for part in parts]
+        masks = [part.inside for part in both.columns.parts(column)]
     whole = float(away.var()) * len(away)
     between = sum(
         float(mask.sum()) * (float(away[mask].mean()) - float(away.mean())) ** 2 for mask in masks if mask.any()
@@ -139,11 +148,15 @@ def explained(both: Paired, column: str, away: Floats) -> float:
 
 
 def majorities(both: Paired) -> list[tuple[int, int]]:
-    """For each of the champion's classes the challenger's most frequent one, where it is clear."""
+    """For each of the champion's classes the challenger's most frequent one, where it is clear and came twice.
+
+    The rarest of the champion's classes comes first.
+    """
     found = []
-    for key in np.unique(both.keys):
+    keys, rows = np.unique(both.keys, return_counts=True)
+    for key in keys[np.argsort(rows, kind="stable")]:
         answered, counts = np.unique(both.other[both.keys == key], return_counts=True)
-        if counts.sum() >= 5 and counts.max() >= 0.5 * counts.sum():
+        if counts.max() >= 2 and counts.max() >= 0.5 * counts.sum():
             found.append((int(key), int(answered[counts.argmax()])))
     return found
 

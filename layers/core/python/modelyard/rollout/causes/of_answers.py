@@ -1,33 +1,41 @@
 """Patterns of the answers themselves: what turns the champion's into the challenger's, or that nothing does."""
 
 from collections.abc import Sequence
+from typing import Any, Final
 
+import msgspec
 import numpy as np
 
-from modelyard.evaluation.words import number
-from modelyard.rollout.causes.measures import commonest, correlation, kappa, majorities, sides
+from modelyard.evaluation.words import number, quoted
+from modelyard.rollout.causes.measures import alike, commonest, correlation, kappa, majorities, sides
 from modelyard.rollout.causes.of_inputs import saturated
-from modelyard.rollout.causes.paired import FEWEST, Found, Paired
+from modelyard.rollout.causes.paired import FEWEST, NOT_BY_CHANCE, Found, Paired
 from modelyard.rollout.causes.relations import log_odds, relation_of_numbers, shift_of_odds
 from modelyard.rollout.judging import Check, percent
 
+TYPES: Final[dict[type, str]] = {bool: "boolean", int: "integer", str: "text"}
 NEARLY_ALL = 0.98
 UNRELATED, HARDLY = 0.35, 0.55
 """A correlation, or a kappa, below which two models have nothing in common, or little."""
 SAME_LABELS = 0.85
+MOSTLY, MOST_TOLD = 0.9, 6
+"""Of the rows, how many are of classes that the challenger keeps apart; and how many new names are told."""
 GONE = 0.05
 """A probability that a class which is never answered hardly ever exceeds."""
 
 
 def constant_answer(both: Paired, _: Sequence[Check]) -> Found:
     """Nearly every row is answered alike, with the same probability, and not by the champion."""
-    own, most = commonest(both, champion=False)
-    champion, _name = commonest(both, champion=True)
-    scores = both.others[np.isfinite(both.others)]
-    alike = float(np.unique(scores, return_counts=True)[1].max() / len(scores)) if len(scores) else 1.0
-    if own < NEARLY_ALL or alike < NEARLY_ALL or champion > NEARLY_ALL - 0.05:
+    found, champion = alike(both, champion=False), alike(both, champion=True)
+    if found < NEARLY_ALL or champion > NEARLY_ALL - 0.05:
         return None
-    return "constant_answer", _constant(both, own, most, champion)
+    own, most = commonest(both, champion=False)
+    if own < NEARLY_ALL:
+        return "constant_answer", (
+            f"in each process the challenger answers nearly every row alike, {percent(found)} of {len(both):,} rows in "
+            f"all; the champion {percent(champion)}"
+        )
+    return "constant_answer", _constant(both, found, most, champion)
 
 
 def one_class(both: Paired, _: Sequence[Check]) -> Found:
@@ -48,20 +56,63 @@ def _constant(both: Paired, own: float, most: str, champion: float) -> str:
 
 def swapped_classes(both: Paired, _: Sequence[Check]) -> Found:
     """Another name for each class makes them agree."""
-    if both.form not in ("label", "classes"):
+    clear = dict(majorities(both))
+    names = {key: value for value, key in {value: key for key, value in clear.items()}.items()}
+    moved = {key: value for key, value in names.items() if key != value}
+    rows, told = np.isin(both.keys, list(moved)), np.isin(both.keys, list(names))
+    several = len(moved) > 1 or (len(moved) == 1 and _reversed(both))  # one class alone may be the only answer
+    if not several or told.sum() < MOSTLY * np.isin(both.keys, list(clear)).sum():
         return None
-    names = dict(majorities(both))
-    if len(set(names.values())) < len(names) or all(key == value for key, value in names.items()):
+    same = np.array([names.get(int(key), -1) for key in both.keys]) == both.other
+    found, before = float(same[told].mean()), 1 - float(both.differ[rows].mean())
+    enough = rows.sum() >= FEWEST and told.mean() >= 0.5 and float(same[rows].mean()) >= max(0.5, before + 0.15)
+    if not enough or found < both.asked - 0.1 or kappa(both, found) < NOT_BY_CHANCE:
         return None
-    renamed = np.array([names.get(int(key), int(key)) for key in both.keys])
-    found = float((renamed == both.other).mean())
-    if found < both.asked - 0.1 or found < both.agreement + 0.15:
-        return None
-    told = ", ".join(f"{both.name(key)} is {both.name(value)}" for key, value in names.items() if key != value)
+    names_told = ", ".join(f"{both.name(key)} is {both.name(value)}" for key, value in list(moved.items())[:MOST_TOLD])
     return "swapped_classes", (
-        f"the challenger's classes have other names: {told}; renamed they agree in {percent(found)} of {len(both):,} "
-        f"rows, and as they are in {percent(both.agreement)}"
+        f"the challenger's classes have other names: {names_told}; renamed they agree in {percent(found)} of "
+        f"{len(both):,} rows, and as they are in {percent(both.agreement)}"
     )
+
+
+def _reversed(both: Paired) -> bool:
+    """Whether the more likely the champion calls a class, the less likely the challenger does."""
+    related = [correlation(one, two) for one, two in zip(*sides(both), strict=True)]
+    return bool(related) and float(np.mean(related)) < -HARDLY
+
+
+def other_outline(both: Paired, _: Sequence[Check]) -> Found:
+    """Other JSON with other fields, or with values of other types."""
+    if both.form != "other":
+        return None
+    names = list(both.look.observations.names)
+    outlines = [{int(key): _outline(names[key]) for key in np.unique(side)} for side in (both.keys, both.other)]
+    known = set(outlines[0].values())
+    strange = [key for key, outline in outlines[1].items() if outline not in known]
+    if float(np.isin(both.other, strange).mean()) < NEARLY_ALL:
+        return None
+    own = outlines[1][strange[0]]
+    return (
+        "wrong_type",
+        f"the challenger's answers are built as {own}, the champion's as {outlines[0][int(both.keys[0])]}",
+    )
+
+
+def _outline(key: str) -> str:
+    """The fields and the types of JSON that is a key, in which fractional numbers are null."""
+
+    def typed(value: Any) -> Any:
+        match value:
+            case dict():
+                return {name: typed(one) for name, one in value.items()}
+            case list():
+                return [typed(one) for one in value[:1]]
+        return "number" if value is None else TYPES[type(value)]
+
+    try:
+        return quoted(msgspec.json.encode(typed(msgspec.json.decode(key))).decode())
+    except msgspec.DecodeError:  # of a value that JSON cannot hold
+        return quoted(key)
 
 
 def formula(both: Paired, _: Sequence[Check]) -> Found:
@@ -131,13 +182,13 @@ def _unrelated(both: Paired, least: float) -> Found:
     certain = not both.numeric and float(np.median(both.certainty(challenger=True))) > 0.9
     if certain and commonest(both, champion=False)[0] > 0.9:
         return None  # one class with certainty is saturated, and correlates with nothing
-    alike = [abs(correlation(one, two)) for one, two in zip(*sides(both), strict=True)]
-    if alike and float(np.mean(alike)) > least:
+    related = [abs(correlation(one, two)) for one, two in zip(*sides(both), strict=True)]
+    if related and float(np.mean(related)) > least:
         return None
     if both.numeric:
-        said = f"their correlation is {number(alike[0])} in {len(both):,} rows"
+        said = f"their correlation is {number(related[0])} in {len(both):,} rows"
     else:
-        found = kappa(both, both.agreement)
+        found = kappa(both, both.same)
         if found > least:
             return None
         said = f"they agree in {percent(both.agreement)} of {len(both):,} rows, with a kappa of {number(found)}"

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from modelyard.metrics import Floats
-from modelyard.rollout.causes.columns import columns_of, standing_out
+from modelyard.rollout.causes.columns import standing_out
 from modelyard.rollout.causes.measures import SURE, deviations, explained, left_by, sides, straight
 from modelyard.rollout.causes.paired import Found, Paired
 from modelyard.rollout.causes.relations import LEAST
@@ -46,7 +48,7 @@ def _input_behind(
         left = left_by(one, two)
         if two.std() == 0 or float(left.var()) < LEFT * float(two.var()):
             continue
-        for column in columns_of(both.instances):
+        for column in both.columns.names:
             share = share_of(both, column, left)
             if share > most:
                 best, most = column, share
@@ -71,12 +73,14 @@ def bad_slice(both: Paired, beyond: Sequence[Check]) -> Found:
     """One value of one column is where they differ, and elsewhere they agree."""
     if not any(check.name in ("agreement", "quality") for check in beyond):
         return None
-    best = standing_out(both.instances, both.differ)
+    best = standing_out(both.columns, both.differ)
     if best is None:
         return None
     inside, outside = float(both.differ[best.inside].mean()), float(both.differ[~best.inside].mean())
     enough = outside <= 0.34 * inside and outside <= max(0.06, 0.6 * (1 - both.asked))
-    if not enough or inside < 0.3 or deviations(both.differ, best.inside) < SURE:
+    first = np.unique(both.inputs, return_index=True)[1]  # an input that comes again and again is one witness
+    sure = min(deviations(both.differ, best.inside), deviations(both.differ[first], best.inside[first]) + 1)
+    if not enough or inside < 0.3 or sure < SURE:
         return None
     known = both.frozen.cuts.get(best.column)
     code = "bad_slice"

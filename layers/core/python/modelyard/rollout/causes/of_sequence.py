@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from modelyard.metrics import Rows
 from modelyard.rollout.causes.measures import (
     ONE_WAY,
     SURE,
@@ -15,11 +16,8 @@ from modelyard.rollout.causes.measures import (
     one_way,
     trend,
 )
-from modelyard.rollout.causes.paired import FEWEST, Found, Paired
+from modelyard.rollout.causes.paired import FEWEST, NOT_BY_CHANCE, Found, Paired
 from modelyard.rollout.judging import Check, percent
-
-NOT_BY_CHANCE = 0.5
-"""A kappa; two classes alike often agree with any order of each other in half of the rows."""
 
 
 def batches(both: Paired, _: Sequence[Check]) -> Found:
@@ -43,18 +41,26 @@ def batches(both: Paired, _: Sequence[Check]) -> Found:
 
 
 def previous_answer(both: Paired, _: Sequence[Check]) -> Found:
-    """The champion's answer to the row before."""
-    later = slice(1, None)
-    if both.numeric:
-        found = both.agrees(both.others[later], both.numbers[:-1])
-    else:
-        found = float((both.other[later] == both.keys[:-1]).mean())
+    """The champion's answer to the row before: of all rows, of those of the same process, or of those asked alone."""
+    found = max(
+        _agreement_with_the_row_before(both, order)
+        for order in (np.arange(len(both)), np.argsort(both.processes, kind="stable"), np.flatnonzero(both.size == 1))
+    )
     if found < both.asked or found < both.agreement + 0.15 or kappa(both, found) < NOT_BY_CHANCE:
         return None
     return "previous_answer", (
         f"the challenger agrees with the champion's answer to the row before in {percent(found)}, with that to the "
         f"same row in {percent(both.agreement)}"
     )
+
+
+def _agreement_with_the_row_before(both: Paired, order: Rows) -> float:
+    later, earlier = order[1:], order[:-1]
+    if len(later) < FEWEST:
+        return 0.0
+    if both.numeric:
+        return both.agrees(both.others[later], both.numbers[earlier])
+    return float((both.other[later] == both.keys[earlier]).mean())
 
 
 def drifting(both: Paired, _: Sequence[Check]) -> Found:
@@ -75,7 +81,7 @@ def drifting(both: Paired, _: Sequence[Check]) -> Found:
     )
 
 
-def unstable(_: Paired, beyond: Sequence[Check]) -> Found:
+def unstable(_: Paired | None, beyond: Sequence[Check]) -> Found:
     """The same input, other answers."""
     for check in beyond:
         if check.name == "stability":

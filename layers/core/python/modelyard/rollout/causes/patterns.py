@@ -9,6 +9,7 @@ from modelyard.rollout.causes.of_answers import (
     formula,
     hardly_related,
     one_class,
+    other_outline,
     scaled_odds,
     shifted_odds,
     swapped_classes,
@@ -22,6 +23,7 @@ from modelyard.rollout.judging import Check
 Pattern = Callable[[Paired, Sequence[Check]], Found]
 
 PATTERNS: Final[tuple[Pattern, ...]] = (
+    other_outline,
     constant_answer,
     batches,
     previous_answer,

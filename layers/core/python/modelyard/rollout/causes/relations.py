@@ -10,6 +10,7 @@ from modelyard.evaluation.words import number
 from modelyard.metrics import Floats
 from modelyard.rollout.causes.paired import Paired
 from modelyard.rollout.judging import percent
+from modelyard.rollout.slicing import spread_of
 
 BETTER = 0.15
 """How much more of the rows a formula must make agree."""
@@ -18,6 +19,8 @@ ALIKE = 0.6
 """The least correlation of a formula's numbers with the challenger's."""
 SIMPLER = 0.8
 """A formula that comes later must leave less than this share of what an earlier one leaves."""
+LEAST_OFFSET = 0.1
+"""In spreads; what is shifted by less is not shifted."""
 AT_THE_END = 0.15
 MOST_STEPS = 12
 LEAST, INNER = 0.005, 5.0
@@ -51,9 +54,9 @@ def relation_of_numbers(both: Paired) -> Relation | None:
     if found is not None:
         return found
     asked = max(both.asked - 0.1, both.agreement + BETTER)
-    spread = float(two.std())
+    spread = spread_of(two)
     best: tuple[float, Relation] | None = None
-    for code, formula, mapped in _formulas(one, two):
+    for code, formula, mapped in formulas(one, two):
         known = np.isfinite(mapped)
         if known.mean() < 0.9 or mapped[known].std() == 0:
             continue
@@ -112,10 +115,11 @@ def _towards(both: Paired, name: str, *, more: bool) -> bool:
     return float((side[changed] == label).mean()) >= 0.75
 
 
-def _formulas(one: Floats, two: Floats) -> Iterator[tuple[str, str, Floats]]:
+def formulas(one: Floats, two: Floats) -> Iterator[tuple[str, str, Floats]]:
     """What turns the champion's numbers into the challenger's, the simplest first: code, words, numbers."""
     offset = float(np.median(two - one))
-    yield "shifted_scores", _line(1.0, offset), one + offset
+    if abs(offset) > LEAST_OFFSET * spread_of(one):
+        yield "shifted_scores", _line(1.0, offset), one + offset
     yield "sign_flipped", "-x", -one
     with np.errstate(all="ignore"):
         for words, function in TRANSFORMATIONS.items():
@@ -155,6 +159,8 @@ def _rounded(both: Paired) -> Relation | None:
     if len(two) < 2 or len(two) > min(0.25 * len(one), MOST_STEPS):
         return None
     steps = np.diff(two)
+    if float(np.diff(one).min()) > 0.5 * float(steps.min()):
+        return None  # whole numbers, as the champion's
     if not np.allclose(steps / steps.min(), np.round(steps / steps.min()), atol=0.05):
         return None
     said = (

@@ -43,7 +43,8 @@ def why_it_is_slow(look: Look, names: AbstractSet[str]) -> tuple[str, str]:
         first, last = float(np.median(right[:third])), float(np.median(right[-third:]))
         if last > SLOWING * first:
             return "slowing", f"{said}; it began with {number(first)} ms and takes {number(last)} ms now"
-    if "latency" in names:
-        return "slow", said
+    most = look.policy.max_latency_ratio
+    if "latency" in names or (most is not None and float(np.median(right)) > most * float(np.median(left))):
+        return "slow", said  # not surely yet, where only the slowest are beyond; but it is the likelier of the two
     least = float(np.quantile(right, 0.95))
     return "slow_sometimes", f"{said} at the median, but one request in twenty takes it more than {number(least)} ms"

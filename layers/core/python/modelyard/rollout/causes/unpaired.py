@@ -5,12 +5,18 @@ import numpy as np
 from modelyard.evaluation.words import number
 from modelyard.metrics import Floats
 from modelyard.rollout.answers import FORMS
+from modelyard.rollout.causes.relations import SIMPLER, formulas
 from modelyard.rollout.checks.look import Look
 from modelyard.rollout.judging import percent
+from modelyard.rollout.observations import Flags, Side
+from modelyard.rollout.slicing import spread_of
 
 NEARLY_ALL = 0.98
 QUANTILES = np.arange(1, 20) / 20
-LIKE_ONE = (0.8, 1.25)
+BY_CHANCE = 0.01
+"""How likely it may be that a class of the champion's is missing by luck."""
+FARTHEST = 0.6
+"""In spreads, how far any quantile may be off a formula's."""
 
 
 def why_arms_differ(look: Look) -> tuple[str, str] | None:
@@ -22,11 +28,19 @@ def why_arms_differ(look: Look) -> tuple[str, str] | None:
     if not useful.any() or not other.any():
         return None
     if FORMS[look.form] == "number":
-        return _numbers(left.number[useful], right.number[other], look.frozen.spread)
+        return _numbers(left.number[useful], right.number[other])
+    if _commonest(right, other) >= NEARLY_ALL and _commonest(left, useful) < NEARLY_ALL - 0.05:
+        return "constant_answer", "the challenger answers nearly every row alike, with the same probability"
     return _classes(look, left.key[useful], right.key[other])
 
 
-def _numbers(one: Floats, two: Floats, spread: float) -> tuple[str, str] | None:
+def _commonest(side: Side, useful: Flags) -> float:
+    """The share of the commonest answer, with its probability."""
+    answers = np.column_stack([side.key, np.nan_to_num(side.number)])[useful]
+    return float(np.unique(answers, axis=0, return_counts=True)[1].max() / len(answers))
+
+
+def _numbers(one: Floats, two: Floats) -> tuple[str, str] | None:
     values, counts = np.unique(two, return_counts=True)
     if counts.max() >= NEARLY_ALL * len(two) and len(np.unique(one)) > 1:
         return (
@@ -34,20 +48,17 @@ def _numbers(one: Floats, two: Floats, spread: float) -> tuple[str, str] | None:
             f"the challenger answers {number(float(values[counts.argmax()]))} for nearly every row",
         )
     left, right = np.quantile(one, QUANTILES), np.quantile(two, QUANTILES)
-    slope, offset = np.polyfit(left, right, 1) if left.std() > 0 else (1.0, 0.0)
-    fits = float(np.abs(slope * left + offset - right).max()) < 0.3 * max(float(right.std()), 1e-12) * 2
-    if not fits:
+    wide = max(spread_of(right), 1e-12)
+    best: tuple[float, str, str] | None = None
+    for code, formula, mapped in formulas(left, right):
+        off = np.abs(np.sort(mapped) - right)
+        if not np.isfinite(mapped).all() or float(off.max()) > FARTHEST * wide:
+            continue
+        if best is None or float(np.median(off)) < SIMPLER * best[0]:
+            best = float(np.median(off)), code, formula
+    if best is None or float(np.abs(left - right).max()) <= FARTHEST * wide:
         return None
-    if LIKE_ONE[0] < slope < LIKE_ONE[1] and abs(float(np.median(right - left))) > 0.25 * spread:
-        return "shifted_scores", (
-            f"the challenger's answers are distributed as the champion's plus {number(float(np.median(right - left)))}"
-        )
-    if slope > 0 and not LIKE_ONE[0] < slope < LIKE_ONE[1]:
-        return (
-            "scaled_scores",
-            f"the challenger's answers are distributed as the champion's times {number(float(slope))}",
-        )
-    return None
+    return best[1], f"where the champion answers x, the challenger's answers are distributed as {best[2]}"
 
 
 def _classes(look: Look, one: Floats, two: Floats) -> tuple[str, str] | None:
@@ -57,7 +68,8 @@ def _classes(look: Look, one: Floats, two: Floats) -> tuple[str, str] | None:
     most = int(right.argmax())
     if right[most] >= NEARLY_ALL and left[most] < NEARLY_ALL - 0.05:
         return "constant_answer", f"the challenger answers {names[most]} for {percent(float(right[most]))} of its rows"
-    gone = np.flatnonzero((left >= 0.03) & (right == 0))
+    by_chance = (1 - left) ** len(two) * size
+    gone = np.flatnonzero((left >= 0.03) & (right == 0) & (by_chance < BY_CHANCE))
     if len(gone):
         return "class_dropped", (
             f"the challenger never answers {names[int(gone[0])]}, which the champion answers for "

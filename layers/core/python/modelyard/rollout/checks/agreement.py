@@ -1,7 +1,7 @@
 """Rows that both versions answered: the same label, or numbers that differ by less than the tolerance."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -10,6 +10,8 @@ from modelyard.rollout.answers import FORMS
 from modelyard.rollout.checks.look import FEWEST_OF_A_SLICE, Look, in_slices, of_requests
 from modelyard.rollout.judging import Check, Name, Question, percent, state_of, where
 from modelyard.rollout.sequential import Stream
+
+Vector = tuple[float, ...] | None
 
 
 def agreement(look: Look) -> Iterator[Question]:
@@ -59,10 +61,16 @@ def distances(look: Look) -> Floats:
         if FORMS[look.form] != "vector":
             found: Floats = np.abs(one.number - two.number) / spread
             return found
+        return lengths_between([one.vector for one in one.answers], [two.vector for two in two.answers]) / spread
+
+
+def lengths_between(one: Sequence[Vector], two: Sequence[Vector]) -> Floats:
+    """How far each two lists of numbers are apart; NaN where they have no two of one length."""
+    with np.errstate(invalid="ignore", over="ignore"):
         return np.array([
-            float(np.linalg.norm(np.subtract(left.vector, right.vector))) / spread
-            if left.vector and right.vector and len(left.vector) == len(right.vector) else math.nan
-            for left, right in zip(one.answers, two.answers, strict=True)
+            float(np.linalg.norm(np.subtract(left, right)))
+            if left and right and len(left) == len(right) else math.nan
+            for left, right in zip(one, two, strict=True)
         ])  # fmt: skip
 
 

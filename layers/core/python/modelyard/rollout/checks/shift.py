@@ -10,7 +10,7 @@ from modelyard.rollout.checks.look import Look, after
 from modelyard.rollout.judging import Check, Name, Question, state_of
 from modelyard.rollout.observations import Side
 from modelyard.rollout.shift import Binned
-from modelyard.rollout.slicing import Frozen
+from modelyard.rollout.slicing import Frozen, length_of
 
 
 def shift(look: Look) -> Iterator[Question]:
@@ -31,7 +31,9 @@ def bins_of(look: Look, name: str, side: str) -> Binned | None:
     right = seen.pairs if side == "pairs" else seen.challenger_arm
     if frozen is None or left.champion is None or right.challenger is None:
         return None
-    if frozen.form == "other" or (name == "score_shift" and not (frozen.form == "classes" and frozen.score_edges)):
+    if name == "score_shift" and not (frozen.form in ("classes", "other") and frozen.score_edges):
+        return None
+    if name == "shift" and frozen.form == "other":
         return None
     if name == "shift" and frozen.form in ("number", "vector") and not frozen.edges:
         return None
@@ -51,9 +53,12 @@ def bins_of(look: Look, name: str, side: str) -> Binned | None:
 
 def _binned(look: Look, side: Side, frozen: Frozen, name: str) -> Rows:
     if name == "score_shift":
-        return np.searchsorted(frozen.score_edges, np.nan_to_num(side.number)).astype(np.int64)
+        told = side.number
+        if frozen.form == "other":
+            told = np.where(np.isnan(told), [length_of(one) for one in side.answers], told)
+        return np.searchsorted(frozen.score_edges, np.nan_to_num(told)).astype(np.int64)
     if frozen.form == "vector":
-        return np.searchsorted(frozen.edges, [float(np.linalg.norm(one.vector or ())) for one in side.answers])
+        return np.searchsorted(frozen.edges, [length_of(one) for one in side.answers])
     if frozen.form == "number":
         return np.searchsorted(frozen.edges, np.nan_to_num(side.number)).astype(np.int64)
     table = np.full(len(look.observations.names) + 1, len(frozen.classes), dtype=np.int64)

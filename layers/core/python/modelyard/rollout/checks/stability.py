@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from modelyard.metrics import Floats, Rows
+from modelyard.rollout.checks.agreement import lengths_between
 from modelyard.rollout.checks.look import Look
 from modelyard.rollout.judging import Check, Question, percent, state_of
 from modelyard.rollout.observations import Flags, Side, Table
@@ -45,8 +46,11 @@ def changes(look: Look, table: Table) -> Floats | None:
 def _changed(look: Look, side: Side, earlier: Rows, later: Rows) -> Flags:
     frozen = look.frozen
     changed: Flags = side.key[earlier] != side.key[later]
-    if frozen is None or frozen.form == "vector":
+    if frozen is None:
         return changed
+    if frozen.form == "vector":
+        vectors = [side.answers[row].vector for row in earlier], [side.answers[row].vector for row in later]
+        return changed | (lengths_between(*vectors) > SAME_NUMBER * frozen.spread)
     allowed = SAME_NUMBER * frozen.spread if frozen.form == "number" else SAME_SCORE
     with np.errstate(invalid="ignore"):
         return changed | (np.abs(side.number[earlier] - side.number[later]) > allowed)
