@@ -13,6 +13,7 @@ from rich.console import Console
 from modelyard.cli import rollout as commands
 from modelyard.cli.rollout_view import line, view
 from modelyard.cli.session import Session
+from modelyard.errors import ConflictError
 from modelyard.registry import Rollout
 from modelyard.rollout import record
 from modelyard.rollout.plan import RolloutPlan, Shadow, Step
@@ -22,6 +23,7 @@ from modelyard.times import stamp, utc_now
 from tests.fakes.command_line import CommandLine
 
 NAME = "sums"
+EXECUTION = "arn:aws:states:::execution:Rollout:mine"
 PLAN = RolloutPlan(model=NAME, shadow=Shadow(5, 10), steps=(Step(5, 10), Step(0.25, 1)), approval="promotion")
 
 
@@ -32,6 +34,7 @@ class States:
         self.started: list[dict[str, Any]] = []
         self.answered: list[str] = []
         self.refuses = ""
+        self.status = "RUNNING"
 
     def client(self, _: str) -> "States":
         return self
@@ -40,6 +43,12 @@ class States:
         self._refuse("StartExecution")
         self.started.append(asked)
         return {"executionArn": "arn:execution"}
+
+    def describe_execution(self, *, executionArn: str) -> dict[str, Any]:  # noqa: N803 - boto3's name
+        assert executionArn == EXECUTION
+        if self.status == "gone":
+            raise ClientError({"Error": {"Code": "ExecutionDoesNotExist", "Message": "no"}}, "DescribeExecution")
+        return {"status": self.status}
 
     def send_task_success(self, *, taskToken: str, output: str) -> None:  # noqa: N803 - boto3's name
         self._refuse("SendTaskSuccess")
@@ -75,7 +84,9 @@ def begun(there: CommandLine, phase: int = -1, *, asks: bool = False) -> Rollout
     registry = there.registry("workflow")
     claimed = registry.rollout(NAME)
     assert claimed is not None
-    rollout = registry.begin_rollout(NAME, claimed.rollout_id, plan=PLAN, execution="arn:x")
+    rollout = registry.begin_rollout(
+        NAME, claimed.rollout_id, plan=PLAN, execution="arn:aws:states:::execution:Rollout:mine"
+    )
     for number in range(phase + 1):
         rollout = registry.start_phase(rollout, number)
     if asks:
@@ -272,3 +283,27 @@ def test_the_view_fits_a_terminal(there: CommandLine, width: int, state: str) ->
     if state == "paused":
         assert "[bold]not markup[/]" in text
     assert "\n" not in line(document)
+
+
+def test_a_rollout_that_nobody_judges_is_found(
+    there: CommandLine, states: States, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployed = True
+    monkeypatch.setattr(Session, "is_deployed", lambda *_: deployed)
+    session = Session("local", start=there.folder)
+    monkeypatch.setattr(Session, "registry", property(lambda _: there.registry()))
+    commands.check_rollout(session, NAME)
+    there.run("rollout", "start", NAME).done()
+    commands.check_rollout(session, NAME)
+    begun(there, 0)
+    commands.check_rollout(session, NAME)
+    for status, said in (("ABORTED", "its execution is ABORTED"), ("gone", "its execution is not there")):
+        states.status = status
+        with pytest.raises(ConflictError, match=said) as found:
+            commands.check_rollout(session, NAME)
+        assert found.value.code == "rollout_abandoned"
+    states.status, deployed = "RUNNING", False
+    with pytest.raises(ConflictError, match="Rollout-sums is not there"):
+        commands.check_rollout(session, NAME)
+    there.run("rollout", "abort", NAME, "--reason", "its stack is gone").done()
+    commands.check_rollout(session, NAME)

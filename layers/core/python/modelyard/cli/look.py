@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from modelyard import stack_names
 from modelyard.cli.release import check_override
+from modelyard.cli.rollout import check_rollout
 from modelyard.cli.session import Session
 from modelyard.cli.show import moment, out, print_json, table, who
 from modelyard.errors import ConflictError, ModelyardError, UsageError
@@ -165,9 +166,13 @@ def _run_check(title: str, check: Callable[[], str]) -> ModelyardError | None:
 
 
 def _check_model(session: Session, name: str, even_back: bool) -> str:
-    """The pointer that the endpoint reads, and the search index, agree with the table; mended where they do not."""
+    """The pointer that the endpoint reads, and the search index, agree with the table; mended where they do not.
+
+    A rollout has somebody who judges it, and an override of alarms is one that the ledger knows.
+    """
     url = session.predict_url(name)
     check_override(session, name)
+    check_rollout(session, name)
     deployment = session.registry.deployment(name)
     if deployment is None:
         return f"deployed, nothing live yet ({url})"

@@ -10,7 +10,7 @@ from modelyard import stack_names
 from modelyard.cli.models import AsJson, Name, Reason, check_reason
 from modelyard.cli.session import Session
 from modelyard.cli.show import errors, out, print_json
-from modelyard.errors import AWSError, ModelyardError, UsageError
+from modelyard.errors import AWSError, ConflictError, ModelyardError, NotFoundError, UsageError
 from modelyard.times import utc_now
 
 if TYPE_CHECKING:
@@ -141,8 +141,36 @@ def _wake(session: Session, rollout: "Rollout") -> None:
         return
     try:
         send_answer(session.clients.client("stepfunctions"), token)
-    except ModelyardError:  # the local AWS asks for a right on every resource, which nobody has
+    except ModelyardError:
         errors.print("[yellow]note:[/] the workflow was not reached; it reads the answer at its next look")
+
+
+def check_rollout(session: Session, name: str) -> None:
+    """See that somebody judges the rollout that goes on, if one does.
+
+    Raises:
+        ConflictError: With code ``rollout_abandoned``: its workflow is gone, with the stack or by itself.
+    """
+    from modelyard.aws.workflow import Workflow
+
+    rollout = session.registry.rollout(name)
+    if rollout is None or rollout.has_ended:
+        return
+    stack = stack_names.rollout_stack(session.name, name)
+    gone = "" if session.is_deployed(stack) else f"stack {stack} is not there"
+    if not gone and rollout.execution:
+        arn = session.outputs(stack)[stack_names.WORKFLOW]
+        try:
+            found = Workflow(session.clients.client("stepfunctions"), arn).status(rollout.execution.rsplit(":", 1)[-1])
+        except NotFoundError:
+            found = "not there"
+        gone = "" if found == "RUNNING" else f"its execution is {found}"
+    if gone:
+        raise ConflictError(
+            f"the rollout of version {rollout.version} goes on, and nobody judges it: {gone}",
+            code="rollout_abandoned",
+            next_step=f"Run 'modelyard rollout abort {name}': the champion gets all the traffic again.",
+        )
 
 
 def _refuse_all_at_once(session: Session, name: str) -> None:

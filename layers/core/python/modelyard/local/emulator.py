@@ -29,7 +29,7 @@ HOST = "127.0.0.1"
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 60.0
 SAVED = b"Persistence: saved"
-SAVED_S = 5.0
+SAVED_S = 10.0
 """It logs each service that it has saved, one straight after the other; silence of so long means that it is done.
 Only while it writes a file may it take longer: the code of all functions is one of hundreds of megabytes."""
 ROOT_ACCESS_KEY = "test"
