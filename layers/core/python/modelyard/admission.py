@@ -7,11 +7,9 @@ may loop for ever or ask for 32 GiB, so a child with a memory limit does it, and
 """
 
 import json
-import os
 import pickletools
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from modelyard import confined
 from modelyard.errors import AdmissionError, ModelyardError
 from modelyard.version import Signature
 
@@ -26,17 +25,8 @@ LARGEST_ARTIFACT = 512 * 1024 * 1024
 DEADLINE_S = 7.0
 """For the child alone: with the start of the command around it, an answer comes within 10 s."""
 
-LEAST_MEMORY_MB = 512
-"""A child without a model takes about 200 MB of address space."""
-
-# What a child keeps of this process's environment. Credentials are not in it.
-_INHERITED = ("HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "PYTHONHOME", "TMPDIR")
-_CHILD_ENVIRONMENT = {
-    "PYTHONSAFEPATH": "1",  # do not import from the working directory
-    "PYTHONDONTWRITEBYTECODE": "1",
-    "OPENBLAS_NUM_THREADS": "1",  # numpy's BLAS reserves memory for every core otherwise
-    "OMP_NUM_THREADS": "1",
-}
+LEAST_MEMORY_MB, TIMES_IN_MEMORY = 1024, 4
+"""Address space of a child, beside how often the file may lie in it."""
 
 
 def _starts(*prefixes: bytes) -> Callable[[bytes], bool]:
@@ -104,7 +94,9 @@ def admit(
         ModelyardError: With code ``trial_unavailable`` when the child process itself does not work.
     """
     _check_content(artifact, max_bytes)
-    memory = _memory_mb(len(artifact)) if memory_mb is None else memory_mb
+    memory = memory_mb
+    if memory is None:
+        memory = confined.memory_mb(len(artifact), least=LEAST_MEMORY_MB, factor=TIMES_IN_MEMORY)
     answer = _try_in_child(artifact, deadline_s, memory)
     if "refused" in answer:
         refused = answer["refused"]
@@ -144,40 +136,25 @@ def _check_content(artifact: bytes, max_bytes: int) -> None:
             )
 
 
-def _memory_mb(size: int) -> int:
-    """What a model of this size may need to be loaded, within the memory of the function that this runs in."""
-    wanted = 1024 + 4 * size // 2**20
-    function_mb = int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0"))
-    return max(LEAST_MEMORY_MB, min(wanted, function_mb - 256)) if function_mb else wanted
-
-
 def _try_in_child(artifact: bytes, deadline_s: float, memory_mb: int) -> dict[str, Any]:
     # Twice the wall time: the limit on CPU is for a child whose parent is gone.
-    command = [sys.executable, "-m", "modelyard.trial", str(memory_mb << 20), str(int(2 * deadline_s) + 1)]
-    environment = {name: os.environ[name] for name in _INHERITED if name in os.environ} | _CHILD_ENVIRONMENT
-    environment["PYTHONPATH"] = os.pathsep.join(str(Path(entry or ".").absolute()) for entry in sys.path)
+    limits = [str(memory_mb << 20), str(int(2 * deadline_s) + 1)]
     with tempfile.TemporaryDirectory() as empty, tempfile.TemporaryFile() as said:
         try:
-            # An empty working directory: no file that a model could name by a relative path.
-            child = subprocess.Popen(  # noqa: S603 - our own module; the model goes in as bytes
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, cwd=empty, env=environment
+            status, answer = confined.run_confined(
+                "modelyard.trial", limits, artifact, folder=Path(empty), deadline_s=deadline_s, said=said
             )
         except OSError as failed:
             raise _unavailable(str(failed)) from failed
-        with child:
-            try:
-                answer, _ = child.communicate(artifact, timeout=deadline_s)
-            except subprocess.TimeoutExpired as late:
-                raise AdmissionError(
-                    f"the model did not load and answer one row within {deadline_s:g} s",
-                    code="trial_timeout",
-                    field="artifact",
-                    next_step="Check the graph for a Loop that does not end, and its constants for huge shapes.",
-                ) from late
-            finally:
-                child.kill()  # by its own id; does nothing when it has ended
+        except subprocess.TimeoutExpired as late:
+            raise AdmissionError(
+                f"the model did not load and answer one row within {deadline_s:g} s",
+                code="trial_timeout",
+                field="artifact",
+                next_step="Check the graph for a Loop that does not end, and its constants for huge shapes.",
+            ) from late
         said.seek(max(0, said.tell() - 500))
-        return _understood(child.returncode, answer, said.read())
+        return _understood(status, answer, said.read())
 
 
 def _understood(status: int, answer: bytes, said: bytes) -> dict[str, Any]:

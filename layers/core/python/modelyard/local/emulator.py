@@ -73,7 +73,6 @@ class LocalAws:
         Raises:
             LocalError: When the port is taken, the emulator is not installed, or it does not come up.
         """
-        self.home.mkdir(parents=True, exist_ok=True)
         with self._exclusively():
             if self.is_running():
                 return "running"
@@ -93,7 +92,6 @@ class LocalAws:
         Raises:
             LocalError: When it does not end; its state is then what the last clean end saved.
         """
-        self.home.mkdir(parents=True, exist_ok=True)
         with self._exclusively():
             process = self._process()
             if process is None or not _is_emulator(process.pid):
@@ -113,7 +111,6 @@ class LocalAws:
 
     def forget(self) -> None:
         """Stop without saving and delete everything that the local AWS holds."""
-        self.home.mkdir(parents=True, exist_ok=True)
         with self._exclusively():
             process = self._process()
             if process is not None and _is_emulator(process.pid):
@@ -271,6 +268,7 @@ class LocalAws:
     @contextlib.contextmanager
     def _exclusively(self) -> Iterator[None]:
         """One start or stop at a time, across terminals."""
+        self.home.mkdir(parents=True, exist_ok=True)
         with (self.home / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield

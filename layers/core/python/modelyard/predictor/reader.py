@@ -204,15 +204,20 @@ def read_object(body: str | bytes, *, example: str) -> dict[str, Any]:
     Raises:
         RequestError: When it is not JSON or no object.
     """
+    document = read_json(body, example=example)
+    if type(document) is not dict:
+        raise RequestError("the body must be a JSON object", code="wrong_type", next_step=example)
+    return document
+
+
+def read_json(body: str | bytes | msgspec.Raw, *, example: str) -> Any:
+    """The value that a body, or a part of one, is; arguments and errors as for `read_object`."""
     try:
-        document = msgspec.json.decode(body)
+        return msgspec.json.decode(body)
     except RecursionError:
         raise RequestError("the body nests too deep", code="invalid_json", next_step=example) from None
     except (msgspec.DecodeError, UnicodeError) as error:
         raise RequestError(f"the body is not valid JSON: {error}", code="invalid_json", next_step=example) from None
-    if type(document) is not dict:
-        raise RequestError("the body must be a JSON object", code="wrong_type", next_step=example)
-    return document
 
 
 def refuse_surplus_keys(body: str | bytes, keys: int) -> None:

@@ -159,7 +159,8 @@ class _Replay:
         """Ask both and keep the record; why there is none."""
         if self._champion is None:
             captured = Answered({"predictions": msgspec.Raw(record.predictions)}, {})
-            return self._keep(record, captured, self._second(record))
+            self._keep(record, captured, self._second(record))
+            return None
         if candidate_first:
             second = self._second(record)
             first = self._champion.ask(record.body)
@@ -176,7 +177,8 @@ class _Replay:
                 return CHAMPION_FAILS.format(first.failure.code)
             return OTHER_VERSION.format(record.version, first.failure.code)
         self._compare(record, first)
-        return self._keep(record, first, second)
+        self._keep(record, first, second)
+        return None
 
     def _second(self, record: Record) -> Answered | Lost:
         answer = self._candidate.ask(record.body)
@@ -207,7 +209,7 @@ class _Replay:
         captured = msgspec.json.decode(record.predictions)
         self._found.same += alike(captured, first.shadow.get("predictions"))
 
-    def _keep(self, record: Record, first: Answered, second: Answered | Lost) -> str | None:
+    def _keep(self, record: Record, first: Answered, second: Answered | Lost) -> None:
         if isinstance(second, Lost):
             shadow: dict[str, Any] = {"code": second.failure.code, "message": second.failure.message}
             process = None
@@ -226,7 +228,6 @@ class _Replay:
             "process": process,
         }
         self._found.records.append(msgspec.json.encode(line))
-        return None
 
 
 def alike(one: Any, other: Any) -> bool:

@@ -18,7 +18,7 @@ import msgspec
 from modelyard.errors import RequestError
 from modelyard.predictor.array import ITEM_BYTES, Array, nested
 from modelyard.predictor.encode import absent, encode, listed
-from modelyard.predictor.reader import refuse_duplicate_keys
+from modelyard.predictor.reader import read_json, refuse_duplicate_keys
 from modelyard.predictor.signature import FLOATS, INTEGERS, Tensor
 from modelyard.predictor.values import check_shape
 from modelyard.serving.oip.datatypes import DATATYPES
@@ -271,12 +271,7 @@ def _from_json(tensor: Tensor, shape: tuple[int, ...], data: msgspec.Raw, nulls:
 
 
 def _values(tensor: Tensor, data: msgspec.Raw) -> list[Any]:
-    try:
-        values = msgspec.json.decode(data)
-    except RecursionError:
-        raise RequestError("the body nests too deep", code="invalid_json", next_step=EXAMPLE) from None
-    except (msgspec.DecodeError, UnicodeError) as error:
-        raise RequestError(f"the body is not valid JSON: {error}", code="invalid_json", next_step=EXAMPLE) from None
+    values = read_json(data, example=EXAMPLE)
     if type(values) is not list:
         raise RequestError(f"data of input {tensor.name!r} is not a list", code="wrong_type", field=tensor.name)
     return values
