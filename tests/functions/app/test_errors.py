@@ -122,10 +122,10 @@ def test_a_stream_that_never_ends_is_given_up(sums):
 
 
 def test_an_app_that_is_late_is_answered_for(sums):
-    context = SimpleNamespace(aws_request_id="1", get_remaining_time_in_millis=lambda: 400)
+    context = SimpleNamespace(aws_request_id="1", get_remaining_time_in_millis=lambda: 1500)
     began = time.monotonic()
     status, problem = sums.ask(asking("GET", "/sleep/30"), context)
     assert (status, problem["code"]) == (504, "app_timeout")
-    assert time.monotonic() - began < 0.4
+    assert time.monotonic() - began < 1.5
     (line,) = sums.audits
     assert (line["status"], line["latency_ms"] > 250) == (504, True)

@@ -53,8 +53,8 @@ def test_a_snapshot_does_not_shut_the_app_down(sums):
 
 def test_the_answer_does_not_wait_for_background_tasks_and_the_worker_does(sums):
     began = time.monotonic()
-    assert sums.ask(asking("GET", "/later", query="seconds=0.3"))[1] == "at once"
-    assert time.monotonic() - began < 0.25
+    assert sums.ask(asking("GET", "/later", query="seconds=1.5"))[1] == "at once"
+    assert time.monotonic() - began < 1.2
     sums.flush()
     assert "background 2.0" in notes()
 
