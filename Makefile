@@ -52,7 +52,7 @@ docs: setup ## Write the tables of docs/spec.md and docs/environments.md from th
 build: setup ## Build the layers of every environment
 	@$(BIN)/modelyard build
 
-bench: setup ## Run the benchmarks of the endpoint, 20 minutes; ARGS=--quick for 3
+bench: setup ## Run the benchmarks of endpoint and server, 45 minutes; ARGS=--quick for 5
 	@MODELYARD_ENV=local $(BIN)/modelyard build
 	@$(BIN)/python benchmarks/bench.py $(ARGS)
 
@@ -79,6 +79,8 @@ lock: ## Resolve the dependencies again and write the locks
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade pyproject.toml --extra dev -o requirements/dev.txt
 	for set in training notebook api; do $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 		-c requirements/dev.txt layers/$$set/requirements.in -o layers/$$set/requirements.txt; done
+	for file in requirements requirements-gpu; do $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+		-c requirements/dev.txt layers/server/$$file.in -o layers/server/$$file.txt; done
 	for set in lean serving; do $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-deps \
 		-c requirements/dev.txt layers/$$set/requirements.in -o layers/$$set/requirements.txt; done
 	for set in local-aws uv; do $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \

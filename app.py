@@ -12,6 +12,7 @@ from stacks.endpoint_stack import EndpointStack
 from stacks.registry_stack import RegistryStack
 from stacks.retraining_stack import RetrainingStack
 from stacks.rollout_stack import RolloutStack
+from stacks.sagemaker_host_stack import SageMakerHostStack, hosts_of
 from stacks.upkeep_stack import UpkeepStack
 
 from aws_cdk import App  # isort: skip - stacks/__init__.py chooses the Node that this import starts
@@ -37,11 +38,27 @@ def build_app(app: App, project: Path) -> App:
         now=utc_now(),
     )
 
-    registry = RegistryStack(app, deployment=deployment)
+    registry = RegistryStack(app, deployment=deployment, models=models)
     UpkeepStack(app, deployment=deployment, registry=registry)
     api = ApiStack(app, deployment=deployment, registry=registry, models=models)
+    hosts = {
+        host: SageMakerHostStack(
+            app, deployment=deployment, host=host, models=sharing, registry=registry, override=override
+        )
+        for host, sharing in hosts_of(models).items()
+        if not settings.is_local
+    }
     for model in models:
-        endpoint = EndpointStack(app, deployment=deployment, model=model, registry=registry, api=api, override=override)
+        host = hosts.get(model.spec.endpoint.host or "")
+        endpoint = EndpointStack(
+            app,
+            deployment=deployment,
+            model=model,
+            registry=registry,
+            api=api,
+            override=override,
+            host=None if host is None else host.server,
+        )
         rollout = None
         if model.spec.rollout.mode == "gradual":
             rollout = RolloutStack(app, deployment=deployment, model=model, registry=registry, endpoint=endpoint)

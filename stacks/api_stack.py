@@ -11,7 +11,7 @@ from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from modelyard import stack_names
-from modelyard.control.routes import APP_ROUTES, CALLS, MODEL_ROUTES, ROUTES, SERVER_ROUTES
+from modelyard.control.routes import APP_ROUTES, ASYNC_ROUTES, CALLS, MODEL_ROUTES, ROUTES, SERVER_ROUTES
 from modelyard.errors import SpecError
 from modelyard.packaging import layers_of
 from modelyard.spec import Model
@@ -66,11 +66,12 @@ class ApiStack(ModelyardStack):
         for index, api in enumerate(self.apis):
             for method, path in _control_routes(index):
                 api.add_routes(path=path, methods=[apigateway.HttpMethod(method)], integration=integration)
+        later = [(method, _in_policy(path)) for method, path in ASYNC_ROUTES]
         self.invoke_policy = self._policy(
             "Invoke",
             "Call every Modelyard model, and see what it takes",
             self.apis,
-            list(CALLS),
+            [*CALLS, *(later if any(model.spec.kind == "async" for model in models) else ())],
         )
         self.control_policy = self._policy(
             "UseControlPlane",
@@ -105,6 +106,7 @@ class ApiStack(ModelyardStack):
         for index in {model.spec.endpoint.api for model in models}:
             carried = [model for model in models if model.spec.endpoint.api == index]
             taken = len(_control_routes(index)) + ROUTES_PER_MODEL * len(carried)
+            taken += len(ASYNC_ROUTES) * sum(model.spec.kind == "async" for model in carried)
             taken += len(APP_ROUTES) * sum(model.spec.model.app is not None for model in carried)
             if taken > ROUTES_PER_API:
                 raise SpecError(

@@ -1,7 +1,5 @@
 """One model's endpoint: a function, its alias ``live``, its routes, its alarms."""
 
-import json
-
 from aws_cdk import CfnOutput, Duration
 from aws_cdk import aws_apigatewayv2 as apigateway
 from aws_cdk import aws_apigatewayv2_authorizers as authorizers
@@ -12,23 +10,29 @@ from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from modelyard import stack_names
-from modelyard.control.routes import APP_ROUTES, MODEL_ROUTES, route_of
+from modelyard.control.routes import APP_ROUTES, ASYNC_ROUTES, MODEL_ROUTES, route_of
+from modelyard.endpoint_variables import model_variables
 from modelyard.packaging import endpoint_of, layers_of
 from modelyard.pointer_key import pointer_key
 from modelyard.release_override import ReleaseOverride
-from modelyard.spec import EndpointSection, Model
-from modelyard.spec_rollout import RolloutSection
+from modelyard.spec import Model
 from stacks.api_stack import ApiStack
 from stacks.base import Deployment, ModelyardStack
 from stacks.code_release import METRICS_NAMESPACE, CodeRelease
 from stacks.function import EntryPoint
+from stacks.placement_warning import warn_of_placement
 from stacks.registry_stack import RegistryStack
+from stacks.sagemaker_endpoint import SageMakerEndpoint
+from stacks.way_in import WayIn
 
 ROUTE_NAMES = ("PredictRoute", "FeedbackRoute", "OpenApiRoute", "TensorsRoute", "TensorsBelowRoute", "InferRoute")
 """Of `MODEL_ROUTES`; a route that gets another name is replaced, and does not answer meanwhile."""
 
 APP_ROUTE_NAMES = ("AppRoute", "AppBelowRoute")
 """The same of `APP_ROUTES`."""
+
+ASYNC_ROUTE_NAMES = ("PredictionRoute",)
+"""The same of `ASYNC_ROUTES`."""
 
 
 class LambdaEndpoint(Construct):
@@ -43,8 +47,8 @@ class LambdaEndpoint(Construct):
         self, scope: Construct, construct_id: str, *, model: Model, registry: RegistryStack, base_path: str
     ) -> None:
         super().__init__(scope, construct_id)
-        endpoint, code, capture = model.spec.endpoint, model.spec.model.code, model.spec.monitoring.capture
-        kept = max(capture, model.spec.rollout.capture)
+        endpoint = model.spec.endpoint
+        kept = max(model.spec.monitoring.capture, model.spec.rollout.capture)
         app = model.spec.model.app
         self.entry = EntryPoint(
             self,
@@ -58,15 +62,10 @@ class LambdaEndpoint(Construct):
             concurrency=endpoint.concurrency,
             snap_start=endpoint.snap_start,
             environment={
-                "MODELYARD_MODEL": model.name,
                 "MODELYARD_ARTIFACT_BUCKET": registry.artifacts.bucket_name,
-                "MODELYARD_REFRESH_S": str(endpoint.refresh_s),
-                "MODELYARD_ENGINE": model.spec.engine,
-                **({} if code is None else {"MODELYARD_CODE": code}),
+                **model_variables(model),
                 **({} if app is None else {"MODELYARD_APP": app}),
                 **({"MODELYARD_BASE_PATH": base_path} if app is not None and base_path else {}),
-                **({} if capture == 0 else {"MODELYARD_CAPTURE": str(capture)}),
-                **_trial_settings(model),
             },
         )
         # The endpoint reads its own pointer and model files, and can write nothing but the labels that it is sent and
@@ -83,26 +82,12 @@ class LambdaEndpoint(Construct):
         self.alias = lambda_.Alias(self, "Live", alias_name="live", version=self.entry.function.current_version)
 
 
-def _trial_settings(model: Model) -> dict[str, str]:
-    """What ``modelyard.serving.trial_settings`` reads, as far as it differs from what that takes without being told."""
-    rollout, defaults = model.spec.rollout, RolloutSection()
-    told = {
-        "MODELYARD_ROUTING": (rollout.routing, defaults.routing),
-        "MODELYARD_TRIAL_CAPTURE": (rollout.capture, defaults.capture),
-        "MODELYARD_SHADOW_BUDGET_MS": (rollout.shadow_budget_ms, defaults.shadow_budget_ms),
-        "MODELYARD_SHADOW_BUDGET_MB": (rollout.shadow_budget_mb, defaults.shadow_budget_mb),
-        "MODELYARD_TIMEOUT_S": (model.spec.endpoint.timeout_s, EndpointSection().timeout_s),
-    }
-    variables = {name: str(value) for name, (value, default) in told.items() if value != default}
-    redact = model.spec.monitoring.redact
-    return {**variables, **({"MODELYARD_REDACT": json.dumps(redact)} if redact else {})}
-
-
 class EndpointStack(ModelyardStack):
     """Everything that belongs to one model's endpoint; adding or removing a model touches no other stack.
 
     Attributes:
-        endpoint: The function and its alias.
+        endpoint: The function that the routes lead to, and its alias: on SageMaker the way in.
+        server: The SageMaker endpoint, where the model has one of its own.
         alarms: On its errors and its latency; none where the environment has no alarms.
         release: How the alias moves to new code; None where it moves at once.
     """
@@ -116,6 +101,7 @@ class EndpointStack(ModelyardStack):
         registry: RegistryStack,
         api: ApiStack,
         override: ReleaseOverride | None = None,
+        host: SageMakerEndpoint | None = None,
     ) -> None:
         super().__init__(
             scope,
@@ -125,11 +111,23 @@ class EndpointStack(ModelyardStack):
         )
         http_api = api.apis[model.spec.endpoint.api]
         base_path = api.base_path(http_api)
-        self.endpoint = LambdaEndpoint(self, "Endpoint", model=model, registry=registry, base_path=base_path)
+        override = override if override is not None and override.model == model.name else None
+        self.server: SageMakerEndpoint | None = None
+        if model.spec.kind is not None and host is None and not self.settings.is_local:
+            self.server = SageMakerEndpoint(self, "Server", models=[model], registry=registry, override=override)
+        self.endpoint: LambdaEndpoint | WayIn
+        if model.spec.kind is None:
+            self.endpoint = LambdaEndpoint(self, "Endpoint", model=model, registry=registry, base_path=base_path)
+        else:
+            self.endpoint = WayIn(
+                self, "WayIn", model=model, registry=registry, server=self.server or host, base_path=base_path
+            )
         integration = integrations.HttpLambdaIntegration("Predict", self.endpoint.alias)
         routes = list(zip(ROUTE_NAMES, MODEL_ROUTES, strict=True))
         if model.spec.model.app is not None:
             routes += zip(APP_ROUTE_NAMES, APP_ROUTES, strict=True)
+        if model.spec.kind == "async":
+            routes += zip(ASYNC_ROUTE_NAMES, ASYNC_ROUTES, strict=True)
         for name, (method, path) in routes:
             apigateway.HttpRoute(
                 self,
@@ -140,7 +138,9 @@ class EndpointStack(ModelyardStack):
                 integration=integration,
             )
         self.alarms: list[cloudwatch.Alarm] = []
-        if self.settings.alarms:
+        if self.server is not None:
+            self.alarms = self.server.alarms
+        elif self.settings.alarms:
             self._alarm(model, registry)
         self.release: CodeRelease | None = None
         if self.settings.release != "all_at_once":
@@ -151,10 +151,12 @@ class EndpointStack(ModelyardStack):
                 function=self.endpoint.entry.function,
                 alias=self.endpoint.alias,
                 alarms=self.alarms,
-                override=override if override is not None and override.model == model.name else None,
+                override=override,
             )
+        warn_of_placement(self, model)
         CfnOutput(self, stack_names.PREDICT_FUNCTION, value=self.endpoint.entry.function.function_name)
-        CfnOutput(self, f"{stack_names.LOGS}Predict", value=self.endpoint.entry.log_group.log_group_name)
+        step = "Predict" if model.spec.kind is None else "Invoke"
+        CfnOutput(self, f"{stack_names.LOGS}{step}", value=self.endpoint.entry.log_group.log_group_name)
 
     def _alarm(self, model: Model, registry: RegistryStack) -> None:
         monitoring, alias = model.spec.monitoring, self.endpoint.alias

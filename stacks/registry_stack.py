@@ -1,5 +1,7 @@
 """What all models share: bytes in S3, truth in DynamoDB, an event bus and the topic that tells people."""
 
+from collections.abc import Sequence
+
 from aws_cdk import CfnOutput, Duration, RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_events as events
@@ -10,7 +12,8 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
-from modelyard import stack_names
+from modelyard import async_keys, stack_names
+from modelyard.spec import Model
 from stacks.base import Deployment, ModelyardStack
 from stacks.dead_letters import DeadLetters
 from stacks.findings import NO_TLS_HERE, WAITING, accept, accept_objects, accept_resources
@@ -18,6 +21,8 @@ from stacks.findings import NO_TLS_HERE, WAITING, accept, accept_objects, accept
 SWEPT = ("artifacts/*", "reports/*")
 LOOKED_AT = ("sweeps/*", "rollouts/*")
 """What an operator reads beside what an operator writes."""
+SAGEMAKER_LOGS = "/aws/sagemaker/Endpoints"
+"""Where SageMaker writes what containers print; it takes no other place."""
 CAPTURED = ("captures/", "feedback/")
 REPLAYED = ("artifacts/*", "captures/*", "feedback/*")
 """What a replay reads."""
@@ -39,7 +44,7 @@ class RegistryStack(ModelyardStack):
         topic: Where alarms and failed runs are told to people.
     """
 
-    def __init__(self, scope: Construct, *, deployment: Deployment) -> None:
+    def __init__(self, scope: Construct, *, deployment: Deployment, models: Sequence[Model] = ()) -> None:
         super().__init__(
             scope,
             stack_names.registry_stack(deployment.name),
@@ -49,6 +54,9 @@ class RegistryStack(ModelyardStack):
         access_logs = self._bucket("AccessLogs", expire_days=90)
         accept(access_logs, {"AwsSolutions-S1": "This is where the access logs go; logging them would feed itself."})
         kept_days = {"runs/": 30, "uploads/": 1, "sweeps/": 90, "observed/": 7}
+        kinds = {model.spec.kind for model in models} - {None}
+        if "async" in kinds:
+            kept_days[async_keys.FOLDER] = async_keys.KEPT_DAYS
         captured = dict.fromkeys(CAPTURED, self.settings.capture_days)
         self.artifacts = self._bucket("Artifacts", logs=access_logs, expiring={**kept_days, **captured})
         self.uploads = self._bucket("Data", logs=access_logs)
@@ -84,7 +92,7 @@ class RegistryStack(ModelyardStack):
         if self.settings.alarm_email is not None:
             self.topic.add_subscription(subscriptions.EmailSubscription(self.settings.alarm_email))
         self._notify()
-        self.operator_policy = self._operator_policy()
+        self.operator_policy = self._operator_policy(on_sagemaker=bool(kinds) and not self.settings.is_local)
         self.sweep_policy = self._sweep_policy()
         self.replay_policy = self._replay_policy()
         for name, value in (
@@ -185,7 +193,7 @@ class RegistryStack(ModelyardStack):
             ],
         )
 
-    def _operator_policy(self) -> iam.ManagedPolicy:
+    def _operator_policy(self, *, on_sagemaker: bool) -> iam.ManagedPolicy:
         """What a person needs for register, upload, promote, rollback, versions, history, status and logs."""
         policy = iam.ManagedPolicy(
             self, "Operator", description="Run Modelyard: register, upload, promote, roll back, look at everything"
@@ -214,6 +222,10 @@ class RegistryStack(ModelyardStack):
         }
         if self.settings.alarms:  # which of them fire, before a release of code
             named["cloudwatch"], actions["cloudwatch"] = [f"alarm:{stacks}"], ["DescribeAlarms"]
+        if on_sagemaker:  # whether an endpoint runs the configuration that it was last given
+            named["sagemaker"] = [f"endpoint/{stack_names.sagemaker_endpoints(name)}"]
+            actions["sagemaker"] = ["DescribeEndpoint"]
+            named["logs"].append(f"log-group:{SAGEMAKER_LOGS}/{stack_names.sagemaker_endpoints(name)}")
         keys = ["artifacts/*", "deployments/*", "evaluation_sets/*", "reports/*"]
         policy.add_statements(
             iam.PolicyStatement(

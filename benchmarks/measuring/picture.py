@@ -86,7 +86,14 @@ def timeline(title: str, rows: Sequence[Stretch], *, end: float, unit: str) -> s
 
 
 def curves(
-    title: str, lines: Sequence[Curve], *, across: str, up: str, marks: Sequence[float] = (), height: int = 380
+    title: str,
+    lines: Sequence[Curve],
+    *,
+    across: str,
+    up: str,
+    marks: Sequence[float] = (),
+    height: int = 380,
+    highest: int = 100,
 ) -> str:
     """Lines over one pair of axes, from 0 to the largest value; each has its name at its end.
 
@@ -94,17 +101,19 @@ def curves(
         title: What the picture shows.
         lines: From the palest to the strongest colour.
         across: What the horizontal axis is.
-        up: What the vertical axis is; it goes to 100.
-        marks: Heights at which a dashed line runs across.
+        up: What the vertical axis is.
+        marks: Heights at which a dashed line runs across, in percent.
+        height: Of the picture.
+        highest: Where the vertical axis ends, a multiple of 5.
     """
     left, right, top, bottom = 64, WIDTH - 110, 78, height - 48
     widest = max(x for line in lines for x, _ in line.points)
 
     def place(x: float, y: float) -> tuple[float, float]:
-        return left + x / widest * (right - left), bottom - y / 100 * (bottom - top)
+        return left + x / widest * (right - left), bottom - y / highest * (bottom - top)
 
     drawn = [f'<text class="quiet" x="{EDGE}" y="54">{escape(up)}</text>']
-    for y in range(0, 101, 20):
+    for y in range(0, highest + 1, highest // 5):
         at = place(0, y)[1]
         drawn.append(f'<line class="line" x1="{left}" y1="{at:.1f}" x2="{right}" y2="{at:.1f}"/>')
         drawn.append(f'<text class="quiet" x="{left - 8}" y="{at + 4:.1f}" text-anchor="end">{y}</text>')

@@ -1,6 +1,6 @@
-"""The interface of a script in `benchmarks/endpoint/`: arguments in, one `Result` out.
+"""The interface of a script that `make bench` runs: arguments in, one `Result` out.
 
-    python benchmarks/endpoint/NAME.py [--quick] [--json]
+    python benchmarks/FOLDER/NAME.py [--quick] [--json]
 
 The rule: figures carry their machine. What is printed says where, when and with which load beside it a number was
 measured, and which command gives it again. A claim that does not hold ends the script with status 1, but for
@@ -24,16 +24,17 @@ PROJECT = Path(__file__).parents[2]
 
 @dataclass
 class Claim:
-    """A figure and the most that it may be."""
+    """A figure and the most that it may be, or the least."""
 
     name: str
     found: float
     allowed: float
     unit: str = "x"
+    at_least: bool = False
 
     @property
     def holds(self) -> bool:
-        return self.found <= self.allowed
+        return self.found >= self.allowed if self.at_least else self.found <= self.allowed
 
 
 @dataclass
@@ -96,7 +97,8 @@ def as_text(document: dict[str, Any]) -> str:
 def claim_line(claim: dict[str, Any]) -> str:
     """A claim as an item of a list."""
     verdict = "holds" if claim["holds"] else "**does not hold**"
-    return f"- {claim['name']}: {claim['found']:g} {claim['unit']}, at most {claim['allowed']:g}: {verdict}"
+    bound = "at least" if claim["at_least"] else "at most"
+    return f"- {claim['name']}: {claim['found']:g} {claim['unit']}, {bound} {claim['allowed']:g}: {verdict}"
 
 
 def describe_machine() -> dict[str, Any]:

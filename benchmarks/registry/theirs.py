@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from modelyard.packaging.install import installer_environment
+PROJECT = Path(__file__).parents[2]
+sys.path.insert(0, str(PROJECT))
+
+from benchmarks.measuring.environments import interpreter  # noqa: E402 - the path comes first
 
 HERE = Path(__file__).parent
-PROJECT = HERE.parents[1]
-ENVIRONMENT = PROJECT / "build" / "benchmarks" / "mlflow"
 LOCK = HERE / "requirements.txt"
 
 
@@ -48,7 +49,7 @@ def started() -> Iterator[Theirs]:
     """MLflow over a SQLite file in a folder that goes away."""
     folder = Path(tempfile.mkdtemp(prefix="mlflow-benchmark-"))
     log = folder / "mlflow.log"
-    command = [str(_environment()), str(HERE / "mlflow_worker.py"), str(folder)]
+    command = [str(interpreter("mlflow", LOCK)), str(HERE / "mlflow_worker.py"), str(folder)]
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     try:
         with (
@@ -63,19 +64,3 @@ def started() -> Iterator[Theirs]:
                 process.kill()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _environment() -> Path:
-    """The interpreter of MLflow's environment, which is made where it is missing or the lock has changed."""
-    python, made_from = ENVIRONMENT / "bin" / "python", ENVIRONMENT / "made-from.txt"
-    if made_from.is_file() and made_from.read_bytes() == LOCK.read_bytes():
-        return python
-    print("install MLflow into build/benchmarks/mlflow …", file=sys.stderr)
-    uv, settings = str(PROJECT / ".venv" / "bin" / "uv"), installer_environment(os.environ)
-    for arguments in (
-        ["venv", "--quiet", "--clear", "--python", sys.executable, str(ENVIRONMENT)],
-        ["pip", "sync", "--quiet", "--python", str(python), "--require-hashes", str(LOCK)],
-    ):
-        subprocess.run([uv, *arguments], env=settings, check=True)
-    made_from.write_bytes(LOCK.read_bytes())
-    return python

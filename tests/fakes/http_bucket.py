@@ -5,15 +5,15 @@ For what has to go through a real client and a socket: the obstore client's test
 
 import contextlib
 import hashlib
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
 from urllib.parse import unquote
 
+from tests.fakes.http_server import HttpServer
 
-class HttpBucket:
+
+class HttpBucket(HttpServer):
     """Serves a bucket on a free port of 127.0.0.1 while the ``with`` block runs.
 
     Attributes:
@@ -77,9 +77,7 @@ class HttpBucket:
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class calls it so
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        super().__init__(Handler)
 
     def put(self, key: str, content: bytes) -> None:
         self.objects[key] = content
@@ -91,16 +89,5 @@ class HttpBucket:
             "AWS_REGION": "eu-west-1",
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self._server.server_address[1]}",
+            "AWS_ENDPOINT_URL": self.url,
         }
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()

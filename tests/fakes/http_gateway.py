@@ -1,16 +1,15 @@
 """API Gateway for a client that wants a socket: HTTP requests as events for an endpoint, its responses as HTTP."""
 
 import base64
-import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from tests.fakes.endpoint import CONTEXT, event
+from tests.fakes.http_server import HttpServer
 
 
-class HttpGateway:
+class HttpGateway(HttpServer):
     """A server on a free port of 127.0.0.1.
 
     Args:
@@ -45,18 +44,4 @@ class HttpGateway:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.address = f"127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-
-    def __enter__(self) -> "HttpGateway":
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(5.0)
+        super().__init__(Handler)

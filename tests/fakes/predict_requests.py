@@ -130,3 +130,19 @@ EVERY = {
     "OIP bytes": tensor_bytes(),
     "Arrow": columns(),
 }
+
+
+def ones_in_every_form(rows: int) -> list[dict[str, Any]]:
+    """So many rows of two numbers, for a model of one input ``x``."""
+    ones = np.ones((rows, 2), dtype=np.float32)
+    tensor = {"name": "x", "datatype": "FP32", "shape": [rows, 2]}
+    text = json.dumps({"inputs": [{**tensor, "parameters": {"binary_data_size": ones.nbytes}}]}).encode()
+    headers = {"content-type": OCTETS, "inference-header-content-length": str(len(text))}
+    table = arrow_writer.write_table([("x", Array("float32", (rows, 2), ones.tobytes()))])
+    return [
+        as_json(json.dumps({"instances": ones.tolist()})),
+        as_json(json.dumps({"inputs": [{**tensor, "data": ones.ravel().tolist()}]}), INFER),
+        event("POST", INFER, text + ones.tobytes(), headers=headers),
+        npy(ones),
+        event("POST", "/models/weather/predict", table, headers={"content-type": ARROW}),
+    ]

@@ -12,8 +12,10 @@ import json
 import threading
 import time
 import uuid
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from tests.fakes.http_server import HttpServer
 
 MAX_RESPONSE_BYTES = 6_291_556
 RUNTIME, EXTENSION, CREDENTIALS = "/2018-06-01/runtime", "/2020-01-01/extension", "/2021-04-23/credentials"
@@ -91,23 +93,19 @@ class RuntimeApi:
         self.closed = False
         self.posted: list[tuple[str, str, Any]] = []
         self.refused: list[tuple[str, str]] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_for(self))
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
+        self._server = HttpServer(_handler_for(self))
+        self._server.start()
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self._server.server_address[1]}"
+        return self._server.address
 
     def close(self) -> None:
         """Stop, and leave whoever waits without an answer."""
         with self.changed:
             self.closed = True
             self.changed.notify_all()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        self._server.stop()
 
     def all_waiting(self) -> bool:
         """Whether everybody has asked for the next event: the moment of the freeze."""

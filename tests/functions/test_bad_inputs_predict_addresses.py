@@ -10,17 +10,29 @@ from tests.fakes.endpoint import EndpointStand, event
 from tests.fakes.objects import promote
 from tests.fakes.predict_requests import EVERY, changed, headed, instances, tensors
 
+OTHER_MODELS = [
+    ("POST", "/models/other/predict"),
+    ("GET", "/models/other/openapi.json"),
+    ("GET", "/v2/models/other"),
+    ("GET", "/v2/models/other/ready"),
+    ("POST", "/v2/models/other/infer"),
+]
+NO_ROUTES = [
+    ("GET", "/v2/models/weather/infer", 405, "method_not_allowed"),
+    ("POST", "/v2/models/weather/ready", 405, "method_not_allowed"),
+    ("POST", "/v2/models/weather/versions/3", 405, "method_not_allowed"),
+    ("GET", "/models/weather/predict", 405, "method_not_allowed"),
+    ("DELETE", "/v2/models/weather", 405, "method_not_allowed"),
+    ("GET", "/v2/models/weather/", 404, "unknown_route"),
+    ("GET", "/v2/models/weather/versions", 404, "unknown_route"),
+    ("GET", "/v2/models/weather/versions/", 404, "unknown_route"),
+    ("GET", "/v2/models/weather/versions/3/", 404, "unknown_route"),
+    ("GET", "/v2/models/weather/ready/", 404, "unknown_route"),
+    ("POST", "/v2/models/weather/versions/3/explain", 404, "unknown_route"),
+]
 
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        ("POST", "/models/other/predict"),
-        ("GET", "/models/other/openapi.json"),
-        ("GET", "/v2/models/other"),
-        ("GET", "/v2/models/other/ready"),
-        ("POST", "/v2/models/other/infer"),
-    ],
-)
+
+@pytest.mark.parametrize(("method", "path"), OTHER_MODELS)
 def test_another_models_route_is_404(sums: EndpointStand, method: str, path: str) -> None:
     answer = sums.send(event(method, path, "{}"))
     assert (answer.status, answer.code) == (404, "unknown_model")
@@ -51,17 +63,7 @@ def test_a_retired_version_is_404_and_names_the_live_one() -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status", "code"),
     [
-        ("GET", "/v2/models/weather/infer", 405, "method_not_allowed"),
-        ("POST", "/v2/models/weather/ready", 405, "method_not_allowed"),
-        ("POST", "/v2/models/weather/versions/3", 405, "method_not_allowed"),
-        ("GET", "/models/weather/predict", 405, "method_not_allowed"),
-        ("DELETE", "/v2/models/weather", 405, "method_not_allowed"),
-        ("GET", "/v2/models/weather/", 404, "unknown_route"),
-        ("GET", "/v2/models/weather/versions", 404, "unknown_route"),
-        ("GET", "/v2/models/weather/versions/", 404, "unknown_route"),
-        ("GET", "/v2/models/weather/versions/3/", 404, "unknown_route"),
-        ("GET", "/v2/models/weather/ready/", 404, "unknown_route"),
-        ("POST", "/v2/models/weather/versions/3/explain", 404, "unknown_route"),
+        *NO_ROUTES,
         ("POST", "/elsewhere", 404, "unknown_route"),
         ("GET", "/v2/models/weather/" + "x" * 5000, 404, "unknown_route"),
     ],

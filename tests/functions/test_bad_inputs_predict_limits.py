@@ -8,13 +8,11 @@ import numpy as np
 import pytest
 
 from modelyard.errors import RequestError
-from modelyard.predictor.array import Array
-from modelyard.serving.forms import arrow_writer
 from modelyard.serving.request import ARROW, NPY
 from modelyard.serving.response import MAX_RESPONSE_BYTES, binary_response, json_response
 from tests.fakes import onnx_models
 from tests.fakes.endpoint import EndpointStand, event
-from tests.fakes.predict_requests import INFER, OCTETS, as_json, changed, headed, npy
+from tests.fakes.predict_requests import INFER, OCTETS, as_json, changed, headed, npy, ones_in_every_form
 from tests.fakes.runtime_client import runtime_client
 
 MIB = 1024 * 1024
@@ -105,17 +103,6 @@ def test_an_answer_in_bytes_that_is_too_large_is_413(headers: dict[str, str]) ->
 
 @pytest.mark.parametrize("rows", [9_999, 10_000, 10_001])
 def test_one_row_more_than_allowed_is_refused(sums: EndpointStand, rows: int) -> None:
-    ones = np.ones((rows, 2), dtype=np.float32)
-    tensor = {"name": "x", "datatype": "FP32", "shape": [rows, 2]}
-    text = json.dumps({"inputs": [{**tensor, "parameters": {"binary_data_size": ones.nbytes}}]}).encode()
-    headers = {"content-type": OCTETS, "inference-header-content-length": str(len(text))}
-    table = arrow_writer.write_table([("x", Array("float32", (rows, 2), ones.tobytes()))])
-    asked = [
-        as_json(json.dumps({"instances": ones.tolist()})),
-        as_json(json.dumps({"inputs": [{**tensor, "data": ones.ravel().tolist()}]}), INFER),
-        event("POST", INFER, text + ones.tobytes(), headers=headers),
-        npy(ones),
-        event("POST", "/models/weather/predict", table, headers={"content-type": ARROW}),
-    ]  # fmt: skip
+    asked = ones_in_every_form(rows)
     expected = "batch_too_large" if rows > 10_000 else "ok"
     assert [sums.send(made).code for made in asked] == [expected] * len(asked)

@@ -6,8 +6,6 @@ import copy
 import gzip
 import json
 import os
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -16,6 +14,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from tests.fakes import onnx_models
+from tests.fakes.cold_starts import imported_by, refusal_of
 from tests.fakes.objects import promote
 from tests.functions.conftest import REFRESH_S
 
@@ -240,52 +239,24 @@ OF_TRIALS = [
 ]  # fmt: skip
 OF_LABELS = ["modelyard.serving.feedback", "modelyard.labels"]
 NUMPYS = ["numpy", "onnxruntime"]
-SCRIPT = """
-import json, sys
-import functions.predict as function
-response = function.handler(json.loads(sys.stdin.read()), None)
-assert response["statusCode"] == 200, response
-print(json.dumps([name for name in sys.argv[1:] if name in sys.modules]))
-"""
 
 
 @pytest.mark.parametrize(("engine", "absent"), [("lean", NUMPYS), ("standard", [])])
 def test_a_cold_start_with_an_answer_imports_none_of_the_heavy_libraries(bucket, engine, absent):
     promote(bucket, "sums", onnx_models.row_sum(), version=1, revision=1)
     environment = {
-        **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
         **bucket.environment,
         "MODELYARD_MODEL": "sums",
         "MODELYARD_ARTIFACT_BUCKET": bucket.name,
         "MODELYARD_ENGINE": engine,
     }
-    ran = subprocess.run(
-        [sys.executable, "-c", SCRIPT, *FORBIDDEN, *OF_TRIALS, *OF_LABELS, *absent],
-        input=json.dumps({**instances([1, 2]), "routeKey": "POST /models/sums/predict"}),
-        env=environment,
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
-    assert ran.stderr == ""
-    assert json.loads(ran.stdout.splitlines()[-1]) == []
+    made = {**instances([1, 2]), "routeKey": "POST /models/sums/predict"}
+    names = [*FORBIDDEN, *OF_TRIALS, *OF_LABELS, *absent]
+    assert imported_by("functions.predict", made, environment, of=names) == []
 
 
 def test_an_incomplete_environment_fails_at_start_and_names_what_is_missing():
-    ran = subprocess.run(
-        [sys.executable, "-c", "import functions.predict"],
-        env={},
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert ran.returncode == 1
-    assert "MODELYARD_MODEL is not set" in ran.stderr
+    assert "MODELYARD_MODEL is not set" in refusal_of("functions.predict", {})
 
 
 def test_the_function_file_parses_calls_and_returns():

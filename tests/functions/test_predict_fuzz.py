@@ -99,6 +99,15 @@ MODELS: dict[str, tuple[bytes, dict[str, Any]]] = {
     "text": (onnx_models.echo(("x", "string", [None])), {}),
     "code": (onnx_models.highest("float32", width=2), {"code": OWN_CODE}),
 }
+SEARCH = settings(
+    max_examples=max(10, EXAMPLES // len(MODELS)),
+    deadline=None,
+    database=None,
+    derandomize=EXAMPLES < 1000,
+    phases=(Phase.generate, Phase.shrink),
+    suppress_health_check=list(HealthCheck),
+)
+"""Of one model's requests."""
 
 
 @pytest.fixture(scope="module")
@@ -365,14 +374,7 @@ def test_no_request_makes_an_endpoint_fail(stands: dict[str, list[EndpointStand]
     signature = stands[name][0].endpoint._follower.current().predictor.signature
     seen: dict[int, int] = {}
 
-    @settings(
-        max_examples=max(10, EXAMPLES // len(MODELS)),
-        deadline=None,
-        database=None,
-        derandomize=EXAMPLES < 1000,
-        phases=(Phase.generate, Phase.shrink),
-        suppress_health_check=list(HealthCheck),
-    )
+    @SEARCH
     @given(requests(name, signature))
     def ask(made: Any) -> None:
         standard, lean = [_asked_once(stand, copy.deepcopy(made)) for stand in stands[name]]

@@ -86,8 +86,16 @@ _DONE: dict[tuple[str, ...], Synthesized] = {}
 def synthesize(environment: str, folder: Path, **more: str) -> Synthesized:
     """The app in one environment, told more by ``-c`` if anything."""
     key = (environment, *more.values())
-    if key in _DONE:
-        return _DONE[key]
+    if key not in _DONE:
+        templates, findings = synthesize_project(PROJECT, environment, folder, **more)
+        _DONE[key] = Synthesized(environment, folder, templates, findings)
+    return _DONE[key]
+
+
+def synthesize_project(
+    project: Path, environment: str, folder: Path, **more: str
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """The templates of a project's app in one environment, by stack, and what the rule packs find."""
     from aws_cdk import App, Validations
     from cdk_nag import AwsSolutionsChecks, ServerlessChecks
 
@@ -97,7 +105,7 @@ def synthesize(environment: str, folder: Path, **more: str) -> Synthesized:
     context = json.loads((PROJECT / "cdk.json").read_text())["context"]
     app = App(outdir=str(folder), context={**context, "env": environment, **more}, analytics_reporting=False)
     Validations.of(app).add_plugins(AwsSolutionsChecks(app), ServerlessChecks(app))
-    modelyard_app.build_app(app, PROJECT)
+    modelyard_app.build_app(app, project)
     try:
         app.synth()
     except RuntimeError as error:
@@ -107,8 +115,7 @@ def synthesize(environment: str, folder: Path, **more: str) -> Synthesized:
         path.name.removesuffix(".template.json"): json.loads(path.read_text())
         for path in sorted(folder.glob("*.template.json"))
     }
-    _DONE[key] = Synthesized(environment, folder, templates, _findings(folder / "validation-report.json"))
-    return _DONE[key]
+    return templates, _findings(folder / "validation-report.json")
 
 
 def _findings(report: Path) -> list[str]:
@@ -165,3 +172,13 @@ def ending(templates: dict[str, dict[str, Any]], name: str) -> dict[str, Any]:
     """The template of the one stack whose name has this in it."""
     (found,) = [body for key, body in templates.items() if name in key]
     return found
+
+
+@pytest.fixture(scope="session")
+def sagemaker_dev(unbuilt_layers: None, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A project with a model of each kind on SageMaker, in dev, with releases in steps and a key of its own."""
+    from tests.stacks.sagemaker_project import KEY, MODELS, assembly_of, write_project
+
+    project = write_project(tmp_path_factory.mktemp("sagemaker") / "project", MODELS)
+    more = f'code_release = "canary_10_percent_15_minutes"\nkms_key = "{KEY}"\n'
+    return assembly_of(project, tmp_path_factory.mktemp("sagemaker-dev"), "dev", more)

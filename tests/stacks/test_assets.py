@@ -10,6 +10,8 @@ from tests.stacks.conftest import PROJECT, Synthesized, built_digest
 
 ONLY_WITH_AN_INSTANCE = {"retraining_collect"}
 """Deployed for models that may train on SageMaker; none of this project's may."""
+ONLY_ON_SAGEMAKER = {"invoke"}
+"""The way in to models on SageMaker; this project's are on Lambda."""
 ONLY_GRADUAL = {f"rollout_{step}" for step in ("begin", "move", "judge", "ask", "promote", "conclude")}
 """Deployed for models with ``rollout.mode = "gradual"``; this project's have their traffic move at once."""
 
@@ -36,7 +38,8 @@ def test_every_function_in_the_folder_is_deployed(synthesized: Synthesized) -> N
     functions = [item["Properties"] for _, _, item in synthesized.resources("AWS::Lambda::Function")]
     deployed = {function["Handler"].partition(".")[0] for function in functions}
     # `app` stands in for `predict` where a model has an app of its own; none of this project's models has one.
-    assert deployed == set(function_files(PROJECT)) - {"app"} - ONLY_WITH_AN_INSTANCE - ONLY_GRADUAL
+    others = ONLY_WITH_AN_INSTANCE | ONLY_GRADUAL | ONLY_ON_SAGEMAKER
+    assert deployed == set(function_files(PROJECT)) - {"app"} - others
 
 
 def test_a_functions_code_is_what_was_built_with_its_bytecode(synthesized: Synthesized) -> None:

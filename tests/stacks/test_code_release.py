@@ -12,7 +12,7 @@ import pytest
 
 from modelyard.environments import CodeRelease
 from modelyard.errors import UsageError
-from modelyard.release_override import ALARMS, VALID, ReleaseOverride
+from modelyard.release_override import STANDING, VALID, ReleaseOverride
 from modelyard.serving import audit
 from modelyard.times import stamp, utc_now
 from tests.stacks.conftest import Synthesized, synthesize
@@ -249,7 +249,7 @@ def test_a_context_that_the_ledger_did_not_give_ends_the_synth(unbuilt_layers: N
 def test_the_stack_says_what_the_alarms_are_called_that_an_override_may_name(cloud: Synthesized) -> None:
     template = cloud.template("Endpoint-digits")
     named = {key: value["Value"]["Ref"] for key, value in template["Outputs"].items() if key.startswith("Alarm")}
-    assert set(named) == {f"Alarm{alarm}" for alarm in ALARMS}
+    assert set(named) == {f"Alarm{alarm}" for alarm in STANDING}
     assert set(named.values()) == {name for name in watched(template) if "NewVersion" not in name}
 
 

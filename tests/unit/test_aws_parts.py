@@ -6,7 +6,7 @@ import io
 import threading
 import time
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import boto3
@@ -19,6 +19,7 @@ from modelyard.aws.clients import Clients
 from modelyard.aws.counting import Counted
 from modelyard.errors import AWSError, CredentialsError, ModelyardError
 from modelyard.ports import parts_sha256
+from tests.fakes.http_server import HttpServer
 
 CREDENTIALS = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "eu-west-1"}
 
@@ -261,22 +262,11 @@ def test_an_upload_whose_connection_breaks_is_sent_again_and_counted_once() -> N
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class calls it so
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
-        clients = Clients(
-            region="eu-west-1", endpoint_url=f"http://127.0.0.1:{server.server_address[1]}", access_key="a",
-            secret_key="b", attempts=3,
-        )  # fmt: skip
+    with HttpServer(Handler) as server:
+        clients = Clients(region="eu-west-1", endpoint_url=server.url, access_key="a", secret_key="b", attempts=3)
         body, sent = b"x" * 300_000, list[int]()
         digest = hashlib.sha256(body).hexdigest()
         artifacts = S3Artifacts(clients.s3, "artifacts")
         assert artifacts.put_if_absent("key", body, sha256=digest, content_type="x/y", progress=sent.append)
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
     assert bodies == [body, body]
     assert sum(sent) == len(body)

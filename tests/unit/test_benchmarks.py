@@ -1,4 +1,4 @@
-"""What the benchmarks of the endpoint are made of; the benchmarks themselves run by ``make bench``."""
+"""What the benchmarks of endpoint and server are made of; the benchmarks themselves run by ``make bench``."""
 
 import http.client
 from pathlib import Path
@@ -17,21 +17,20 @@ PROJECT = Path(__file__).parents[2]
 
 def test_every_benchmark_has_its_place_on_the_page_and_a_row_with_its_time():
     page = bench.PAGE.read_text()
-    for name in bench.scripts():
+    for name, script in bench.scripts().items():
         assert page.count(bench.BEGIN.format(name)) == page.count(bench.END.format(name)) == 1
-        assert f"| `benchmarks/endpoint/{name}.py` |" in page
+        assert f"| `benchmarks/{script.parent.name}/{name}.py` |" in page
 
 
 def test_figures_replace_those_of_the_last_run_and_nothing_else(tmp_path, monkeypatch):
     begin, end = bench.BEGIN.format("warm"), bench.END.format("warm")
     (tmp_path / "README.md").write_text(f"before\n{begin}\nold\n{end}\nafter\n")
     monkeypatch.setattr(bench, "PAGE", tmp_path / "README.md")
-    monkeypatch.setattr(bench, "SCRIPTS", tmp_path)
     machine = dict.fromkeys(("date", "processors", "processor", "architecture", "python", "load"), "some")
     document = {"command": "warm.py", "seconds": 3, "machine": machine, "report": "the table", "claims": []}
     document["pictures"] = {"warm.svg": "<svg/>"}
     for _ in range(2):
-        bench._publish("warm", document)
+        bench._publish(tmp_path / "warm.py", document)
     page = (tmp_path / "README.md").read_text()
     assert page.startswith(f"before\n{begin}\n")
     assert page.endswith(f"{end}\nafter\n")
@@ -42,6 +41,13 @@ def test_figures_replace_those_of_the_last_run_and_nothing_else(tmp_path, monkey
 def test_a_claim_says_whether_it_holds():
     assert "holds" in claim_line(Claim("a", 1.0, 1.0).__dict__ | {"holds": Claim("a", 1.0, 1.0).holds})
     assert not Claim("a", 1.01, 1.0).holds
+
+
+def test_a_claim_may_be_the_least_that_has_to_be():
+    assert Claim("a", 0.8, 0.7, at_least=True).holds
+    assert not Claim("a", 0.6, 0.7, at_least=True).holds
+    document = Claim("a", 0.6, 0.7, at_least=True).__dict__ | {"holds": False}
+    assert claim_line(document) == "- a: 0.6 x, at least 0.7: **does not hold**"
 
 
 def test_a_table_is_markdown():

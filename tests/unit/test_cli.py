@@ -174,7 +174,7 @@ def test_commands_registered_are_the_ones_that_the_readme_names() -> None:
     names = {command.name or command.callback.__name__ for command in main.app.registered_commands if command.callback}
     wanted = """up down status init register upload train runs dataset report reproduce predict feedback versions
         history promote rollback trial replay approve reject diff card export search lineage notes
-        sweep logs doctor build version release"""
+        sweep logs doctor place serve build version release"""
     assert names == set(wanted.split())
     assert {group.name for group in main.app.registered_groups} == {"import", "rollout"}
     assert isinstance(main.app, typer.Typer)

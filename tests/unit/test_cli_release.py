@@ -34,6 +34,9 @@ class Alarms:
             raise ClientError({"Error": {"Code": self.refuses, "Message": "no"}}, "DescribeAlarms")
         return {"MetricAlarms": [{"AlarmName": name, "StateValue": self.states[name]} for name in AlarmNames]}
 
+    def get_metric_data(self, **_: Any) -> dict[str, Any]:
+        return {}
+
 
 @pytest.fixture
 def alarms() -> Alarms:

@@ -35,7 +35,9 @@ class Stacks:
 
 def model_of(name: str, *, trained: bool = False, mode: str = "all_at_once") -> Any:
     training = SimpleNamespace() if trained else None
-    return SimpleNamespace(name=name, spec=SimpleNamespace(training=training, rollout=SimpleNamespace(mode=mode)))
+    return SimpleNamespace(
+        name=name, spec=SimpleNamespace(training=training, rollout=SimpleNamespace(mode=mode), kind=None)
+    )
 
 
 def test_stacks_of_a_model_without_folder_are_removed_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,7 +80,7 @@ class Session:
     def __init__(self, home: Path) -> None:
         self.name, self.home = "local", home
         self.registry = Yard().registry()
-        self.settings = SimpleNamespace(region="eu-west-1")
+        self.settings = SimpleNamespace(region="eu-west-1", server_port=1)
         self.local_aws = SimpleNamespace(start=lambda: "running", stop=lambda: None, endpoint="http://127.0.0.1:1")
 
     def predict_url(self, name: str) -> str:

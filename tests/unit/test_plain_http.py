@@ -1,5 +1,6 @@
 """The HTTP client for the machine's own servers: what it sends, and what it makes of wrong answers."""
 
+import contextlib
 import socket
 import threading
 import time
@@ -84,6 +85,16 @@ def test_a_chunked_answer_is_put_together(server, connection):
     server.answers = [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks, OK]
     assert connection.call("GET", "/", {}).body == b"Wikipedia"
     assert connection.call("GET", "/", {}).body == b"hi"
+
+
+def test_chunks_are_held_to_the_limit_together(server):
+    chunks = b"8\r\n12345678\r\n" * 3 + b"0\r\n\r\n"
+    server.answers = [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks] * 2
+    for limit, fits in ((24, True), (23, False)):
+        connection = Connection(server.address, timeout_s=0.5, max_body_bytes=limit)
+        with contextlib.nullcontext() if fits else pytest.raises(HttpError, match="more than 23"):
+            assert len(connection.call("GET", "/", {}).body) == 24
+        connection.close()
 
 
 def test_a_connection_that_the_server_closes_is_opened_again(server, connection):

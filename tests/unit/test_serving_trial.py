@@ -1,6 +1,7 @@
 """Versions on trial at an endpoint: who answers, who answers in whose place, and what callers notice, which is nothing.
 
-The models add their number to the sum of a row, so an answer tells who gave it.
+The models add their number to the sum of a row, so an answer tells who gave it. Each test runs twice: as a function
+answers, and as a server does, where others have their turn while an engine runs.
 """
 
 import io
@@ -20,12 +21,19 @@ from modelyard.serving.settings import EndpointSettings
 from modelyard.serving.trial_settings import TrialSettings, redacted_inputs
 from tests.fakes import onnx_models
 from tests.fakes.endpoint import event
+from tests.fakes.looped_endpoint import LoopedEndpoint
 from tests.fakes.objects import pointer_to
 from tests.fakes.trials import ENGINES, NAME, TrialStand, adds, four_versions, infer, lines
 
 
+@pytest.fixture(autouse=True, params=["function", "server"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "server":
+        monkeypatch.setattr("tests.fakes.trials.Endpoint", LoopedEndpoint)
+
+
 @pytest.fixture
-def stand() -> TrialStand:
+def stand(way: None) -> TrialStand:
     return four_versions()
 
 

@@ -40,6 +40,8 @@ could not be changed while they import it, and one for each stack would be many 
 NAME_PATTERN = re.compile(r"[a-z][a-z0-9-]{0,19}")
 """Names of environments: they are part of stack names, which CloudFormation gives 128 characters."""
 
+_KEY_ARN = re.compile(r"arn:aws[a-z-]*:kms:([a-z0-9-]+):[0-9]{12}:key/[A-Za-z0-9-]+")
+
 
 def _account(value: str) -> str:
     if not re.fullmatch("[0-9]{12}", value):
@@ -59,6 +61,12 @@ def _address(value: str) -> str:
     return value
 
 
+def _key(value: str) -> str:
+    if not _KEY_ARN.fullmatch(value):
+        raise ValueError(f"{value!a} is not the ARN of a KMS key, like 'arn:aws:kms:eu-west-1:444455556666:key/…'")
+    return value
+
+
 class Environment(Section):
     """Where a deployment lives and how careful it is."""
 
@@ -68,6 +76,13 @@ class Environment(Section):
     region: Annotated[str, AfterValidator(_region)] = Field(description="AWS region.")
     port: int | None = Field(
         default=None, ge=1024, le=65535, description="Port of the AWS emulator on this machine; [local] alone has one."
+    )
+    sagemaker_port: int | None = Field(
+        default=None,
+        ge=1024,
+        le=65535,
+        description="Port of what stands in for SageMaker on this machine; left out, the port after 'port'; [local] "
+        "alone has one.",
     )
     python: Literal["3.12", "3.13", "host"] = Field(
         default="3.13", description="Lambda's Python; host: the Python that runs this command, [local] only."
@@ -86,6 +101,11 @@ class Environment(Section):
     alarm_email: Annotated[str, AfterValidator(_address)] | None = Field(
         default=None, description="Who is told about alarms and failed runs."
     )
+    kms_key: Annotated[str, AfterValidator(_key)] | None = Field(
+        default=None,
+        description="ARN of the KMS key for disks of SageMaker's machines and for answers of async endpoints; left "
+        "out, AWS's own keys.",
+    )
     requests_per_second: int = Field(default=500, ge=1, le=10000, description="Steady rate that each API lets in.")
     request_burst: int = Field(default=1000, ge=1, le=5000, description="Requests that each API lets in at once.")
     log_retention_days: Literal[1, 7, 30, 90, 365] = Field(default=30, description="How long function logs are kept.")
@@ -101,6 +121,13 @@ class Environment(Section):
     def is_local(self) -> bool:
         """Whether this is the AWS emulator on this machine."""
         return self.port is not None
+
+    @property
+    def server_port(self) -> int | None:
+        """Where something stands in for SageMaker on this machine, also without a key for it; None in a cloud."""
+        if self.port is None:
+            return None
+        return self.sagemaker_port if self.sagemaker_port is not None else self.port + 1
 
     @property
     def release(self) -> CodeRelease:
@@ -175,6 +202,7 @@ def _disagreements(document: dict[str, Any]) -> Iterator[Problem]:
                 "is no environment's name: a lower-case letter, then at most 19 of a-z, 0-9, '-'",
             )
         account, port = value_at(table, "account"), value_at(table, "port")
+        yield from _key_disagreements(name, table)
         if value_at(table, "code_release") not in (None, "all_at_once"):
             yield from _release_disagreements(name, table)
         if name == LOCAL:
@@ -183,15 +211,29 @@ def _disagreements(document: dict[str, Any]) -> Iterator[Problem]:
                     dotted((name, "port")),
                     "is required: where the AWS emulator on this machine listens, like 4599",
                 )
+            if port is not None and value_at(table, "sagemaker_port") == port:
+                yield dotted((name, "sagemaker_port")), f"{port} is the port of the AWS emulator; give another"
             if isinstance(account, str) and account != LOCAL_ACCOUNT:
                 yield dotted((name, "account")), f"{account!r} is not that of the local AWS: {LOCAL_ACCOUNT!r}"
             continue
         if port is not None:
             yield dotted((name, "port")), "is for [local] alone: the AWS emulator on this machine"
+        if value_at(table, "sagemaker_port") is not None:
+            yield dotted((name, "sagemaker_port")), "is for [local] alone; in the cloud there is SageMaker"
         if account == LOCAL_ACCOUNT:
             yield dotted((name, "account")), f"{LOCAL_ACCOUNT!r} is the local AWS; [{name}] needs an account of yours"
         if value_at(table, "python") == "host":
             yield dotted((name, "python")), "'host' is for [local] alone; Lambda has '3.12' and '3.13'"
+
+
+def _key_disagreements(name: str, table: dict[str, Any]) -> Iterator[Problem]:
+    key, region = value_at(table, "kms_key"), value_at(table, "region")
+    found = _KEY_ARN.fullmatch(key) if isinstance(key, str) else None
+    at = dotted((name, "kms_key"))
+    if found is not None and name == LOCAL:
+        yield at, "is for the cloud; the local AWS has no SageMaker"
+    elif found is not None and isinstance(region, str) and found[1] != region:
+        yield at, f"is a key in {found[1]}, and the environment is in {region}; SageMaker takes keys of its own region"
 
 
 def _release_disagreements(name: str, table: dict[str, Any]) -> Iterator[Problem]:
@@ -213,8 +255,10 @@ def _with_local_port(environments: dict[str, Environment], environ: Mapping[str,
             code="invalid_port",
             next_step=f"Unset {PORT_VARIABLE}, or set it to a free port.",
         )
+    # Not the file's sagemaker_port either: the first local AWS may have it.
+    elsewhere = {"port": int(port), "sagemaker_port": None}
     return {
-        name: environment.model_copy(update={"port": int(port)}) if environment.is_local else environment
+        name: environment.model_copy(update=elsewhere) if environment.is_local else environment
         for name, environment in environments.items()
     }
 

@@ -1,9 +1,9 @@
 """HTTP/1.1 to a server of the same machine: Lambda's Runtime API, its Extensions API, its credentials.
 
 The rule: one connection, one call at a time, answers that say their length, every read bounded. No TLS, no redirects,
-no proxies: it never leaves the machine. `http.client` does more and imports a parser of e-mail for it (17 ms, where a
-whole cold start takes 80); `socket` imports 2 ms of enumerations that nothing here needs, so this uses what both stand
-on.
+no proxies: it never leaves the machine (`modelyard.aws.kept_connection` is this with TLS). `http.client` does more and
+imports a parser of e-mail for it (17 ms, where a whole cold start takes 80); `socket` imports 2 ms of enumerations that
+nothing here needs, so this uses what both stand on.
 """
 
 import _socket
@@ -36,18 +36,20 @@ class Connection:
     Args:
         address: ``host:port``, without a scheme.
         timeout_s: Longest wait for a connection and for each read; `wait` may wait longer.
+        max_body_bytes: The largest body that is read.
 
     Raises:
         ValueError: When the address has no port.
     """
 
-    __slots__ = ("_address", "_host", "_received", "_socket", "_timeout_s")
+    __slots__ = ("_address", "_host", "_max_body_bytes", "_received", "_socket", "_timeout_s")
 
-    def __init__(self, address: str, *, timeout_s: float) -> None:
+    def __init__(self, address: str, *, timeout_s: float, max_body_bytes: int = MAX_BODY_BYTES) -> None:
         host, _, port = address.rpartition(":")
         self._address = (host.strip("[]"), int(port))
         self._host = address
         self._timeout_s = timeout_s
+        self._max_body_bytes = max_body_bytes
         self._socket: _socket.socket | None = None
         self._received = b""
 
@@ -131,16 +133,18 @@ class Connection:
         return Answer(status, headers, body)
 
     def _chunks(self) -> bytes:
-        body = b""
+        chunks: list[bytes] = []
+        length = 0
         while True:
             size = int(self._until(b"\r\n").partition(b";")[0], 16)
             if size == 0:
                 while self._until(b"\r\n"):  # trailers, and the empty line that ends them
                     pass
-                return body
-            if len(body) + size > MAX_BODY_BYTES:
-                raise ValueError(f"a body of more than {MAX_BODY_BYTES} bytes")
-            body += self._exactly(size)
+                return b"".join(chunks)
+            length += size
+            if length > self._max_body_bytes:
+                raise ValueError(f"a body of more than {self._max_body_bytes} bytes")
+            chunks.append(self._exactly(size))
             self._until(b"\r\n")
 
     def _until(self, end: bytes) -> bytes:
@@ -152,16 +156,22 @@ class Connection:
         return part
 
     def _exactly(self, size: int) -> bytes:
-        if not 0 <= size <= MAX_BODY_BYTES:
-            raise ValueError(f"a body of {size} bytes; at most {MAX_BODY_BYTES} are read")
-        while len(self._received) < size:
-            self._more()
-        part, self._received = self._received[:size], self._received[size:]
+        if not 0 <= size <= self._max_body_bytes:
+            raise ValueError(f"a body of {size} bytes; at most {self._max_body_bytes} are read")
+        parts, missing = [self._received], size - len(self._received)
+        while missing > 0:  # put together once: to append each to the ones before takes a second where it is large
+            parts.append(self._receive())
+            missing -= len(parts[-1])
+        whole = b"".join(parts)
+        part, self._received = whole[:size], whole[size:]
         return part
 
     def _more(self) -> None:
+        self._received += self._receive()
+
+    def _receive(self) -> bytes:
         assert self._socket is not None  # noqa: S101 - what reads has sent before
         chunk = self._socket.recv(_CHUNK)
         if not chunk:
             raise HttpError(f"{self._host} closed the connection in the middle of an answer")
-        self._received += chunk
+        return chunk

@@ -25,9 +25,12 @@ if TYPE_CHECKING:
 
 CONTEXT = "release_override"
 """What ``cdk deploy -c`` calls it."""
-ALARMS = ("ErrorRate", "Latency")
-"""Of an endpoint, by the names that its stack gives them. The alarms on the new version are not among them: they watch
-what is being released and nothing before it, so they never fire beforehand, and no override leaves them out."""
+STANDING = ("ErrorRate", "Latency")
+"""Of every endpoint, by the names that its stack gives them."""
+ALARMS = (*STANDING, "ReleaseErrors", "ReleaseLatency")
+"""What an override may name; the last two are only on SageMaker, which counts old and new code together. The alarms on
+a function's new version are not among them: they watch what is being released and nothing before it, so they never fire
+beforehand, and no override leaves them out."""
 VALID = dt.timedelta(hours=4)
 """From the ledger's line to the synth of the fix."""
 _SKEW = dt.timedelta(minutes=5)

@@ -10,13 +10,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from modelyard import spec_retraining_rules, spec_rollout_rules, spec_rules
+from modelyard import spec_retraining_rules, spec_rollout_rules, spec_rules, spec_server_rules
 from modelyard.contract.rules import TOLERANCE
 from modelyard.errors import SpecError
 from modelyard.names import LONGEST_REASON
 from modelyard.spec_retraining import EvaluationSection, TrainingSection, Trigger
 from modelyard.spec_rollout import MonitoringSection, RolloutSection
 from modelyard.spec_section import Column, PathInside, Section
+from modelyard.spec_server import KINDS, Kind, ServerSection, Target
 from modelyard.toml import Problem, read_toml, read_toml_file, validate
 
 SPEC_FILE = "model.toml"
@@ -62,9 +63,14 @@ class ModelSection(Section):
 
 
 class EndpointSection(Section):
-    """The function that answers."""
+    """Where requests are answered, and by what."""
 
-    target: Literal["lambda"] = Field(default="lambda", description="Where the endpoint runs.")
+    target: Target = Field(
+        default="lambda", description="Where the endpoint runs; docs/sagemaker.md says what each one costs and allows."
+    )
+    host: Annotated[str, AfterValidator(spec_rules.portable_name)] | None = Field(
+        default=None, description="SageMaker: models with the same name here share one server and its machines."
+    )
     memory_mb: int = Field(default=1769, ge=128, le=10240, description="Lambda memory; 1769 MB buys one full vCPU.")
     timeout_s: int = Field(default=10, ge=1, le=29, description="Deadline of one request; the HTTP API ends at 30 s.")
     concurrency: int | None = Field(
@@ -137,15 +143,27 @@ class ModelSpec(Section):
     triggers: list[Trigger] = Field(default_factory=list)
     evaluation: EvaluationSection | None = None
     contract: ContractSection = ContractSection()
+    server: ServerSection = ServerSection()
     rollout: RolloutSection = RolloutSection()
     monitoring: MonitoringSection = MonitoringSection()
 
     @property
     def engine(self) -> Engine:
-        """What runs the model: as the spec says, else lean wherever the model has no code and no app of its own."""
+        """What runs the model: as the spec says, else lean but for a GPU, and code or an app of the model's own."""
         if self.endpoint.engine != "auto":
             return self.endpoint.engine
-        return "lean" if self.model.code is None and self.model.app is None else "standard"
+        own = self.model.code is not None or self.model.app is not None
+        return "standard" if own or self.server.wants_gpu else "lean"
+
+    @property
+    def kind(self) -> Kind | None:
+        """Which kind of SageMaker endpoint answers; None where a Lambda function does."""
+        return KINDS.get(self.endpoint.target)
+
+    @property
+    def timeout_s(self) -> int:
+        """Deadline of one prediction, in seconds: an async endpoint has its own, since no caller waits."""
+        return self.server.timeout_s if self.kind == "async" else self.endpoint.timeout_s
 
     @property
     def retraining_triggers(self) -> tuple[Trigger, ...]:
@@ -228,6 +246,7 @@ def _rules(document: dict[str, Any]) -> list[Problem]:
         *spec_rules.disagreements(document),
         *spec_retraining_rules.disagreements(document),
         *spec_rollout_rules.disagreements(document),
+        *spec_server_rules.disagreements(document),
     ]
 
 
@@ -261,12 +280,15 @@ def load_models(folder: Path) -> list[Model]:
             models.append(load_model(spec_file.parent))
         except SpecError as error:
             failed.append(error)
+    findings = [f"{folder.name}/{name}/{SPEC_FILE}: {said}" for name, said in spec_server_rules.different_hosts(models)]
+    if findings:
+        failed.append(SpecError("\n".join(findings), findings=tuple(findings), next_step="Make them the same."))
     if len(failed) == 1:
         raise failed[0]
     if failed:
-        findings = tuple(finding for error in failed for finding in error.findings)
+        everything = tuple(finding for error in failed for finding in error.findings)
         raise SpecError(
-            "\n".join(findings), findings=findings, next_step=f"Correct the files; {SPEC_DOCS} explains every key."
+            "\n".join(everything), findings=everything, next_step=f"Correct the files; {SPEC_DOCS} explains every key."
         )
     return models
 

@@ -1,6 +1,10 @@
 """Names that the stacks give and the CLI looks for: stacks and their outputs. Nothing else has a fixed name."""
 
+import hashlib
+
 PROJECT = "Modelyard"
+_LONGEST_ENDPOINT = 63
+"""Characters of an endpoint's name that SageMaker takes."""
 
 ARTIFACT_BUCKET = "ArtifactBucket"
 DATA_BUCKET = "DataBucket"
@@ -16,6 +20,11 @@ REPLAY_POLICY = "ReplayPolicy"
 REPORT_FUNCTION = "ReportFunction"
 INVOKE_POLICY = "InvokePolicy"
 PREDICT_FUNCTION = "PredictFunction"
+SAGEMAKER_ENDPOINT = "SageMakerEndpoint"
+SAGEMAKER_CONFIG = "SageMakerEndpointConfig"
+"""Output with the name of the configuration that the endpoint was last given; what it runs may be another."""
+ANSWERS_TOPIC, FAILURES_TOPIC = "AnswersTopic", "FailuresTopic"
+"""Of an async endpoint: told of each answer, and of each request that got none."""
 WORKFLOW = "Workflow"
 LOGS = "Logs"
 """Prefix of outputs that name log groups: ``LogsPredict``, ``LogsControl``, ``LogsTrain``, …"""
@@ -57,3 +66,35 @@ def retraining_stack(environment: str, model: str) -> str:
 def rollout_stack(environment: str, model: str) -> str:
     """One model's rollout workflow."""
     return f"{PROJECT}-{environment}-Rollout-{model.replace('_', '-')}"
+
+
+def host_stack(environment: str, host: str) -> str:
+    """The SageMaker endpoint of the models with one ``endpoint.host``."""
+    return f"{PROJECT}-{environment}-Host-{host.replace('_', '-')}"
+
+
+def server_stack(environment: str, model: str, host: str | None) -> str:
+    """The stack that a model's SageMaker endpoint is in."""
+    return endpoint_stack(environment, model) if host is None else host_stack(environment, host)
+
+
+def sagemaker_endpoint(environment: str, kind: str, *, model: str, host: str | None) -> str:
+    """What SageMaker calls the endpoint of a model, or of the models with one host.
+
+    The one name here that CloudFormation does not make up: an alarm that takes a release back knows the endpoint by its
+    name, and the endpoint knows the alarm, so one of the two names has to be there first. It says what kind of endpoint
+    it is, because SageMaker does not turn one kind into another. 63 characters at most, and in lower case, as SageMaker
+    writes it in ARNs.
+    """
+    whose = f"model-{model}" if host is None else f"host-{host}"
+    name = f"{PROJECT.lower()}-{environment}-{kind}-{whose}".replace("_", "-")
+    return name if len(name) <= _LONGEST_ENDPOINT else f"{name[: _LONGEST_ENDPOINT - 9]}-{_digest(name)}"
+
+
+def sagemaker_endpoints(environment: str) -> str:
+    """The names of all of an environment, as a policy writes them."""
+    return f"{PROJECT.lower()}-{environment}-*"
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:8]

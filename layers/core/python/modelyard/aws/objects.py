@@ -178,6 +178,13 @@ def open_bucket(bucket: str, environ: Mapping[str, str]) -> Objects:
     return Objects(opened(), bucket, reopen=opened)
 
 
+def open_folder(folder: str) -> Objects:
+    """A folder of this machine in the place of a bucket: the same keys, as files below it."""
+    from obstore.store import LocalStore
+
+    return Objects(LocalStore(folder), folder)
+
+
 def _open_store(bucket: str, environ: Mapping[str, str]) -> Any:
     config: dict[str, Any] = {}
     for key, variable in (

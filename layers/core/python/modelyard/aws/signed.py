@@ -1,8 +1,11 @@
 """Signed calls to an HTTP API, as any client of a Modelyard endpoint makes them (SigV4, service ``execute-api``)."""
 
 import json
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin
 
 from modelyard.aws.failures import aws_errors
 from modelyard.errors import AWSError, CredentialsError
@@ -12,6 +15,10 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 35
 """Seconds: a little more than the 30 s after which the HTTP API itself gives up."""
+
+ACCEPTED = 202
+LATER_S = 900.0
+"""Longest wait for an answer that comes later: machines that are gone take minutes to come back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,3 +65,31 @@ def call(clients: "Clients", method: str, url: str, body: Any = None) -> Answer:
             raise AWSError(f"{url} answered {answer.status_code} with a body that is not JSON") from None
         parsed = answer.content.decode(errors="replace")
     return Answer(answer.status_code, headers, parsed)
+
+
+def ask(clients: "Clients", url: str, body: Any, *, waiting: Callable[[float], None] = lambda _: None) -> Answer:
+    """Send one signed POST; where the endpoint answers later, wait for that answer.
+
+    Args:
+        clients: Whose credentials and region.
+        url: The whole URL.
+        body: JSON to send.
+        waiting: Is told, before each look, for how many seconds the answer has been waited for.
+
+    Raises:
+        CredentialsError: When there are no credentials to sign with.
+        AWSError: When nothing answers there, or there is no answer after `LATER_S`.
+    """
+    answer = call(clients, "POST", url, body)
+    if answer.status != ACCEPTED or "location" not in answer.headers:
+        return answer
+    place, began = urljoin(url, answer.headers["location"]), time.monotonic()
+    while (waited_s := time.monotonic() - began) < LATER_S:
+        waiting(waited_s)
+        time.sleep(min(2.0, 0.2 + waited_s / 10))
+        answer = call(clients, "GET", place)
+        if answer.status != ACCEPTED:
+            return answer
+    raise AWSError(
+        f"{url} has no answer after {LATER_S:.0f} s", code="answer_pending", next_step=f"Ask GET {place} again later."
+    )

@@ -42,7 +42,6 @@ def register_artifact(
         AdmissionError: When the bytes are not a model that would run.
         ConflictError: With code ``breaking_contract``.
     """
-    from modelyard.admission import admit, check_size
     from modelyard.version import Lineage
 
     spec = model.spec.model
@@ -54,11 +53,7 @@ def register_artifact(
                 next_step=f"Give an ONNX file, or run 'modelyard upload {model.name} FILE.csv' to train a version.",
             )
         artifact = model.folder / spec.artifact
-    if not artifact.is_file():
-        raise UsageError(f"{artifact} is not a file", code="no_file", next_step="Give the path of an ONNX file.")
-    check_size(artifact.stat().st_size)  # before it is read
-    content = artifact.read_bytes()
-    signature = admit(content)  # before the first AWS call
+    content, signature = admitted(artifact)  # before the first AWS call
     contract = contract_of(model, signature, sample=sample)
     registry = session.registry
     with upload_progress(artifact.name, len(content)) as progress:
@@ -77,6 +72,22 @@ def register_artifact(
             tags=spec.tags,
             progress=progress,
         )
+
+
+def admitted(file: Path) -> "tuple[bytes, Signature]":
+    """What an ONNX file holds, as far as it would run.
+
+    Raises:
+        UsageError: When there is no such file.
+        AdmissionError: When the bytes are not a model that would run.
+    """
+    from modelyard.admission import admit, check_size
+
+    if not file.is_file():
+        raise UsageError(f"{file} is not a file", code="no_file", next_step="Give the path of an ONNX file.")
+    check_size(file.stat().st_size)  # before it is read
+    content = file.read_bytes()
+    return content, admit(content)
 
 
 def compiler_with_progress(name: str) -> "Compiler":

@@ -87,13 +87,13 @@ def _answered(clients: "Clients", url: str, batch: list[Label]) -> "Answer":
     from modelyard.aws import signed
 
     body = {"labels": msgspec.to_builtins(batch)}
-    answer = signed.call(clients, "POST", url, body)
+    answer = signed.ask(clients, url, body)
     for _ in range(ATTEMPTS - 1):
         if answer.status not in BUSY:
             break
         asked = answer.headers.get("retry-after", "")
         time.sleep(float(asked) if asked.isdigit() else PAUSE_S)
-        answer = signed.call(clients, "POST", url, body)
+        answer = signed.ask(clients, url, body)
     return answer
 
 

@@ -11,8 +11,11 @@ import typer
 from rich.markup import escape
 
 from modelyard import stack_names
+from modelyard.cli.hosted import check_endpoint
+from modelyard.cli.place import show_placement
 from modelyard.cli.release import check_override
 from modelyard.cli.rollout import check_rollout
+from modelyard.cli.servers import SERVER, check_servers, server_lines, serves_here
 from modelyard.cli.session import Session
 from modelyard.cli.show import moment, out, print_json, table, who
 from modelyard.errors import ConflictError, ModelyardError, UsageError
@@ -75,13 +78,17 @@ def logs(
 
     session: Session = context.obj
     groups = _log_groups(session, name)
-    step = step or ("predict" if "predict" in groups else "all")
-    wanted = groups if step == "all" else {step: groups[step]} if step in groups else None
-    if wanted is None:
-        raise UsageError(f"{name} has no step {step!r}; there are {', '.join(groups)} and all", code="unknown_step")
+    served_here = serves_here(session, name)
+    steps = [*groups, *([SERVER] if served_here else [])]
+    step = step or next((usual for usual in (SERVER, "predict") if usual in steps), "all")
+    if step not in (*steps, "all"):
+        raise UsageError(f"{name} has no step {step!r}; there are {', '.join(steps)} and all", code="unknown_step")
+    wanted = {title: group for title, group in groups.items() if step in (title, "all")}
     client = session.clients.client("logs")
     start = int((time.time() - since_minutes * 60) * 1000)
     lines: list[tuple[int, str, str]] = []
+    if served_here and step in (SERVER, "all"):
+        lines += [(at, SERVER, text) for at, text in server_lines(session, name, since_ms=start)]
     for title, group in wanted.items():
         with aws_errors(f"read the logs of {name}"):
             found = _events(client, group, start, platform=platform)
@@ -92,7 +99,7 @@ def logs(
         out.print(f"[dim]{clock} {title}[/] {escape(message)}", soft_wrap=True)
     if not lines:
         out.print(f"no lines of {escape(step)} in the last {since_minutes} minutes")
-        wider = f"--since {since_minutes * 24}" if step == "all" or len(groups) == 1 else "--step all"
+        wider = f"--since {since_minutes * 24}" if step == "all" or len(steps) == 1 else "--step all"
         out.print(f"  next: modelyard logs {escape(name)} {wider}")
 
 
@@ -112,6 +119,9 @@ def _log_groups(session: Session, name: str) -> dict[str, str]:
     else:
         model = session.model(name)
         stacks = [stack_names.endpoint_stack(session.name, name)]
+        host = model.spec.endpoint.host
+        if host is not None and not session.settings.is_local:
+            stacks.append(stack_names.host_stack(session.name, host))
         if model.spec.training is not None:
             stacks.append(stack_names.retraining_stack(session.name, name))
         if model.spec.rollout.mode == "gradual":
@@ -143,6 +153,8 @@ def doctor(
         ("upkeep stack", lambda: session.outputs(stack_names.upkeep_stack(session.name))[stack_names.REPORT_FUNCTION]),
         ("API stack", lambda: session.outputs(stack_names.api_stack(session.name))[stack_names.API_URL]),
     ]
+    if session.settings.is_local:
+        checks.append(("model server", lambda: check_servers(session)))
     failed: ModelyardError | None = None
     for title, check in checks:
         failed = _run_check(title, check)
@@ -151,6 +163,7 @@ def doctor(
     else:
         for model in session.models:
             failed = _run_check(model.name, partial(_check_model, session, model.name, table_restored)) or failed
+            show_placement(session, model)
     if failed is not None:
         raise failed
     out.print("[green]everything is in order[/]")
@@ -168,11 +181,13 @@ def _run_check(title: str, check: Callable[[], str]) -> ModelyardError | None:
 def _check_model(session: Session, name: str, even_back: bool) -> str:
     """The pointer that the endpoint reads, and the search index, agree with the table; mended where they do not.
 
-    A rollout has somebody who judges it, and an override of alarms is one that the ledger knows.
+    A rollout has somebody who judges it, an override of alarms is one that the ledger knows, and an endpoint on
+    SageMaker runs the configuration that it was last given.
     """
     url = session.predict_url(name)
     check_override(session, name)
     check_rollout(session, name)
+    check_endpoint(session, name)
     deployment = session.registry.deployment(name)
     if deployment is None:
         return f"deployed, nothing live yet ({url})"

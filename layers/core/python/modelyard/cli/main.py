@@ -28,11 +28,13 @@ from modelyard.cli import (
     initialise,
     look,
     models,
+    place,
     release,
     replay,
     report,
     reproduce,
     rollout,
+    serve,
     training,
     trial,
     up,
@@ -135,6 +137,8 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     catalogue.sweep,
     look.logs,
     look.doctor,
+    place.place,
+    serve.serve,
     build.build,
 )
 for command in COMMANDS:

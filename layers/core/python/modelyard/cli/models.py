@@ -203,11 +203,12 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Send one signed request to a model's endpoint and show the answer."""
-    from modelyard.aws.signed import call
+    from modelyard.aws.signed import ask
 
     session: Session = context.obj
     body = _instances(session, name, instances)
-    answer = call(session.clients, "POST", session.predict_url(name), body)
+    with errors.status("") as status:
+        answer = ask(session.clients, session.predict_url(name), body, waiting=lambda s: status.update(later(s)))
     if answer.status != 200:
         raise refusal(answer.status, answer.body)
     if as_json:
@@ -218,6 +219,11 @@ def predict(
         out.print(f"  {escape(brief(instance))} → [bold]{escape(brief(prediction))}[/]", soft_wrap=True)
     for warning in answer.body.get("warnings", ()):
         errors.print(f"[yellow]warning:[/] {escape(warning['detail'])}", soft_wrap=True)
+
+
+def later(seconds: float) -> str:
+    """What is said while an answer that comes later is waited for."""
+    return f"the endpoint answers later; waited for {seconds:.0f} s"
 
 
 def refusal(status: int, body: Any) -> ModelyardError:

@@ -83,19 +83,22 @@ def _states(session: Session, name: str) -> dict[str, bool]:
     from modelyard.aws.alarms import CloudWatchAlarms
 
     stack = stack_names.endpoint_stack(session.name, name)
-    alarms = {
-        key.removeprefix(stack_names.ALARM): alarm
-        for key, alarm in session.outputs(stack).items()
+    server = stack_names.server_stack(session.name, name, session.model(name).spec.endpoint.host)
+    alarms = [
+        (key.removeprefix(stack_names.ALARM), alarm)
+        for each in dict.fromkeys((stack, server))
+        for key, alarm in session.outputs(each).items()
         if key.startswith(stack_names.ALARM)
-    }
+    ]
     if not alarms:
         raise AWSError(
             f"stack {stack} does not say what its alarms are called: it was deployed by an earlier release",
             code="not_deployed",
             next_step=f"Deploy it once: {_deploy(session, name)}",
         )
-    firing = CloudWatchAlarms(session.clients.client("cloudwatch"), tuple(alarms.values())).firing()
-    return {key: alarm in firing for key, alarm in sorted(alarms.items())}
+    firing = CloudWatchAlarms(session.clients.client("cloudwatch"), tuple(alarm for _, alarm in alarms)).firing()
+    # Of a server that several models share there are two of a name: its own, and that of the model's way in.
+    return {key: any(alarm in firing for name, alarm in alarms if name == key) for key, _ in sorted(alarms)}
 
 
 def _deploy(session: Session, name: str, override: "ReleaseOverride | None" = None) -> str:

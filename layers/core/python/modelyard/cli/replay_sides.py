@@ -151,14 +151,9 @@ class _Finding:
         """A file, as it would be registered: admitted, and with the contract that the spec gives it."""
         import msgspec
 
-        from modelyard.admission import admit, check_size
-        from modelyard.cli.bring import contract_of
+        from modelyard.cli.bring import admitted, contract_of
 
-        if not file.is_file():
-            raise UsageError(f"{file} is not a file", code="no_file", next_step="Give the path of an ONNX file.")
-        check_size(file.stat().st_size)
-        body = file.read_bytes()
-        signature = admit(body)
+        body, signature = admitted(file)
         contract = contract_of(self._model, signature)
         subject = self._subject(body, signature=msgspec.to_builtins(signature), contract=contract)
         return subject, Side(name=file.name, digest=subject.digest)

@@ -4,7 +4,6 @@ Local and cloud differ in two things only, both of them here: where AWS is, and 
 own credentials never reach the local AWS and the local ones never leave this machine.
 """
 
-import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelyard import stack_names
+from modelyard.cli.local_users import read_keys
 from modelyard.control.routes import FEEDBACK_ROUTE, PREDICT_ROUTE, route_of
 from modelyard.environments import (
     ENVIRONMENTS_FILE,
@@ -143,13 +143,12 @@ class Session:
         Raises:
             AWSError: When it has not been made.
         """
-        try:
-            keys = json.loads((self.home / "aws" / CREDENTIALS_FILE).read_text())
-            return keys["access_key"], keys["secret_key"]
-        except (OSError, ValueError, KeyError, TypeError):
+        keys = read_keys(self.home / "aws" / CREDENTIALS_FILE)
+        if keys is None:
             raise AWSError(
                 "the local AWS has no developer credentials yet", code="not_deployed", next_step="Run 'make up'."
-            ) from None
+            )
+        return keys
 
     @cached_property
     def actor(self) -> str:

@@ -18,9 +18,11 @@ from rich.markup import escape
 
 from modelyard import stack_names
 from modelyard.cli.bring import register_artifact
+from modelyard.cli.local_users import keys_of_user, write_private
 from modelyard.cli.look import check_pointer
-from modelyard.cli.models import brief, promotion_of, refusal, send_file
+from modelyard.cli.models import brief, later, promotion_of, refusal, send_file
 from modelyard.cli.runs import RunNotStartedError, wait_for_run
+from modelyard.cli.servers import on_sagemaker, start_servers, stop_servers
 from modelyard.cli.session import CREDENTIALS_FILE, Session
 from modelyard.cli.show import Step, errors, out, table
 from modelyard.errors import ConflictError, ModelyardError, UsageError
@@ -75,6 +77,7 @@ def _bring_up(session: Session, models: list[Model]) -> None:
     changed = _deploy(session)
     changed |= _remove_stacks_without_model(session, models)
     _make_developer(session)
+    _serve(session, models)
     failed: dict[str, str] = {}
     for model in models:
         changed |= _bring_to_life(session, model, failed)
@@ -104,12 +107,25 @@ def down(
 ) -> None:
     """Stop the local AWS; its state is kept for the next 'up' unless --forget."""
     session: Session = context.obj
+    if stop_servers(session):
+        with Step("Stop the model server") as step:
+            step.outcome = "stopped"
     with Step("Stop the local AWS") as step:
         if forget:
             session.local_aws.forget()
             step.outcome = "stopped; its state is deleted"
         else:
             step.outcome = "stopped; its state is saved" if session.local_aws.stop() else "was not running"
+
+
+def _serve(session: Session, models: list[Model]) -> None:
+    """The server of models on SageMaker, for which a process stands in here; none where there are none."""
+    ours = on_sagemaker(models)
+    if not ours:
+        stop_servers(session)
+        return
+    with Step("Model server") as step:
+        step.outcome = start_servers(session, ours, _root(session))
 
 
 def _root(session: Session) -> "Clients":
@@ -201,35 +217,18 @@ def _make_developer(session: Session) -> None:
         outputs[1][stack_names.CONTROL_POLICY],
         outputs[1][stack_names.INVOKE_POLICY],
     ]
-    if not any(user["UserName"] == DEVELOPER for user in iam.list_users()["Users"]):
-        iam.create_user(UserName=DEVELOPER)
+    access_key, secret_key = keys_of_user(iam, DEVELOPER, path)
+    # For `curl -K`: the secret stays out of the shell's history and of the process list.
+    write_private(path.with_name("curl"), f'user = "{access_key}:{secret_key}"\n')
     attached = iam.list_attached_user_policies(UserName=DEVELOPER)["AttachedPolicies"]
     for policy in policies:
         if policy not in [found["PolicyArn"] for found in attached]:
             iam.attach_user_policy(UserName=DEVELOPER, PolicyArn=policy)
-    known = [key["AccessKeyId"] for key in iam.list_access_keys(UserName=DEVELOPER)["AccessKeyMetadata"]]
-    try:
-        if session.local_credentials()[0] in known:
-            return
-    except ModelyardError:
-        pass
-    for access_key in known:  # keys whose secret is lost
-        iam.delete_access_key(UserName=DEVELOPER, AccessKeyId=access_key)
-    key = iam.create_access_key(UserName=DEVELOPER)["AccessKey"]
-    _write_private(path, json.dumps({"access_key": key["AccessKeyId"], "secret_key": key["SecretAccessKey"]}))
-    # For `curl -K`: the secret stays out of the shell's history and of the process list.
-    _write_private(path.with_name("curl"), f'user = "{key["AccessKeyId"]}:{key["SecretAccessKey"]}"\n')
 
 
 def _outputs(session: Session, stack: Any) -> dict[str, str]:
     answer = _root(session).client("cloudformation").describe_stacks(StackName=stack(session.name))
     return {output["OutputKey"]: output["OutputValue"] for output in answer["Stacks"][0].get("Outputs", [])}
-
-
-def _write_private(path: Path, text: str) -> None:
-    path.unlink(missing_ok=True)
-    path.touch(mode=0o600)
-    path.write_text(text)
 
 
 def _bring_to_life(session: Session, model: Model, failed: dict[str, str]) -> bool:
@@ -275,7 +274,7 @@ def _bring_to_life(session: Session, model: Model, failed: dict[str, str]) -> bo
 
 def _ask(session: Session, model: Model) -> list[Any]:
     """One signed request with the model's example, and a row of the closing table."""
-    from modelyard.aws.signed import call
+    from modelyard.aws.signed import ask
 
     registry, name = session.registry, model.name
     registry.index(name)  # a change that the stream held when the emulator was killed is lost
@@ -291,7 +290,7 @@ def _ask(session: Session, model: Model) -> list[Any]:
         return [name, deployment.champion if deployment else "none", len(newest), "", url]
     body = json.loads((model.folder / model.spec.model.example).read_text(encoding="utf-8"))
     with Step(f"Ask {name}") as step:
-        answer = call(session.clients, "POST", url, body)
+        answer = ask(session.clients, url, body, waiting=lambda waited_s: step.doing(later(waited_s)))
         if answer.status != 200:
             raise refusal(answer.status, answer.body)
         first = brief(answer.body["predictions"][0])

@@ -52,6 +52,9 @@ so: API Gateway prefers a route that has the name to one with a place for it."""
 APP_ROUTES: tuple[tuple[str, str], ...] = (("ANY", "/models/{name}/app"), ("ANY", "/models/{name}/app/{proxy+}"))
 """Besides, of each model that has an app of its own."""
 
+ASYNC_ROUTES: tuple[tuple[str, str], ...] = (("GET", "/models/{name}/predictions/{id}"),)
+"""Besides, of each model whose endpoint answers later: what became of a request."""
+
 CALLS: tuple[tuple[str, str], ...] = (
     ("POST", "/models/*/predict"),
     ("POST", "/models/*/feedback"),

@@ -23,9 +23,11 @@ from pathlib import Path
 from typing import Literal
 
 from modelyard.errors import LocalError
+from modelyard.local.processes import has_ended, is_process, kill_group, port_taken
 from modelyard.local.streams import rewind
 
 HOST = "127.0.0.1"
+MODULE = "ministack"
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 60.0
 SAVED = b"Persistence: saved"
@@ -78,11 +80,7 @@ class LocalAws:
                 return "running"
             outcome = self._recover()
             if self._port_is_taken():
-                raise LocalError(
-                    f"port {self.port} on {HOST} is taken by another program",
-                    code="port_taken",
-                    next_step="Stop that program, or set another port for [local] in environments.toml.",
-                )
+                raise port_taken(HOST, self.port, "port")
             self._spawn()
             return outcome
 
@@ -99,7 +97,7 @@ class LocalAws:
             logged = self.log.stat().st_size if self.log.exists() else 0
             os.kill(process.pid, signal.SIGTERM)
             if not self._wait_for_end(process.pid, STOP_TIMEOUT_S, logged=logged):
-                _kill(process.pid)
+                kill_group(process.pid)
                 raise LocalError(
                     f"the local AWS (process {process.pid}) did not end within {STOP_TIMEOUT_S:.0f} s and was killed",
                     next_step="Run 'make up': it goes back to the last saved state.",
@@ -114,7 +112,7 @@ class LocalAws:
         with self._exclusively():
             process = self._process()
             if process is not None and _is_emulator(process.pid):
-                _kill(process.pid)
+                kill_group(process.pid)
                 self._wait_for_end(process.pid, 10)
             for path in (self.state, self.saved, self.temporary):
                 shutil.rmtree(path, ignore_errors=True)
@@ -138,7 +136,7 @@ class LocalAws:
             )
         # There is a record, so the last end was not clean.
         if _is_emulator(process.pid):
-            _kill(process.pid)  # ours, alive, and not answering
+            kill_group(process.pid)  # ours, alive, and not answering
         self._wait_for_end(process.pid, 10)
         self._record.unlink(missing_ok=True)
         shutil.rmtree(self.temporary, ignore_errors=True)
@@ -164,7 +162,7 @@ class LocalAws:
         self.temporary.mkdir(exist_ok=True)
         with self.log.open("ab") as log:
             child = self._child = subprocess.Popen(  # noqa: S603 - our own interpreter and module, no shell
-                [str(self.python), "-m", "ministack"],
+                [str(self.python), "-m", MODULE],
                 env=self._environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -203,15 +201,13 @@ class LocalAws:
             if found != saved or self._writes():
                 saved, since = found, time.monotonic()
             elif saved and time.monotonic() - since > SAVED_S:
-                _kill(pid)
+                kill_group(pid)
                 saved = 0  # it is gone in a moment
             time.sleep(0.05)
         return False
 
     def _has_ended(self, pid: int) -> bool:
-        if self._child is not None and self._child.pid == pid:
-            return self._child.poll() is not None  # our own child stays a zombie until it is asked for
-        return not _is_emulator(pid)
+        return has_ended(pid, MODULE, self._child)
 
     def _saved_since(self, logged: int) -> int:
         """How many services it has said to have saved since its log had that length."""
@@ -274,26 +270,5 @@ class LocalAws:
             yield
 
 
-def _kill(pid: int) -> None:
-    """Kill the emulator and, since it leads a process group, the functions that it runs."""
-    with contextlib.suppress(ProcessLookupError):
-        if os.getpgid(pid) == pid:
-            os.killpg(pid, signal.SIGKILL)
-        else:
-            os.kill(pid, signal.SIGKILL)
-
-
 def _is_emulator(pid: int) -> bool:
-    """Whether ``pid`` is alive and is an emulator: pids are used again after a reboot."""
-    if pid <= 0:
-        return False
-    if Path("/proc/self").exists():
-        try:
-            return b"ministack" in Path(f"/proc/{pid}/cmdline").read_bytes()  # empty for a zombie
-        except OSError:
-            return False
-    listing = subprocess.run(  # noqa: S603 - fixed command
-        ["/bin/ps", "-o", "stat=,command=", "-p", str(pid)], capture_output=True, text=True, check=False
-    )
-    line = listing.stdout.strip()
-    return "ministack" in line and not line.startswith("Z")
+    return is_process(pid, MODULE)

@@ -138,7 +138,7 @@ def _advice(fit: Fit, locks: Locks) -> str:
         first = "Drop a package of layers/*/requirements.in and run 'make lock'."
     return (
         f"{first} If a function needs it, split: give what needs it a function and a layer of its own, as training "
-        "has. Else only a container image (10 GB) holds it; Modelyard builds none."
+        "has. Else a container image (10 GB) holds an endpoint: endpoint.target = 'sagemaker-realtime'."
     )
 
 

@@ -19,7 +19,7 @@ from modelyard.packaging.targets import SETS, BuildTarget, function_asset, model
 from modelyard.spec import load_model
 from modelyard.training.notebook import FOLDER as NOTEBOOKS
 
-NOT_IN_LAMBDA = ("cli", "exporting", "importing", "local", "packaging", "replay", "scaffold")
+NOT_IN_LAMBDA = ("cli", "exporting", "importing", "local", "packaging", "placement", "replay", "scaffold", "server")
 """Folders of the library that only the developer's machine runs."""
 
 _BUILDER_MODULES = (

@@ -15,19 +15,26 @@ from modelyard.environments import Environment
 from modelyard.spec import Engine, Model
 
 Architecture = Literal["arm64", "x86_64"]
-EndpointKind = Literal["predict", "app"]
+EndpointKind = Literal["predict", "app", "invoke"]
 FunctionKind = Literal[EndpointKind, "train", "api", "workflow"]
 
 SHARED_ARCHITECTURE: Architecture = "arm64"
 """Of every cloud function but endpoints: Graviton is a fifth cheaper and nothing of theirs needs x86."""
 
-KINDS: dict[str, FunctionKind] = {"predict": "predict", "app": "app", "retraining_train": "train", "api": "api"}
+KINDS: dict[str, FunctionKind] = {
+    "predict": "predict",
+    "app": "app",
+    "invoke": "invoke",
+    "retraining_train": "train",
+    "api": "api",
+}
 """The kind of each file in ``functions/``; ``workflow`` of every other."""
 
 LAYERS: dict[FunctionKind, tuple[str, ...]] = {
     "train": ("core", "training"),
     "api": ("core", "api", "serving"),
     "workflow": ("core", "serving"),
+    "invoke": ("core", "lean"),
 }
 """What each kind of function carries, but for endpoints and models with training code of their own."""
 
@@ -107,7 +114,9 @@ def function_asset(file: str) -> str:
 
 
 def endpoint_of(model: Model) -> EndpointKind:
-    """Which function a model's endpoint is; also the name of its file in ``functions/``."""
+    """Which function a model's endpoint is, or the way in to it; also the name of its file in ``functions/``."""
+    if model.spec.kind is not None:
+        return "invoke"
     return "predict" if model.spec.model.app is None else "app"
 
 
@@ -181,6 +190,8 @@ def late_imports(function: FunctionKind, model: Model) -> tuple[str, ...]:
     """What a function of one model imports once it knows its settings."""
     if function == "train":
         return _training_imports(model)
+    if function == "invoke":
+        return ("modelyard.way_in.entrance", *(("modelyard.way_in.later",) if model.spec.kind == "async" else ()))
     code, app = model.spec.model.code, model.spec.model.app
     return (
         f"modelyard.predictor.{model.spec.engine}",

@@ -94,6 +94,7 @@ class Predictor:
         threads: int = 1,
         options: dict[str, str] | None = None,
         max_instances: int = MAX_INSTANCES,
+        providers: tuple[str, ...] = ("cpu",),
     ) -> "Predictor":
         """Load an ONNX file.
 
@@ -106,6 +107,7 @@ class Predictor:
             threads: Of the engine, see `modelyard.predictor.threads.threads_for`.
             options: Session options by onnxruntime's names.
             max_instances: Most instances of one call.
+            providers: What the standard engine runs on, the first that takes an operator: ``cuda``, ``cpu``.
 
         Raises:
             AdmissionError: When the model does not load, or is not the one that the signature describes.
@@ -118,7 +120,7 @@ class Predictor:
         else:
             from modelyard.predictor.standard import StandardEngine
 
-            loaded = StandardEngine(model, threads=threads, options=options)
+            loaded = StandardEngine(model, threads=threads, options=options, providers=providers)
         found = loaded.signature()
         if signature is not None and _names_and_dtypes(signature) != _names_and_dtypes(found):
             raise AdmissionError(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from modelyard.predictor.stopping import StandardStop
 
 _ERRORS_ONLY = 3
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
 class StandardEngine:
@@ -26,6 +27,7 @@ class StandardEngine:
         model: The bytes of an ONNX file, or a buffer of them, or the name of a file that nobody else can write to.
         threads: For one run.
         options: Session options by onnxruntime's names, like the folder of external weights.
+        providers: What runs it, the first that takes an operator; ``cuda`` needs onnxruntime-gpu.
 
     Raises:
         AdmissionError: When onnxruntime does not load the model (code ``not_loadable``).
@@ -33,7 +35,14 @@ class StandardEngine:
 
     __slots__ = ("_inputs", "_outputs", "session")
 
-    def __init__(self, model: bytes | str, *, threads: int = 1, options: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        model: bytes | str,
+        *,
+        threads: int = 1,
+        options: dict[str, str] | None = None,
+        providers: tuple[str, ...] = ("cpu",),
+    ) -> None:
         settings = onnxruntime.SessionOptions()
         settings.intra_op_num_threads = threads
         settings.inter_op_num_threads = 1
@@ -46,7 +55,7 @@ class StandardEngine:
             self.session = onnxruntime.InferenceSession(
                 model if isinstance(model, str) else bytes(model),
                 settings,
-                providers=["CPUExecutionProvider"],
+                providers=[_PROVIDERS[name] for name in providers],
                 enable_fallback=0,
             )
         except Exception as error:

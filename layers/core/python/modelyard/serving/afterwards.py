@@ -77,6 +77,7 @@ class Afterwards:
 
     __slots__ = (
         "_asked",
+        "_closed",
         "_dropped",
         "_duties",
         "_extension",
@@ -99,6 +100,7 @@ class Afterwards:
         self._wake = threading.Event()
         self._asked = self._heard = 0  # times that the worker was woken; that it had heard of when it last went idle
         self._finish = False
+        self._closed = False
         self._finished = threading.Event()
         self._thread: threading.Thread | None = None
         self._extension: Extension | None = None
@@ -191,6 +193,13 @@ class Afterwards:
         self.wake()
         return self._finished.wait(within_s)
 
+    def close(self, within_s: float) -> bool:
+        """As `flush`, and end the worker; nothing may be added any more."""
+        done = self.flush(within_s)
+        self._closed = True
+        self._wake.set()
+        return done
+
     # -- the worker ---------------------------------------------------------------------------------------------------
 
     def _start_worker(self) -> None:
@@ -199,7 +208,7 @@ class Afterwards:
             self._thread.start()
 
     def _work(self) -> None:
-        while True:
+        while not self._closed:
             if self._wake.wait(self._tick_s):
                 self._wake.clear()
                 if self._extension is None and not self._finish:

@@ -11,6 +11,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from modelyard.serving.json_text import json_text
 
 if TYPE_CHECKING:
@@ -48,6 +50,14 @@ CODE_DIRECTIVE: dict[str, Any] = {
 something in the hours in which it has values."""
 
 
+_encode = msgspec.json.Encoder().encode
+_METRICS = f'"CloudWatchMetrics":{_encode(_METRIC_DIRECTIVE).decode()}'
+
+_MOST_TEXTS = 256
+_TEXTS: dict[str, str] = {}  # as JSON; the same few come again and again
+_SECOND = (0, "")
+
+
 def write_audit(exchange: "Exchange", *, model: str, status: int, code: str, latency_ms: float) -> None:
     """Write the audit line of one request.
 
@@ -61,6 +71,21 @@ def write_audit(exchange: "Exchange", *, model: str, status: int, code: str, lat
     caller, account = identity(exchange.event)
     live = exchange.live
     now = time.time_ns()
+    if status < 400 and live is not None and exchange.tried is None and exchange.protocol != "feedback":
+        try:  # the line of most requests: the same as that of the dict below, in a third of the time
+            sys.stdout.write(
+                f'{{"kind":"audit","time":"{utc(now)}","model":{_text(model)},"version":{live.version},'
+                f'"digest":{_text(live.digest)},"prediction_id":{_encode(exchange.prediction_id).decode()},'
+                f'"request_id":{_encode(exchange.request_id).decode()},"protocol":{_text(exchange.protocol)},'
+                f'"caller":{_text(caller)},"account":{_text(account)},"outcome":"answered","status":{status},'
+                f'"code":{_text(code)},"latency_ms":{latency_ms:.3f},"instances":{exchange.rows},'
+                f'"warned":{exchange.warned},"refused":0,"errors":0,'
+                f'"_aws":{{"Timestamp":{now // 1_000_000},{_METRICS}}}}}\n'
+            )
+            sys.stdout.flush()
+            return
+        except UnicodeEncodeError:
+            pass  # below it gets question marks
     line: dict[str, Any] = {
         "kind": "audit",
         "time": utc(now),
@@ -114,8 +139,29 @@ def write_failure(name: str, error: BaseException, **fields: Any) -> None:
 
 def utc(nanoseconds: int) -> str:
     """A time since the epoch as ``2026-11-21T10:00:00.000000Z``."""
+    global _SECOND
     seconds, rest = divmod(nanoseconds, 1_000_000_000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest // 1000:06d}Z"
+    known, text = _SECOND
+    if known != seconds:
+        text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+        _SECOND = (seconds, text)
+    return f"{text}.{rest // 1000:06d}Z"
+
+
+def _text(text: str | None) -> str:
+    """A text as JSON.
+
+    Raises:
+        UnicodeEncodeError: When it is no UTF-8.
+    """
+    if text is None:
+        return "null"
+    found = _TEXTS.get(text)
+    if found is None:
+        if len(_TEXTS) >= _MOST_TEXTS:
+            _TEXTS.clear()
+        found = _TEXTS[text] = _encode(text).decode()
+    return found
 
 
 def identity(event: Any) -> tuple[str | None, str | None]:

@@ -23,18 +23,17 @@ import msgspec
 from modelyard.errors import ModelError, ModelyardError
 from modelyard.serving.afterwards import Afterwards
 from modelyard.serving.audit import write_audit, write_failure
-from modelyard.serving.exchange import Exchange
+from modelyard.serving.exchange import Exchange, request_id_of
 from modelyard.serving.follow import Live, PointerFollower
 from modelyard.serving.problem import problem_response
 from modelyard.serving.request import ARROW, JSON, NPY, accepted_type, read_body
-from modelyard.serving.response import json_response
 
 if TYPE_CHECKING:  # only where something is captured, or on trial
     from modelyard.predictor.predictor import Predictor
     from modelyard.serving.capture import Capture
     from modelyard.serving.feedback import Feedback
     from modelyard.serving.on_trial import OnTrial
-    from modelyard.serving.routing_key import First
+    from modelyard.serving.plan import Plan, Steps
 
 START_PATIENCE_S = 8.0
 """Lambda gives INIT 10 s; a model that takes longer is waited for by the first request."""
@@ -116,36 +115,43 @@ class Endpoint:
             context: Lambda's context object; only ``aws_request_id`` is read.
         """
         try:
-            return self._handle(event, context)
+            return self.respond(Exchange(event, request_id_of(event, context), self._follower.live))
         finally:
             if self._afterwards is not None:
                 self._afterwards.invocation_done(context)
 
-    def _handle(self, event: Any, context: Any) -> dict[str, Any]:
+    def respond(self, exchange: Exchange) -> dict[str, Any]:
+        """The response to one request. Raises nothing: whatever goes wrong is a problem for the caller."""
         began = time.perf_counter()
-        exchange = Exchange(event, _request_id(event, context), self._follower.live)
         code = "ok"
         try:
             response = self._answer(exchange)
-        except ModelyardError as error:
-            exchange.prediction_id, code = None, error.code
+        except Exception as error:  # noqa: BLE001 - the last line of defence: a caller gets a problem, never a traceback
+            response, code = self._failed(exchange, error)
+        self._answered(exchange, response, code, began)
+        return response
+
+    def _failed(self, exchange: Exchange, error: Exception) -> tuple[dict[str, Any], str]:
+        """The problem that a caller gets for an error, and its code."""
+        exchange.prediction_id = None
+        if isinstance(error, ModelyardError):
             if error.status >= 500 and error.status != UNAVAILABLE:  # reported where it was found out
                 write_failure("request_failed", error, request_id=exchange.request_id)
-            response = self._problem(error, exchange)
-        except Exception as error:  # noqa: BLE001 - the last line of defence: a caller gets a problem, never a traceback
-            exchange.prediction_id, code = None, "internal"
-            write_failure("request_failed", error, request_id=exchange.request_id)
-            unexpected = ModelyardError(
-                "the endpoint failed",
-                code=code,
-                next_step="Look for the request id in the function's log; it holds the cause.",
-            )
-            response = self._problem(unexpected, exchange)
+            return self._problem(error, exchange), error.code
+        write_failure("request_failed", error, request_id=exchange.request_id)
+        unexpected = ModelyardError(
+            "the endpoint failed",
+            code="internal",
+            next_step="Look for the request id in the function's log; it holds the cause.",
+        )
+        return self._problem(unexpected, exchange), unexpected.code
+
+    def _answered(self, exchange: Exchange, response: dict[str, Any], code: str, began: float) -> None:
+        """Write the audit line, and keep what is to be captured."""
         latency_ms = (time.perf_counter() - began) * 1000
         write_audit(exchange, model=self._model, status=response["statusCode"], code=code, latency_ms=latency_ms)
         if exchange.kept is not None:
             self._keep(exchange)
-        return response
 
     def _keep(self, exchange: Exchange) -> None:
         live, prediction_id, kept, capture = exchange.live, exchange.prediction_id, exchange.kept, self._capture
@@ -174,15 +180,6 @@ class Endpoint:
                     self._make_on_trial = None
             return self._on_trial
 
-    def _tried(
-        self, exchange: Exchange, champion: Live, answer: Callable[[Live], dict[str, Any]], first: "First | None" = None
-    ) -> dict[str, Any]:
-        """Have the version answer that is to answer, and the champion where it does not."""
-        on_trial = self._trying()
-        if on_trial is None:
-            return answer(champion)
-        return on_trial.answer(exchange, champion, answer, first)
-
     def _answer(self, exchange: Exchange) -> dict[str, Any]:
         try:
             answer = self._routes[exchange.event["routeKey"]]
@@ -197,37 +194,41 @@ class Endpoint:
         content_type, body = read_body(exchange.event, allowed=TYPES)
         answer_type = accepted_type(exchange.event["headers"])
         exchange.live = live = self._follower.current()
-        if live.trial is not None:
-            from modelyard.serving.forms.first import first_of
-
-            first = first_of(live, content_type, body)
-            return self._tried(
-                exchange, live, lambda one: self._answered(exchange, one, content_type, body, answer_type), first
-            )
-        if self._capture is None and content_type == answer_type == JSON:
+        if live.trial is None and self._capture is None and content_type == answer_type == JSON:
             predictions, warnings = live.predictor.answer(body, structs=True)
             return self._json(exchange, live, predictions, warnings)
-        if self._capture is not None:
-            from modelyard.serving.kept import Kept
+        return self._plan(exchange, live, content_type, body, answer_type).now(exchange)
 
-            exchange.kept = Kept()
-        return self._answered(exchange, live, content_type, body, answer_type)
+    def _plan(self, exchange: Exchange, live: Live, content_type: str, body: str | bytes, answer_type: str) -> "Plan":
+        """How a prediction is answered, whatever the form, with what is to be kept of it."""
+        from modelyard.serving.kept import Kept
+        from modelyard.serving.plan import Plan
 
-    def _answered(
-        self, exchange: Exchange, live: Live, content_type: str, body: str | bytes, answer_type: str
-    ) -> dict[str, Any]:
-        """The answer of a version, whatever the form, with what is to be kept of it."""
-        if content_type != JSON or answer_type != JSON:
+        def steps(one: Live) -> "Steps":
+            if content_type == answer_type == JSON:
+                return self._steps(exchange, one, body)
             from modelyard.serving.forms import table
 
-            return table.predict(exchange, live, content_type, body, answer_type=answer_type, json_answer=self._json)
-        from modelyard.serving.kept import AskedText, predicted
+            return table.steps(exchange, one, content_type, body, answer_type=answer_type, json_answer=self._json)
 
+        on_trial = None if live.trial is None else self._trying()
+        if on_trial is not None:
+            from modelyard.serving.forms.first import first_of
+
+            return Plan(live, steps, on_trial, first_of(live, content_type, body))
+        if self._capture is not None:
+            exchange.kept = Kept()
+        return Plan(live, steps)
+
+    def _steps(self, exchange: Exchange, live: Live, body: str | bytes) -> "Steps":
         predictor = cast("Predictor", live.predictor)
         batch = predictor.read(body)
-        predictions, seconds = predicted(predictor, batch, structs=True)
+        outputs, seconds = yield predictor, batch
+        predictions = predictor.decoded(outputs, batch.rows, structs=True)
         response = self._json(exchange, live, predictions, batch.warnings)
         if exchange.kept is not None:
+            from modelyard.serving.kept import AskedText
+
             exchange.kept.note(AskedText(body), predictions, seconds)
         return response
 
@@ -250,9 +251,13 @@ class Endpoint:
             text = _encode(answer)
         except (TypeError, ValueError, OverflowError) as error:  # an integer beyond 64 bits, text that is not UTF-8
             raise ModelError(f"the model's answer is not JSON: {error}", code="wrong_output") from error
-        return json_response(text, instances=len(predictions))
+        return exchange.json(text, instances=len(predictions))
 
     def _oip(self, exchange: Exchange) -> dict[str, Any]:
+        plan = self._oip_plan(exchange)
+        return plan if isinstance(plan, dict) else plan.now(exchange)
+
+    def _oip_plan(self, exchange: Exchange) -> "Plan | dict[str, Any]":
         exchange.protocol = "v2"
         from modelyard.serving.oip import server
 
@@ -260,7 +265,7 @@ class Endpoint:
             from modelyard.serving.kept import Kept
 
             exchange.kept = Kept()
-        return server.answer(exchange, self._follower, self._model, self._trying)
+        return server.plan(exchange, self._follower, self._model, self._trying)
 
     def _take_labels(self, exchange: Exchange) -> dict[str, Any]:
         exchange.protocol = "feedback"
@@ -277,15 +282,7 @@ class Endpoint:
         from modelyard.serving.openapi.document import openapi_document
 
         exchange.live = live = self._follower.current()
-        return json_response(_encode(openapi_document(live, self._model)))
+        return exchange.json(_encode(openapi_document(live, self._model)))
 
     def _problem(self, error: ModelyardError, exchange: Exchange) -> dict[str, Any]:
-        response = problem_response(error, request_id=exchange.request_id, as_v2=exchange.protocol == "v2")
-        headers = getattr(error, "headers", None)  # what some errors say beside the problem, as ``allow``
-        return response if headers is None else {**response, "headers": {**response["headers"], **headers}}
-
-
-def _request_id(event: Any, context: Any) -> str:
-    gateway = event.get("requestContext") if isinstance(event, dict) else None
-    found = gateway.get("requestId") if isinstance(gateway, dict) else None
-    return str(found or getattr(context, "aws_request_id", None) or "unknown")
+        return problem_response(error, request_id=exchange.request_id, as_v2=exchange.protocol == "v2")

@@ -1,8 +1,13 @@
-"""`Exchange`: one request on its way to an answer, and what its audit line has to say of it."""
+"""`Exchange`: one request on its way to an answer, and what its audit line has to say of it.
+
+This one is a Lambda event and answers with an HTTP API response. `modelyard.server` has one for a request over HTTP,
+which differs in what makes the response.
+"""
 
 from typing import TYPE_CHECKING, Any
 
 from modelyard.serving.follow import Live
+from modelyard.serving.response import binary_response, json_response
 
 if TYPE_CHECKING:  # only where something is captured, or on trial
     from modelyard.serving.kept import Kept
@@ -25,6 +30,9 @@ class Exchange:
         kept: What was asked and answered, where it is to be captured.
         tried: Which version was to answer, while versions are on trial.
     """
+
+    json = staticmethod(json_response)
+    binary = staticmethod(binary_response)
 
     __slots__ = (
         "event",
@@ -50,3 +58,10 @@ class Exchange:
         self.protocol = "instances"
         self.kept: Kept | None = None
         self.tried: Tried | None = None
+
+
+def request_id_of(event: Any, context: Any) -> str:
+    """API Gateway's id of the request; Lambda's where it gave none; ``unknown`` where neither did."""
+    gateway = event.get("requestContext") if isinstance(event, dict) else None
+    found = gateway.get("requestId") if isinstance(gateway, dict) else None
+    return str(found or getattr(context, "aws_request_id", None) or "unknown")

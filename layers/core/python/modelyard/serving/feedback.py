@@ -28,7 +28,6 @@ from modelyard.serving.capture import ObjectSink, capture_key, hour_prefix
 from modelyard.serving.exchange import Exchange
 from modelyard.serving.follow import Live
 from modelyard.serving.request import read_body
-from modelyard.serving.response import json_response
 
 if TYPE_CHECKING:
     from modelyard.predictor.predictor import Predictor
@@ -84,7 +83,7 @@ class Feedback:
         answer: dict[str, Any] = {"model": self._model, "accepted": len(labels), "time": stamp}
         if warnings:
             answer["warnings"] = warnings
-        return json_response(_encode(answer))
+        return exchange.json(_encode(answer))
 
     def _write(self, key: str, content: bytes) -> None:
         """Write an object, within the time there is: a client that tries again by itself may take longer."""

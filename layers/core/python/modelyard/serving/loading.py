@@ -14,7 +14,6 @@ from modelyard.compiling.loading import ANY, WEIGHTS, WEIGHTS_FOLDER, machine
 from modelyard.contract.document import parse as parse_contract
 from modelyard.errors import ModelyardError
 from modelyard.predictor.predictor import Predictor
-from modelyard.predictor.threads import threads_for
 from modelyard.serving.audit import write_event
 from modelyard.serving.fetching import Fetch
 from modelyard.serving.pointer import Deployed, File, Form
@@ -117,7 +116,7 @@ class Loader:
         settings = self._settings
         # Several requests at a time would starve it. And niceness stays with a thread and with those that it starts:
         # not with the engine's own, then.
-        alone = settings.one_by_one and threads_for(settings.memory_mb) == 1
+        alone = settings.one_by_one and settings.threads == 1
         return alone and deployed.file.size <= GENTLE_BYTES_PER_S * settings.refresh_s / 2
 
     def _predictor(self, deployed: Deployed, file: File, fetch: Fetch, options: dict[str, str] | None) -> Predictor:
@@ -138,8 +137,9 @@ class Loader:
             contract=None if deployed.contract is None else parse_contract(deployed.contract),
             code=self._code(),
             engine=settings.engine,
-            threads=threads_for(settings.memory_mb),
+            threads=settings.threads,
             options=options,
+            providers=settings.providers,
         )
 
     def _fitting(self, deployed: Deployed) -> list[Form]:

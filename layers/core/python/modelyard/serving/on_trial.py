@@ -109,14 +109,21 @@ class OnTrial:
             ModelyardError: What the champion refuses, or fails at.
         """
         arm = self.arm(exchange, champion, first)
+        self.begin(exchange, arm)
         if arm is champion:
-            return self._answered(exchange, champion, answer)
+            return answer(champion)
         try:
-            return self._answered(exchange, arm, answer)
+            return answer(arm)
         except Exception as error:  # noqa: BLE001 - whatever it is, the champion answers
-            response = self._answered(exchange, champion, answer)  # or refuses it as well: then it was the request
+            self.begin(exchange, champion)
+            response = answer(champion)  # or refuses it as well: then it was the request
             self.failed(exchange, arm, error)
             return response
+
+    def begin(self, exchange: Exchange, live: Live) -> None:
+        """Say that a version is about to answer; what another one left behind is forgotten."""
+        exchange.live, exchange.kept = live, Kept()
+        exchange.rows = exchange.warned = 0
 
     def arm(self, exchange: Exchange, champion: Live, first: First | None = None) -> Live:
         """The version that is to answer a request, as far as it is loaded; the champion otherwise."""
@@ -188,11 +195,6 @@ class OnTrial:
         if failed is not None and failed is challengers.problem(failed.version):
             failed = None  # that it is not loaded is told once, not with every request
         self._capture.keep(**record, failed=_as_failed(failed or untold), process=self._about_process)
-
-    def _answered(self, exchange: Exchange, live: Live, answer: Answer) -> Response:
-        exchange.live, exchange.kept = live, Kept()
-        exchange.rows = exchange.warned = 0
-        return answer(live)
 
     def _bound_all(self, trial: Trial | None) -> None:
         if trial is not None:

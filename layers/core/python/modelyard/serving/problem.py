@@ -22,6 +22,7 @@ _TITLES = {
     415: "Unsupported Media Type",
     422: "Unprocessable Content",
     429: "Too Many Requests",
+    431: "Request Header Fields Too Large",
     500: "Internal Server Error",
     502: "Bad Gateway",
     503: "Service Unavailable",
@@ -33,7 +34,7 @@ def problem_response(error: ModelyardError, *, request_id: str, as_v2: bool = Fa
     """The response that tells a caller about an error.
 
     Args:
-        error: What happened; its cause stays out.
+        error: What happened; its cause stays out. Some have ``headers``, as ``allow``, to say beside the problem.
         request_id: With which the caller and the log can be brought together.
         as_v2: Whether the caller speaks the Open Inference Protocol, whose clients look for ``error``.
     """
@@ -53,7 +54,7 @@ def problem_response(error: ModelyardError, *, request_id: str, as_v2: bool = Fa
         problem["error"] = error.message
     return {
         "statusCode": error.status,
-        "headers": {"content-type": CONTENT_TYPE},
+        "headers": {"content-type": CONTENT_TYPE, **getattr(error, "headers", {})},
         "body": json_text(problem),
         "isBase64Encoded": False,
     }

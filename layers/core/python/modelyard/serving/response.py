@@ -62,10 +62,15 @@ def written_bytes(response: dict[str, Any]) -> int:
 
 def _check_size(size: int, instances: int) -> None:
     if size > MAX_RESPONSE_BYTES:
-        raise RequestError(
-            f"the answer for {instances:,} instances has {size:,} bytes as Lambda writes it; it returns at most "
-            f"{MAX_RESPONSE_BYTES:,}",
-            code="response_too_large",
-            status=413,
-            next_step="Split the instances over several requests.",
-        )
+        raise too_large(size, instances)
+
+
+def too_large(size: int, instances: int) -> RequestError:
+    """The error for an answer that Lambda would not return."""
+    return RequestError(
+        f"the answer for {instances:,} instances has {size:,} bytes as Lambda writes it; it returns at most "
+        f"{MAX_RESPONSE_BYTES:,}",
+        code="response_too_large",
+        status=413,
+        next_step="Split the instances over several requests.",
+    )

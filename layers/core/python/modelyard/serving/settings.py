@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from modelyard.errors import UsageError
+from modelyard.predictor.threads import threads_for
 
 TYPE_CHECKING = False  # without typing, which takes longer to import than everything here
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ DEFAULT_REFRESH_S = "10"
 DEFAULT_MEMORY_MB = "1769"
 DEFAULT_ENGINE = "standard"
 ENGINES = ("lean", "standard")
+PROVIDERS = ("cpu", "cuda")
 SNAP_START = "snap-start"
 
 
@@ -25,7 +27,9 @@ class EndpointSettings:
         artifact_bucket: Bucket of pointers and models.
         refresh_s: Longest time that a replaced version may still answer.
         code: Package with the model's own hooks, or ``None``.
-        memory_mb: Lambda memory; decides the number of threads.
+        memory_mb: Lambda memory.
+        threads: For one run: those that the memory pays for, unless ``MODELYARD_THREADS`` says how many.
+        providers: What runs the standard engine's models, in order: ``cpu``, ``cuda``.
         engine: What runs the model. A model with code of its own has the standard engine.
         capture: Share of requests that are kept; 0 for none.
         snap_start: Whether this start ends in a snapshot.
@@ -33,7 +37,8 @@ class EndpointSettings:
     """
 
     __slots__ = (
-        "artifact_bucket", "capture", "code", "engine", "memory_mb", "model", "one_by_one", "refresh_s", "snap_start",
+        "artifact_bucket", "capture", "code", "engine", "memory_mb", "model", "one_by_one", "providers", "refresh_s",
+        "snap_start", "threads",
     )  # fmt: skip
 
     def __init__(
@@ -47,6 +52,8 @@ class EndpointSettings:
         capture: float = 0.0,
         snap_start: bool = False,
         one_by_one: bool = False,
+        threads: int | None = None,
+        providers: tuple[str, ...] = ("cpu",),
     ) -> None:
         self.model = model
         self.artifact_bucket = artifact_bucket
@@ -57,6 +64,8 @@ class EndpointSettings:
         self.capture = capture
         self.snap_start = snap_start
         self.one_by_one = one_by_one
+        self.threads = threads or threads_for(memory_mb)
+        self.providers = providers
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> EndpointSettings:
@@ -76,6 +85,10 @@ class EndpointSettings:
         engine = environ.get("MODELYARD_ENGINE") or DEFAULT_ENGINE
         if engine not in ENGINES:
             findings.append(f"MODELYARD_ENGINE is {engine!r}; it must be {' or '.join(ENGINES)}")
+        threads = None
+        if environ.get("MODELYARD_THREADS", "0") != "0":
+            threads = max(1, int(_positive(environ, "MODELYARD_THREADS", "1", findings)))
+        providers = _providers(environ, engine, findings)
         if findings:
             raise UsageError(
                 f"the endpoint's environment is incomplete: {'; '.join(findings)}",
@@ -92,7 +105,18 @@ class EndpointSettings:
             capture,
             environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == SNAP_START,
             "AWS_LAMBDA_RUNTIME_API" in environ and not environ.get("AWS_LAMBDA_MAX_CONCURRENCY"),
+            threads,
+            providers,
         )
+
+
+def _providers(environ: Mapping[str, str], engine: str, findings: list[str]) -> tuple[str, ...]:
+    providers = tuple((environ.get("MODELYARD_PROVIDERS") or "cpu").split(","))
+    if not set(providers) <= set(PROVIDERS) or len(set(providers)) < len(providers):
+        findings.append(f"MODELYARD_PROVIDERS is {','.join(providers)!r}; it must be some of {', '.join(PROVIDERS)}")
+    elif providers != ("cpu",) and engine == "lean":
+        findings.append("MODELYARD_ENGINE is 'lean', which runs on processors only; for cuda it must be standard")
+    return providers
 
 
 def _positive(environ: Mapping[str, str], name: str, default: str, findings: list[str]) -> float:

@@ -19,7 +19,6 @@ import os
 import sys
 
 from modelyard.pointer_key import pointer_key
-from modelyard.predictor.threads import threads_for
 from modelyard.serving.settings import EndpointSettings
 
 GARBAGE = 20_000
@@ -38,9 +37,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from modelyard.predictor.c_api import Runtime
+    from modelyard.serving.afterwards import Afterwards
     from modelyard.serving.capture import Capture, ObjectSink
     from modelyard.serving.endpoint import Endpoint
     from modelyard.serving.feedback import Feedback
+    from modelyard.serving.follow import PointerFollower
     from modelyard.serving.on_trial import OnTrial
 
 
@@ -63,7 +64,7 @@ def start(environ: Mapping[str, str], *, make: Callable[..., Endpoint] | None = 
     else:
         # numpy's BLAS starts a thread for each processor that it sees and waits for it, which takes 40 ms where they
         # are busy; it gets what the function's memory pays for.
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", str(threads_for(settings.memory_mb)))
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", str(settings.threads))
     from modelyard.aws.objects import FirstGet, open_bucket
 
     objects = open_bucket(settings.artifact_bucket, environ)
@@ -76,15 +77,49 @@ def start(environ: Mapping[str, str], *, make: Callable[..., Endpoint] | None = 
     follower.start()
     loader.prepare()
     from modelyard.serving.afterwards import Afterwards
-    from modelyard.serving.endpoint import START_PATIENCE_S, Endpoint
+    from modelyard.serving.endpoint import START_PATIENCE_S
 
     afterwards = Afterwards.start(environ)
+    endpoint = assemble(settings, environ, objects, follower, afterwards, make=make)
+    if afterwards.holds:  # the environment is frozen between requests, so look while it is kept awake
+        afterwards.attend(follower)
+    if settings.snap_start:
+        from modelyard.serving.snapstart import register_hooks
+
+        register_hooks(
+            before_snapshot=[endpoint.prime, lambda: afterwards.flush(FLUSH_S), objects.reconnect],
+            after_restore=[objects.reconnect, follower.check_now],  # new credentials first
+        )
+    follower.wait(START_PATIENCE_S)
+    quicken()
+    return endpoint
+
+
+def assemble(
+    settings: EndpointSettings,
+    environ: Mapping[str, str],
+    objects: ObjectSink,
+    follower: PointerFollower,
+    afterwards: Afterwards,
+    *,
+    make: Callable[..., Endpoint] | None = None,
+) -> Endpoint:
+    """The endpoint of these parts, with what it makes only when it needs it.
+
+    Args:
+        settings: The environment's.
+        environ: The same, for what is read later.
+        objects: The artifact bucket.
+        follower: Knows the live version.
+        afterwards: Does what comes after an answer.
+        make: As for `start`.
+    """
+    from modelyard.serving.endpoint import Endpoint
+
     capture = None
     if settings.capture > 0:
         capture = _capture(settings, objects, environ)
         afterwards.attend(capture)
-    if afterwards.holds:  # the environment is frozen between requests, so look while it is kept awake
-        afterwards.attend(follower)
 
     def make_on_trial() -> OnTrial:
         from modelyard.serving.on_trial import OnTrial
@@ -103,7 +138,7 @@ def start(environ: Mapping[str, str], *, make: Callable[..., Endpoint] | None = 
         wait_s = SHARE_OF_TIMEOUT * TrialSettings.read(environ).timeout_s
         return Feedback(objects, model=settings.model, wait_s=wait_s)
 
-    endpoint = (make or Endpoint)(
+    return (make or Endpoint)(
         follower,
         model=settings.model,
         afterwards=afterwards,
@@ -111,19 +146,14 @@ def start(environ: Mapping[str, str], *, make: Callable[..., Endpoint] | None = 
         make_on_trial=make_on_trial,
         make_feedback=make_feedback,
     )
-    if settings.snap_start:
-        from modelyard.serving.snapstart import register_hooks
 
-        register_hooks(
-            before_snapshot=[endpoint.prime, lambda: afterwards.flush(FLUSH_S), objects.reconnect],
-            after_restore=[objects.reconnect, follower.check_now],  # new credentials first
-        )
-    follower.wait(START_PATIENCE_S)
+
+def quicken() -> None:
+    """Set Python itself for a process that answers requests, when everything is imported."""
     gc.freeze()  # and no request pays for looking through it
     gc.set_threshold(GARBAGE)
     sys.setswitchinterval(SWITCH_S)
     gc.enable()
-    return endpoint
 
 
 def _capture(settings: EndpointSettings, objects: ObjectSink, environ: Mapping[str, str]) -> Capture:

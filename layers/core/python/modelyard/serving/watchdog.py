@@ -21,42 +21,49 @@ QUIET_LOOKS = 20
 class Watchdog:
     """Ends what takes too long. Safe to use from several threads at once."""
 
-    __slots__ = ("_lock", "_running", "_thread", "_wake")
+    __slots__ = ("_awake", "_lock", "_running", "_thread", "_wake")
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # held while the thread is made
+        self._awake = False
         self._running: dict[Any, float] = {}
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self, stop: Any, within_s: float) -> None:
         """From now on, end ``stop`` after so many seconds."""
-        with self._lock:
-            self._running[stop] = time.monotonic() + within_s
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
-                self._thread.start()
-        if not self._wake.is_set():
-            self._wake.set()
+        self._running[stop] = time.monotonic() + within_s
+        if not self._awake:
+            self._rouse()
 
     def done(self, stop: Any) -> bool:
         """The run is over; whether it was ended."""
+        # Each operation of the dictionary is whole by itself, and whoever takes the entry out decides: no lock needed.
+        return self._running.pop(stop, None) is None
+
+    def _rouse(self) -> None:
         with self._lock:
-            return self._running.pop(stop, None) is None
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+                self._thread.start()
+        self._awake = True
+        self._wake.set()
 
     def _watch(self) -> None:
         quiet = 0
         while True:
             self._wake.wait()
             time.sleep(LOOK_S)
-            with self._lock:
-                quiet = 0 if self._running else quiet + 1
-                if quiet > QUIET_LOOKS:
-                    self._wake.clear()  # with the lock held: a run that starts now sets it again
-                now = time.monotonic()
-                for stop in [stop for stop, ends in self._running.items() if ends <= now]:
-                    del self._running[stop]
+            now = time.monotonic()
+            for stop, ends in list(self._running.items()):
+                if ends <= now and self._running.pop(stop, None) is not None:
                     stop.end()
+            quiet = 0 if self._running else quiet + 1
+            if quiet > QUIET_LOOKS:
+                self._wake.clear()
+                self._awake = False
+                if self._running:  # a run that began just before, and saw the thread awake
+                    self._rouse()
 
 
 class Bounded:
@@ -97,7 +104,10 @@ class Bounded:
             if not ended:
                 raise
             raise ModelError(
-                f"the model did not end within {self.limit_s:g} s and was ended", code="run_timeout"
+                f"the model did not end within {self.limit_s:g} s and was ended",
+                code="run_timeout",
+                status=504,
+                next_step="Send fewer instances at once; endpoint.timeout_s in model.toml is how long it may take.",
             ) from error
         else:
             ended = self._watchdog.done(stop)

@@ -20,18 +20,18 @@ from modelyard.serving.exchange import Exchange
 from modelyard.serving.follow import Live
 from modelyard.serving.forms import arrow, arrow_writer, npy
 from modelyard.serving.oip.outputs import as_array
+from modelyard.serving.plan import Steps
 from modelyard.serving.request import ARROW, JSON, NPY
-from modelyard.serving.response import binary_response
 
 NOT_ACCEPTABLE = 406
 JSONAnswer = Callable[[Exchange, Live, list[Any], list[dict[str, Any]]], dict[str, Any]]
 FORMS = {NPY: "npy", ARROW: "arrow"}
 
 
-def predict(
+def steps(
     exchange: Exchange, live: Live, content_type: str, body: str | bytes, *, answer_type: str, json_answer: JSONAnswer
-) -> dict[str, Any]:
-    """Answer a prediction.
+) -> Steps:
+    """The steps of a prediction.
 
     Args:
         exchange: The request.
@@ -49,10 +49,8 @@ def predict(
     if answer_type != JSON:
         _check_acceptable(predictor, answer_type)
     batch = predictor.read(body) if content_type == JSON else batch_of(predictor, content_type, body)
-    if exchange.kept is None:
-        outputs = predictor.run(batch)
-    else:
-        outputs, seconds = predictor.run_timed(batch)
+    outputs, seconds = yield predictor, batch
+    if exchange.kept is not None:
         exchange.kept.note_tensors(predictor, batch, outputs, seconds)
     if answer_type == JSON:
         return json_answer(exchange, live, predictor.decoded(outputs, batch.rows), batch.warnings)
@@ -71,7 +69,7 @@ def predict(
     }
     if batch.warnings:
         headers["modelyard-warned"] = str(len(batch.warnings))
-    return binary_response(content, headers, instances=batch.rows)
+    return exchange.binary(content, headers, instances=batch.rows)
 
 
 def batch_of(predictor: Predictor, content_type: str, body: str | bytes) -> Batch:

@@ -16,8 +16,8 @@ from modelyard.serving.follow import Live, PointerFollower
 from modelyard.serving.oip.datatypes import described
 from modelyard.serving.oip.inputs import HEADER, Tail, arrays_of, read_request, split
 from modelyard.serving.oip.outputs import answer_text, wanted_of, written
+from modelyard.serving.plan import Plan, Steps
 from modelyard.serving.request import JSON, headers_of, read_body
-from modelyard.serving.response import binary_response, json_response
 from modelyard.serving.routing import INFER, METADATA, READY, MethodError, unknown_route, unknown_version
 
 if TYPE_CHECKING:
@@ -30,13 +30,13 @@ OCTETS = "application/octet-stream"
 TYPES = (JSON, OCTETS, "")
 """Triton's client sends no content type at all."""
 
-Answer = Callable[[Exchange, Live, str], dict[str, Any]]
+Describe = Callable[[Exchange, Live, str], dict[str, Any]]
 
 
-def answer(
+def plan(
     exchange: Exchange, follower: PointerFollower, model: str, trying: "Callable[[], OnTrial | None]"
-) -> dict[str, Any]:
-    """Answer one request to ``/v2/models/<model>`` or below.
+) -> Plan | dict[str, Any]:
+    """How a request to ``/v2/models/<model>`` or below is answered; the response itself where no engine is needed.
 
     Args:
         exchange: The request.
@@ -53,11 +53,10 @@ def answer(
         rest = _rest(exchange.event)
         version, action = _version_and_action(rest)
         shown = f"/v2/models/{model}/{rest}"
-    if action not in ROUTES:
+    if action not in METHODS:
         raise unknown_route(method, shown)
-    allowed, made = ROUTES[action]
-    if method != allowed:
-        raise MethodError(method, shown, allow=allowed)
+    if method != METHODS[action]:
+        raise MethodError(method, shown, allow=METHODS[action])
     exchange.live = live = follower.current()
     on_trial = None if live.trial is None else trying()
     if version is not None and version != str(live.version):
@@ -65,10 +64,16 @@ def answer(
         if found is None:
             raise unknown_version(model, version, live.version)
         exchange.live, exchange.kept = found, None  # not routed to it, so no evidence for or against it
-        return made(exchange, found, model)
-    if on_trial is None or action != INFER or version is not None:
-        return made(exchange, live, model)
-    return on_trial.answer(exchange, live, lambda one: made(exchange, one, model), _first_of(exchange.event, live))
+        live = found
+    if action in DESCRIPTIONS:
+        return DESCRIPTIONS[action](exchange, live, model)
+
+    def steps(one: Live) -> Steps:
+        return _infer(exchange, one, model)
+
+    if on_trial is None or version is not None:
+        return Plan(live, steps)
+    return Plan(live, steps, on_trial, _first_of(exchange.event, live))
 
 
 def _first_of(event: Any, live: Live) -> Callable[[str], Any]:
@@ -110,7 +115,7 @@ def _metadata(exchange: Exchange, live: Live, model: str) -> dict[str, Any]:
         "inputs": list(map(described, signature.inputs)),
         "outputs": list(map(described, signature.outputs)),
     }
-    return json_response(answer_text(document))
+    return exchange.json(answer_text(document))
 
 
 def _others(live: Live) -> list[str]:
@@ -120,18 +125,16 @@ def _others(live: Live) -> list[str]:
 
 def _ready(exchange: Exchange, live: Live, model: str) -> dict[str, Any]:
     exchange.protocol = "metadata"
-    return json_response(answer_text({"name": model, "version": str(live.version), "ready": True}))
+    return exchange.json(answer_text({"name": model, "version": str(live.version), "ready": True}))
 
 
-def _infer(exchange: Exchange, live: Live, model: str) -> dict[str, Any]:
+def _infer(exchange: Exchange, live: Live, model: str) -> Steps:
     predictor = _predictor(live)
     request, batch = _read(exchange.event, predictor)
     wanted = wanted_of(request, predictor.signature.outputs)
     rows = batch.rows
-    if exchange.kept is None:
-        outputs = predictor.run(batch)
-    else:
-        outputs, seconds = predictor.run_timed(batch)
+    outputs, seconds = yield predictor, batch
+    if exchange.kept is not None:
         exchange.kept.note_tensors(predictor, batch, outputs, seconds)
     tensors, data = written(wanted, outputs)
     exchange.rows, exchange.warned = rows, len(batch.warnings)
@@ -145,9 +148,9 @@ def _infer(exchange: Exchange, live: Live, model: str) -> dict[str, Any]:
     made |= {"parameters": parameters, "outputs": tensors}
     answered = answer_text(made)
     if not data:
-        return json_response(answered, instances=rows)
+        return exchange.json(answered, instances=rows)
     sizes = {"content-type": OCTETS, HEADER: str(len(answered))}
-    return binary_response(b"".join((answered, *data)), sizes, instances=rows)
+    return exchange.binary(b"".join((answered, *data)), sizes, instances=rows)
 
 
 def _read(event: Any, predictor: Predictor) -> "tuple[InferRequest, Batch]":
@@ -166,8 +169,5 @@ def _predictor(live: Live) -> Predictor:
     return cast("Predictor", live.predictor)
 
 
-ROUTES: dict[str, tuple[str, Answer]] = {
-    METADATA: ("GET", _metadata),
-    READY: ("GET", _ready),
-    INFER: ("POST", _infer),
-}
+METHODS = {METADATA: "GET", READY: "GET", INFER: "POST"}
+DESCRIPTIONS: dict[str, Describe] = {METADATA: _metadata, READY: _ready}

@@ -1,0 +1,240 @@
+"""`Batcher`: runs one version's batches, those of several requests as one where that pays.
+
+::
+
+    request ─► submit ─► waiting ─► taken together, as soon as no run is under way ─► engine ─► each its own share
+                            └ more than `queue`: 429
+
+The rule: no request waits that does not gain by it. While a run is under way the next batch gathers by itself; when
+none is, `costs.wait_s` says whether one more request is worth waiting for. A run that is short is done on the event
+loop, because to hand it to a thread and back takes as long; a longer one on a thread, so that the loop goes on. If a
+run of several requests fails, each is run alone, so that nobody pays for another's values.
+
+Everything but the runs happens on the event loop.
+"""
+
+import asyncio
+import time
+from collections import deque
+from concurrent.futures import Executor
+from typing import Any
+
+from modelyard.errors import ModelyardError
+from modelyard.predictor.predictor import Predictor
+from modelyard.predictor.reader import Batch
+from modelyard.server.costs import Arrivals, RunCost, wait_s
+from modelyard.server.merging import kind_of, merged, shared_out
+
+INLINE_S = 0.002
+"""Longest run, as expected, that the event loop does itself: nobody else is answered meanwhile."""
+
+EXPLORE = 100
+"""One run in so many tries more rows than are known to be best."""
+
+RETRY_AFTER_S = 1
+
+Ran = tuple[list[Any], float]
+"""Outputs and the engine's seconds."""
+
+
+class OverloadedError(ModelyardError):
+    """More requests wait than may."""
+
+    code = "overloaded"
+    status = 429
+    headers = {"retry-after": str(RETRY_AFTER_S)}  # noqa: RUF012 - read only
+
+
+def overloaded(waiting: int) -> OverloadedError:
+    """The error for one request too many."""
+    return OverloadedError(
+        f"{waiting:,} requests wait already; no more are taken",
+        next_step=f"Try again after {RETRY_AFTER_S} s; if it happens often, raise server.max_instances in model.toml.",
+    )
+
+
+class _Waiting:
+    __slots__ = ("batch", "came", "future")
+
+    def __init__(self, batch: Batch, future: "asyncio.Future[Ran]", came: float) -> None:
+        self.batch = batch
+        self.future = future
+        self.came = came
+
+
+class Batcher:
+    """Runs one version. Not for two event loops.
+
+    Args:
+        predictor: The version.
+        loop: The event loop.
+        threads: Where longer runs are done.
+        cost: What its runs cost, as far as that is known.
+        max_batch: Most rows of a run that are put together; 1: never.
+        max_wait_s: Longest time that a request waits for others.
+        queue: Most requests that wait.
+
+    Attributes:
+        cost: What its runs cost, learnt from every run.
+    """
+
+    __slots__ = (
+        "_arrivals", "_loop", "_max_batch", "_max_wait_s", "_next", "_predictor", "_queue", "_running", "_runs",
+        "_threads", "_waiting", "cost",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        loop: asyncio.AbstractEventLoop,
+        threads: Executor,
+        *,
+        cost: RunCost,
+        max_batch: int,
+        max_wait_s: float,
+        queue: int,
+    ) -> None:
+        self.cost = cost
+        self._predictor = predictor
+        self._loop = loop
+        self._threads = threads
+        self._max_batch = max_batch
+        self._max_wait_s = max_wait_s
+        self._queue = queue
+        self._arrivals = Arrivals()
+        self._waiting: deque[_Waiting] = deque()
+        self._next: asyncio.Handle | None = None  # looks again whether to begin
+        self._running = False  # on a thread
+        self._runs = 0
+
+    @property
+    def direct(self) -> bool:
+        """Whether a request is best run where it is read: runs are short, and nothing is gained by sharing one."""
+        return self.idle and not (self.cost.joins and self._max_batch > 1)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody waits, and a run is short enough for the event loop."""
+        return not self._waiting and not self._running and self.cost.alone_s < INLINE_S
+
+    async def run(self, batch: Batch) -> Ran:
+        """What comes out for a batch, and the engine's seconds for its rows.
+
+        Raises:
+            OverloadedError: When too many wait.
+            ModelyardError: As the predictor does.
+        """
+        if len(self._waiting) >= self._queue:
+            raise overloaded(len(self._waiting))
+        now = time.monotonic()
+        self._arrivals.saw(now)
+        future: asyncio.Future[Ran] = self._loop.create_future()
+        self._waiting.append(_Waiting(batch, future, now))
+        if not self._running:
+            self._look_again()
+        return await future
+
+    # -- when to begin ------------------------------------------------------------------------------------------------
+
+    def _look_again(self, after_s: float = 0.0) -> None:
+        if self._next is not None:
+            self._next.cancel()
+        # Not at once: other requests that came in the same moment have their turn on the loop first.
+        self._next = self._loop.call_later(after_s, self._begin) if after_s else self._loop.call_soon(self._consider)
+
+    def _consider(self) -> None:
+        waiting = self._waiting
+        rows = sum(one.batch.rows for one in waiting)
+        if 0 < rows < self._max_batch and self.cost.gains(waiting[0].batch.rows):
+            wait = wait_s(
+                requests=len(waiting),
+                rows=rows,
+                waited_s=time.monotonic() - waiting[0].came,
+                cost=self.cost,
+                gap_s=self._arrivals.gap_s,
+                most_s=self._max_wait_s,
+            )
+            if wait > 0:
+                self._look_again(wait)
+                return
+        self._begin()
+
+    def _begin(self) -> None:
+        self._next = None
+        taken = self._take()
+        if not taken:
+            return
+        if self.cost.of(sum(one.batch.rows for one in taken)) < INLINE_S:
+            self._ran(taken, _run(self._predictor, [one.batch for one in taken]))
+            return
+        self._running = True
+        batches = [one.batch for one in taken]
+        done = self._loop.run_in_executor(self._threads, _run, self._predictor, batches)
+        done.add_done_callback(lambda ran: self._ran(taken, ran.result()))
+
+    def _take(self) -> list[_Waiting]:
+        """The first that waits, and those that can be run with it."""
+        waiting = self._waiting
+        taken: list[_Waiting] = []
+        left: deque[_Waiting] = deque()
+        rows, most, kind = 0, 0, None
+        while waiting:
+            one = waiting.popleft()
+            if one.future.done():  # nobody waits for it any more
+                continue
+            if kind is None:
+                kind, most = kind_of(one.batch), self._most(one.batch.rows)
+            elif rows + one.batch.rows > most or kind_of(one.batch) != kind:
+                left.append(one)
+                continue
+            taken.append(one)
+            rows += one.batch.rows
+        self._waiting = left
+        return taken
+
+    def _most(self, rows: int) -> int:
+        """Rows of a run that begins with so many.
+
+        Now and then more than is known to be best: what was learnt on a busy machine, or of other rows, would else hold
+        for ever.
+        """
+        self._runs += 1
+        if self._runs % EXPLORE == 0:
+            return min(self._max_batch, 2 * max(rows, self.cost.best))
+        return min(self._max_batch, self.cost.best) if self.cost.gains(rows) else rows
+
+    def _ran(self, taken: list[_Waiting], results: "list[Ran | Exception]") -> None:
+        self._running = False
+        seconds = [result[1] for result in results if not isinstance(result, Exception)]
+        if len(seconds) == len(taken):
+            self.cost.saw(sum(one.batch.rows for one in taken), sum(seconds))
+        for one, result in zip(taken, results, strict=True):
+            if one.future.done():
+                continue
+            if isinstance(result, Exception):
+                one.future.set_exception(result)
+            else:
+                one.future.set_result(result)
+        if self._waiting:
+            self._look_again()
+
+
+def _run(predictor: Predictor, batches: list[Batch]) -> "list[Ran | Exception]":
+    """What comes out for each batch, run as one; raises nothing."""
+    if len(batches) > 1:
+        try:
+            together = merged(batches)
+            outputs, seconds = predictor.run_timed(together)
+            shares = shared_out(outputs, batches)
+        except Exception:  # noqa: BLE001 - whose values it was shows when each is run alone
+            shares = None
+        if shares is not None:
+            return [(share, seconds * batch.rows / together.rows) for share, batch in zip(shares, batches, strict=True)]
+    return [_run_one(predictor, batch) for batch in batches]
+
+
+def _run_one(predictor: Predictor, batch: Batch) -> "Ran | Exception":
+    try:
+        return predictor.run_timed(batch)
+    except Exception as error:  # noqa: BLE001 - told to whoever asked
+        return error
