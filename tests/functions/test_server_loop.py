@@ -58,7 +58,6 @@ def ask(stand: ServedStand, instances: Any, times: int) -> float:
     return quickest
 
 
-@pytest.mark.xfail(reason="what is answered at once is not asked how many rows it has", strict=False)
 @pytest.mark.parametrize("most", [1, 64])
 def test_many_rows_of_a_model_whose_single_rows_are_quick_hold_nobody_up(most: int) -> None:
     with ServedStand({"m": dense()}, MAX_BATCH=most) as stand:
@@ -67,7 +66,6 @@ def test_many_rows_of_a_model_whose_single_rows_are_quick_hold_nobody_up(most: i
         assert slowest < took[0] / 2
 
 
-@pytest.mark.xfail(reason="nothing is learnt of the runs that are done on the loop", strict=False)
 @pytest.mark.parametrize("most", [1, 64])
 def test_a_size_that_the_caller_chooses_is_learnt_of(most: int) -> None:
     with ServedStand({"m": every_pair()}, MAX_BATCH=most) as stand:

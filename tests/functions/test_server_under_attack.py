@@ -387,7 +387,7 @@ def test_who_asks_on_and_never_reads_is_not_answered_on(impatient: ServedStand) 
 
 
 def test_answers_that_nobody_reads_have_a_bound_together(tmp_path: Path) -> None:
-    with _impatient(tmp_path, seconds=30.0, unread=20_000_000) as stand, contextlib.ExitStack() as stack:
+    with _impatient(tmp_path, seconds=30.0, unread=40_000_000) as stand, contextlib.ExitStack() as stack:
         callers = [stack.enter_context(RawCaller(stand.port, receive_bytes=4096)) for _ in range(30)]
         for caller in callers:
             caller.send(_echo("a" * WIDE * 2))

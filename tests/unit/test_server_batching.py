@@ -12,6 +12,7 @@ import pytest
 from modelyard.errors import ModelError, RequestError
 from modelyard.predictor.array import Array
 from modelyard.predictor.reader import Batch
+from modelyard.predictor.signature import Signature, Tensor
 from modelyard.server.batching import EXPLORE, INLINE_S, Batcher, OverloadedError
 from modelyard.server.costs import RunCost
 
@@ -38,6 +39,8 @@ class Adds:
         takes: What it says that a run takes.
         per_row: Whether it answers each row, and not the batch.
     """
+
+    signature = Signature((Tensor("x", "float32", (None,)),), ())
 
     def __init__(self, takes: Takes = dense, *, per_row: bool = True) -> None:
         self.takes, self.per_row = takes, per_row
@@ -312,7 +315,7 @@ def test_an_error_of_any_kind_is_told_to_whoever_asked(ask: Stand, monkeypatch: 
 
 def test_where_nothing_is_gained_and_nobody_waits_a_request_may_be_run_where_it_is_read(ask: Stand) -> None:
     async def direct(batcher: Batcher) -> bool:
-        return batcher.direct
+        return batcher.direct(rows_of(1.0))
 
     assert ask(Adds(convolution), direct)
     assert ask(Adds(dense), direct, max_batch=1)
@@ -326,8 +329,49 @@ def test_nobody_overtakes_who_waits(ask: Stand) -> None:
     async def direct(batcher: Batcher) -> tuple[bool, bool]:
         waiting = asyncio.ensure_future(batcher.run(rows_of(1)))
         await asyncio.sleep(0)
-        meanwhile = batcher.direct
+        meanwhile = batcher.direct(rows_of(1.0))
         await waiting
-        return meanwhile, batcher.direct
+        return meanwhile, batcher.direct(rows_of(1.0))
 
     assert ask(predictor, direct) == (False, True)
+
+
+def test_so_many_rows_that_they_take_long_are_not_run_where_one_is(ask: Stand) -> None:
+    async def direct(batcher: Batcher) -> list[bool]:
+        return [batcher.direct(rows_of(*range(rows))) for rows in (1, 2, 40)]
+
+    assert ask(Adds(convolution), direct) == [True, True, False]
+
+
+def test_who_asks_alone_shares_with_nobody(ask: Stand) -> None:
+    async def direct(batcher: Batcher) -> list[bool]:
+        return [batcher.direct(rows_of(1.0), alone=alone) for alone in (False, True)]
+
+    assert ask(Adds(dense), direct) == [False, True]
+    assert ask(Adds(long_dense), direct) == [False, False]
+
+
+def test_where_callers_choose_sizes_each_size_is_learnt_of(ask: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor = Adds(convolution)
+    monkeypatch.setattr(predictor, "signature", Signature((Tensor("x", "float32", (None, None)),), ()))
+    short, long = rows_of(1.0, 2.0, width=2), rows_of(1.0, 2.0, 3.0, width=3)
+
+    async def direct(batcher: Batcher) -> list[bool]:
+        before = batcher.direct(short)
+        await batcher.run(short)
+        return [before, batcher.direct(short), batcher.direct(long)]
+
+    assert ask(predictor, direct) == [False, True, False]
+
+
+def test_a_short_run_that_becomes_long_is_learnt_of_at_once(ask: Stand) -> None:
+    predictor = Adds(convolution)
+
+    async def direct(batcher: Batcher) -> list[bool]:
+        before = batcher.direct(rows_of(1.0))
+        predictor.takes = lambda _: 1.0
+        for _ in range(2):
+            batcher.run_here(rows_of(1.0))
+        return [before, batcher.direct(rows_of(1.0))]
+
+    assert ask(predictor, direct) == [True, False]

@@ -270,6 +270,11 @@ class Predictor:
         return code.answers(self.signature.outputs, outputs, rows)
 
     @property
+    def has_code(self) -> bool:
+        """Whether there is code of the model's own around it."""
+        return self._code is not None
+
+    @property
     def has_preprocess(self) -> bool:
         """Whether the model's own code makes its inputs, so that instances are no tensors of the signature."""
         return self._preprocess

@@ -23,13 +23,19 @@ from modelyard.errors import ModelyardError
 from modelyard.predictor.predictor import Predictor
 from modelyard.predictor.reader import Batch
 from modelyard.server.costs import Arrivals, RunCost, wait_s
-from modelyard.server.merging import kind_of, merged, shared_out
+from modelyard.server.merging import Kind, kind_of, merged, shared_out
 
 INLINE_S = 0.002
 """Longest run, as expected, that the event loop does itself: nobody else is answered meanwhile."""
 
 EXPLORE = 100
 """One run in so many tries more rows than are known to be best."""
+
+NOTED = 64
+"""One short run in so many is learnt from, and each that is not short."""
+
+KINDS = 64
+"""Most shapes of rows that are told apart, where a model leaves sizes open."""
 
 RETRY_AFTER_S = 1
 
@@ -75,12 +81,12 @@ class Batcher:
         queue: Most requests that wait.
 
     Attributes:
-        cost: What its runs cost, learnt from every run.
+        cost: What its runs cost, learnt from the runs; of a model with open sizes, those of the size that was probed.
     """
 
     __slots__ = (
-        "_arrivals", "_loop", "_max_batch", "_max_wait_s", "_next", "_predictor", "_queue", "_running", "_runs",
-        "_threads", "_waiting", "cost",
+        "_arrivals", "_costs", "_loop", "_max_batch", "_max_wait_s", "_next", "_open", "_predictor", "_queue",
+        "_running", "_runs", "_threads", "_unnoted", "_waiting", "cost",
     )  # fmt: skip
 
     def __init__(
@@ -95,6 +101,10 @@ class Batcher:
         queue: int,
     ) -> None:
         self.cost = cost
+        inputs = predictor.signature.inputs
+        self._open = any(None in tensor.shape[1:] for tensor in inputs)  # then callers choose what a row costs
+        self._costs: dict[Kind, RunCost] = {}
+        self._unnoted = 0  # runs on the loop since one was learnt from
         self._predictor = predictor
         self._loop = loop
         self._threads = threads
@@ -108,14 +118,53 @@ class Batcher:
         self._runs = 0
 
     @property
-    def direct(self) -> bool:
-        """Whether a request is best run where it is read: runs are short, and nothing is gained by sharing one."""
-        return self.idle and not (self.cost.joins and self._max_batch > 1)
+    def free(self) -> bool:
+        """Whether nobody waits, and no run is under way."""
+        return not self._waiting and not self._running
 
     @property
-    def idle(self) -> bool:
-        """Whether nobody waits, and a run is short enough for the event loop."""
-        return not self._waiting and not self._running and self.cost.alone_s < INLINE_S
+    def joins(self) -> bool:
+        """Whether a single row is best put together with others."""
+        return self.cost.joins and self._max_batch > 1
+
+    def direct(self, batch: Batch, *, alone: bool = False) -> bool:
+        """Whether a request is best run where it was read: the run is short, and nothing is gained by sharing one.
+
+        Args:
+            batch: What it asks for.
+            alone: Whether nobody else asks, so that there is nothing to share.
+        """
+        if self._waiting or self._running:
+            return False
+        cost = self._cost_of(batch)
+        seconds = cost.alone_s if batch.rows == 1 else cost.of(batch.rows)
+        if seconds >= INLINE_S or not cost.known:
+            return False
+        return alone or self._max_batch == 1 or not (cost.joins if batch.rows == 1 else cost.gains(batch.rows))
+
+    def run_here(self, batch: Batch) -> Ran:
+        """As `run`, on the event loop.
+
+        Raises:
+            ModelyardError: As the predictor does.
+        """
+        outputs, seconds = self._predictor.run_timed(batch)
+        self._unnoted += 1
+        if seconds >= INLINE_S or self._unnoted >= NOTED:  # to learn from a run takes longer than a short one
+            self._unnoted = 0
+            self._cost_of(batch).saw(batch.rows, seconds)
+        return outputs, seconds
+
+    def _cost_of(self, batch: Batch) -> RunCost:
+        if not self._open:
+            return self.cost
+        kind = kind_of(batch)
+        found = self._costs.get(kind)
+        if found is None:
+            if len(self._costs) >= KINDS:
+                self._costs.clear()
+            found = self._costs[kind] = RunCost()
+        return found
 
     async def run(self, batch: Batch) -> Ran:
         """What comes out for a batch, and the engine's seconds for its rows.
@@ -145,12 +194,12 @@ class Batcher:
     def _consider(self) -> None:
         waiting = self._waiting
         rows = sum(one.batch.rows for one in waiting)
-        if 0 < rows < self._max_batch and self.cost.gains(waiting[0].batch.rows):
+        if 0 < rows < self._max_batch and (cost := self._cost_of(waiting[0].batch)).gains(waiting[0].batch.rows):
             wait = wait_s(
                 requests=len(waiting),
                 rows=rows,
                 waited_s=time.monotonic() - waiting[0].came,
-                cost=self.cost,
+                cost=cost,
                 gap_s=self._arrivals.gap_s,
                 most_s=self._max_wait_s,
             )
@@ -164,7 +213,8 @@ class Batcher:
         taken = self._take()
         if not taken:
             return
-        if self.cost.of(sum(one.batch.rows for one in taken)) < INLINE_S:
+        cost = self._cost_of(taken[0].batch)
+        if cost.known and cost.of(sum(one.batch.rows for one in taken)) < INLINE_S:
             self._ran(taken, _run(self._predictor, [one.batch for one in taken]))
             return
         self._running = True
@@ -183,7 +233,7 @@ class Batcher:
             if one.future.done():  # nobody waits for it any more
                 continue
             if kind is None:
-                kind, most = kind_of(one.batch), self._most(one.batch.rows)
+                kind, most = kind_of(one.batch), self._most(one.batch)
             elif rows + one.batch.rows > most or kind_of(one.batch) != kind:
                 left.append(one)
                 continue
@@ -192,22 +242,23 @@ class Batcher:
         self._waiting = left
         return taken
 
-    def _most(self, rows: int) -> int:
-        """Rows of a run that begins with so many.
+    def _most(self, batch: Batch) -> int:
+        """Rows of a run that begins with this batch.
 
         Now and then more than is known to be best: what was learnt on a busy machine, or of other rows, would else hold
         for ever.
         """
+        rows, cost = batch.rows, self._cost_of(batch)
         self._runs += 1
         if self._runs % EXPLORE == 0:
-            return min(self._max_batch, 2 * max(rows, self.cost.best))
-        return min(self._max_batch, self.cost.best) if self.cost.gains(rows) else rows
+            return min(self._max_batch, 2 * max(rows, cost.best))
+        return min(self._max_batch, cost.best) if cost.gains(rows) else rows
 
     def _ran(self, taken: list[_Waiting], results: "list[Ran | Exception]") -> None:
         self._running = False
         seconds = [result[1] for result in results if not isinstance(result, Exception)]
         if len(seconds) == len(taken):
-            self.cost.saw(sum(one.batch.rows for one in taken), sum(seconds))
+            self._cost_of(taken[0].batch).saw(sum(one.batch.rows for one in taken), sum(seconds))
         for one, result in zip(taken, results, strict=True):
             if one.future.done():
                 continue

@@ -37,7 +37,10 @@ HEADERS = 100
 """Of a request."""
 
 UNREAD_BYTES = 268_435_456
-"""Of all answers that wait for their callers; beyond it those go first that have taken nothing for longest."""
+"""Of all answers that wait for their callers; beyond it those go first that have waited for longest."""
+
+IN_KERNEL_BYTES = 3_145_728
+"""Of an answer that waits, what the kernel may have taken already; it is kept until all of it is gone."""
 
 LINGER_S = 0.5
 """How long an idle connection may still bring a request when the server ends: it may be on its way."""
@@ -282,10 +285,15 @@ class Connection(HttpToolsProtocol):
         self._unread = unread
         return unread > 0 and now - self._unread_since > READ_S
 
-    @property
-    def unread(self) -> tuple[float, int]:
-        """Since when how many bytes of answers have been waiting for the caller, as `overdue` has found."""
-        return self._unread_since, self._unread
+    def pause_writing(self) -> None:
+        """The caller does not take what it gets."""
+        super().pause_writing()
+        _SWEEPER.waits(self)
+
+    def resume_writing(self) -> None:
+        """It has taken most of it."""
+        _SWEEPER.goes_on(self)
+        super().resume_writing()
 
 
 def _size(headers: list[tuple[bytes, bytes]]) -> int:
@@ -306,6 +314,7 @@ class _Sweeper:
 
     def __init__(self) -> None:
         self._watched: set[Connection] = set()
+        self._waiting: dict[Connection, None] = {}  # for their callers to read; in the order in which they began to
         self._next: asyncio.TimerHandle | None = None
 
     def watch(self, connection: Connection) -> None:
@@ -315,19 +324,26 @@ class _Sweeper:
 
     def forget(self, connection: Connection) -> None:
         self._watched.discard(connection)
+        self._waiting.pop(connection, None)
+
+    def waits(self, connection: Connection) -> None:
+        self._waiting[connection] = None
+        connection.loop.call_soon(self._let_go)  # when what can be sent was
+
+    def goes_on(self, connection: Connection) -> None:
+        self._waiting.pop(connection, None)
 
     def _sweep(self, loop: Any) -> None:
         now = loop.time()
         for connection in [one for one in self._watched if one.overdue(now)]:
             connection.transport.abort()
-        self._let_go(now)
         self._next = loop.call_later(SWEEP_S, self._sweep, loop) if self._watched else None
 
-    def _let_go(self, now: float) -> None:
-        waiting = sorted((*one.unread, id(one), one) for one in self._watched if one.unread[1])
-        total = sum(size for _, size, _, _ in waiting)
-        for since, size, _, connection in waiting:
-            if total <= UNREAD_BYTES or since >= now:  # or it takes what it gets
+    def _let_go(self) -> None:
+        unread = {one: one.transport.get_write_buffer_size() + IN_KERNEL_BYTES for one in self._waiting}
+        total = sum(unread.values())
+        for connection, size in unread.items():
+            if total <= UNREAD_BYTES:
                 return
             total -= size
             connection.transport.abort()

@@ -9,7 +9,8 @@ WEIGHT = 0.2
 """Of the newest run of a size."""
 
 OUTLIER = 3.0
-"""A run counts for at most so many times what is expected: the machine may have been busy with something else."""
+"""A run that takes so many times what is expected does not count: the machine may have been busy with something else.
+The next one of that size that does is believed."""
 
 WORTH = 0.75
 """Rows are put together where one then costs at most this share."""
@@ -33,10 +34,11 @@ class RunCost:
         joins: Whether it pays to put a single row together with others.
     """
 
-    __slots__ = ("_seen", "alone_s", "best", "joins")
+    __slots__ = ("_odd", "_seen", "alone_s", "best", "joins")
 
     def __init__(self) -> None:
         self._seen: dict[int, tuple[float, float]] = {}  # by the power of two: rows and seconds, on average
+        self._odd: set[int] = set()  # those of which the last run took far too long
         self.best = 1
         self.alone_s = 0.0
         self.joins = False
@@ -46,19 +48,26 @@ class RunCost:
         size = rows.bit_length()
         known = self._seen.get(size)
         if known is None:
+            self._seen = dict(sorted({**self._seen, size: (float(rows), seconds)}.items()))
+        elif seconds > OUTLIER * known[1] * rows / known[0]:
+            if size not in self._odd:
+                self._odd.add(size)
+                return
+            self._odd.discard(size)
             self._seen[size] = (float(rows), seconds)
         else:
+            self._odd.discard(size)
             of_rows, of_seconds = known
-            seconds = min(seconds, OUTLIER * of_seconds * rows / of_rows)
-            self._seen[size] = (
-                of_rows + WEIGHT * (rows - of_rows),
-                of_seconds + WEIGHT * (seconds - of_seconds),
-            )
-        self._seen = dict(sorted(self._seen.items()))
+            self._seen[size] = (of_rows + WEIGHT * (rows - of_rows), of_seconds + WEIGHT * (seconds - of_seconds))
         cheapest = min(seconds / rows for rows, seconds in self._seen.values())
         self.best = next(round(rows) for rows, seconds in self._seen.values() if seconds / rows <= ENOUGH * cheapest)
         self.alone_s = self.of(1)
         self.joins = self.gains(1)
+
+    @property
+    def known(self) -> bool:
+        """Whether any run was seen."""
+        return bool(self._seen)
 
     def of(self, rows: float) -> float:
         """Seconds that a run is expected to take: a line between the sizes seen; 0 before any was."""

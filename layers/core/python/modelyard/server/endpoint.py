@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from modelyard.predictor.predictor import Engine, Predictor, Timed
 from modelyard.server.batching import Batcher, overloaded
@@ -26,6 +26,7 @@ LARGE_BYTES = 131_072
 """Of a body that is read and answered on a thread."""
 
 Response = dict[str, Any]
+T = TypeVar("T")
 
 
 class Probes:
@@ -117,16 +118,31 @@ class ServedEndpoint(Endpoint):
         live = exchange.live
         if live is None or live.trial is not None or self._capture is not None:
             return None
-        batcher = self._batcher(cast("Predictor", live.predictor))
-        if not (batcher.direct or (alone and batcher.idle)):
+        predictor = cast("Predictor", live.predictor)
+        batcher = self._batcher(predictor)
+        if not batcher.free or (batcher.joins and not alone) or predictor.has_code:
             return None
-        if "pathParameters" in exchange.event:  # a route of the Open Inference Protocol
-            return self.respond(exchange)
         began = time.perf_counter()
         code = "ok"
         try:  # as `respond` would; what that finds out about the request is known here
-            predictions, warnings = live.predictor.answer(exchange.event["body"], structs=True)
-            response = self._json(exchange, live, predictions, warnings)
+            steps = None
+            if "pathParameters" in exchange.event:  # a route of the Open Inference Protocol
+                plan = self._oip_plan(exchange)
+                if isinstance(plan, dict):
+                    return None
+                steps = plan.steps(live)
+                batch = next(steps)[1]
+            else:
+                batch = predictor.read(exchange.event["body"])
+            if not batcher.direct(batch, alone=alone):
+                exchange.protocol = "instances"
+                return None
+            ran = batcher.run_here(batch)
+            if steps is not None:
+                response = finished(steps, ran)
+            else:
+                predictions = predictor.decoded(ran[0], batch.rows, structs=True)
+                response = self._json(exchange, live, predictions, batch.warnings)
         except Exception as error:  # noqa: BLE001 - the last line of defence, as in any endpoint
             response, code = self._failed(exchange, error)
         self._answered(exchange, response, code, began)
@@ -170,25 +186,30 @@ class ServedEndpoint(Endpoint):
         """As `Plan.now` does it."""
         on_trial = plan.on_trial
         if on_trial is None:
-            return await self._run(plan.steps(plan.live))
+            return await self._run(plan.live, plan.steps)
         arm = on_trial.arm(exchange, plan.live, plan.first)
         on_trial.begin(exchange, arm)
         if arm is plan.live:
-            return await self._run(plan.steps(arm))
+            return await self._run(arm, plan.steps)
         try:
-            return await self._run(plan.steps(arm))
+            return await self._run(arm, plan.steps)
         except Exception as error:  # noqa: BLE001 - whatever it is, the champion answers
             on_trial.begin(exchange, plan.live)
-            response = await self._run(plan.steps(plan.live))  # or refuses it as well
+            response = await self._run(plan.live, plan.steps)  # or refuses it as well
             on_trial.failed(exchange, arm, error)
             return response
 
-    async def _run(self, steps: Steps) -> Response:
+    async def _run(self, live: Live, begin: Callable[[Live], Steps]) -> Response:
+        steps = begin(live)
+        if cast("Predictor", live.predictor).has_code:  # of the model's own, which may take its time
+            predictor, batch = await self._on_thread(lambda: next(steps))
+            ran = await self._batcher(predictor).run(batch)
+            return await self._on_thread(lambda: finished(steps, ran))
         predictor, batch = next(steps)
         batcher = self._batcher(predictor)
-        return finished(steps, predictor.run_timed(batch) if batcher.direct else await batcher.run(batch))
+        return finished(steps, batcher.run_here(batch) if batcher.direct(batch) else await batcher.run(batch))
 
-    async def _on_thread(self, answer: Callable[[], Response]) -> Response:
+    async def _on_thread(self, answer: Callable[[], T]) -> T:
         if self._planned >= self._settings.queue:
             raise overloaded(self._planned)
         self._planned += 1

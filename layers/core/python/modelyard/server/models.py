@@ -8,7 +8,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Mapping
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, cast
 
 from modelyard.aws.objects import Objects, open_bucket, open_folder
@@ -226,7 +226,7 @@ class Models:
             await self._loop.run_in_executor(None, served.close)
 
     def close(self) -> None:
-        """Let go of all."""
-        for served in self._served.values():
-            served.close()
+        """Let go of all, at the same time: each may wait for S3."""
+        with ThreadPoolExecutor(max(1, len(self._served))) as threads:
+            list(threads.map(Served.close, self._served.values()))
         self._served.clear()
