@@ -258,7 +258,6 @@ def _ask(stand: ServedStand, *rows: tuple[float, float]) -> tuple[int, Any]:
 # -- a model that never ends -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.xfail(reason="a run that never ends is not learnt of: each is on the event loop", strict=False)
 def test_a_run_that_never_ends_is_ended_and_the_worker_goes_on() -> None:
     with ServedStand(SLOW, TIMEOUT_S=1) as stand:
         answers: list[Any] = []

@@ -19,17 +19,24 @@ from collections import deque
 from concurrent.futures import Executor
 from typing import Any
 
-from modelyard.errors import ModelyardError
+from modelyard.errors import ModelError, ModelyardError
 from modelyard.predictor.predictor import Predictor
 from modelyard.predictor.reader import Batch
 from modelyard.server.costs import Arrivals, RunCost, wait_s
 from modelyard.server.merging import Kind, kind_of, merged, shared_out
+from modelyard.serving.watchdog import RUN_TIMEOUT
 
 INLINE_S = 0.002
 """Longest run, as expected, that the event loop does itself: nobody else is answered meanwhile."""
 
 EXPLORE = 100
 """One run in so many tries more rows than are known to be best."""
+
+LOOP_S = 0.25
+"""After which a run on the event loop is ended, whatever was expected of it, and begun again on a thread."""
+
+CAREFUL_S = 60.0
+"""For how long nothing is run on the event loop after that."""
 
 NOTED = 64
 """One short run in so many is learnt from, and each that is not short."""
@@ -41,6 +48,10 @@ RETRY_AFTER_S = 1
 
 Ran = tuple[list[Any], float]
 """Outputs and the engine's seconds."""
+
+
+class TooLongError(Exception):
+    """A run was ended because the event loop cannot wait for it."""
 
 
 class OverloadedError(ModelyardError):
@@ -85,7 +96,7 @@ class Batcher:
     """
 
     __slots__ = (
-        "_arrivals", "_costs", "_loop", "_max_batch", "_max_wait_s", "_next", "_open", "_predictor", "_queue",
+        "_arrivals", "_costs", "_long", "_loop", "_max_batch", "_max_wait_s", "_next", "_open", "_predictor", "_queue",
         "_running", "_runs", "_threads", "_unnoted", "_waiting", "cost",
     )  # fmt: skip
 
@@ -104,6 +115,7 @@ class Batcher:
         inputs = predictor.signature.inputs
         self._open = any(None in tensor.shape[1:] for tensor in inputs)  # then callers choose what a row costs
         self._costs: dict[Kind, RunCost] = {}
+        self._long = False  # whether a run on the loop was ended a while ago: what was learnt is not to be relied on
         self._unnoted = 0  # runs on the loop since one was learnt from
         self._predictor = predictor
         self._loop = loop
@@ -120,7 +132,7 @@ class Batcher:
     @property
     def free(self) -> bool:
         """Whether nobody waits, and no run is under way."""
-        return not self._waiting and not self._running
+        return not self._waiting and not self._running and not self._long
 
     @property
     def joins(self) -> bool:
@@ -134,7 +146,7 @@ class Batcher:
             batch: What it asks for.
             alone: Whether nobody else asks, so that there is nothing to share.
         """
-        if self._waiting or self._running:
+        if not self.free:
             return False
         cost = self._cost_of(batch)
         seconds = cost.alone_s if batch.rows == 1 else cost.of(batch.rows)
@@ -146,14 +158,30 @@ class Batcher:
         """As `run`, on the event loop.
 
         Raises:
+            TooLongError: When it was ended, because the event loop has others to answer; `run` is to be asked.
             ModelyardError: As the predictor does.
         """
-        outputs, seconds = self._predictor.run_timed(batch)
+        try:
+            outputs, seconds = self._predictor.run_timed(batch)
+        except ModelError as error:
+            if error.code != RUN_TIMEOUT:
+                raise
+            self._be_careful()
+            raise TooLongError from error
         self._unnoted += 1
         if seconds >= INLINE_S or self._unnoted >= NOTED:  # to learn from a run takes longer than a short one
             self._unnoted = 0
             self._cost_of(batch).saw(batch.rows, seconds)
         return outputs, seconds
+
+    def _be_careful(self) -> None:
+        """For some time, run nothing on the event loop."""
+        if not self._long:
+            self._long = True
+            self._loop.call_later(CAREFUL_S, self._be_careful_no_more)
+
+    def _be_careful_no_more(self) -> None:
+        self._long = False
 
     def _cost_of(self, batch: Batch) -> RunCost:
         if not self._open:
@@ -214,11 +242,14 @@ class Batcher:
         if not taken:
             return
         cost = self._cost_of(taken[0].batch)
-        if cost.known and cost.of(sum(one.batch.rows for one in taken)) < INLINE_S:
-            self._ran(taken, _run(self._predictor, [one.batch for one in taken]))
-            return
-        self._running = True
         batches = [one.batch for one in taken]
+        if cost.known and not self._long and cost.of(sum(batch.rows for batch in batches)) < INLINE_S:
+            results = _run(self._predictor, batches)
+            if not any(isinstance(one, ModelError) and one.code == RUN_TIMEOUT for one in results):
+                self._ran(taken, results)
+                return
+            self._be_careful()
+        self._running = True
         done = self._loop.run_in_executor(self._threads, _run, self._predictor, batches)
         done.add_done_callback(lambda ran: self._ran(taken, ran.result()))
 

@@ -8,10 +8,12 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
+from contextlib import suppress
+from threading import get_ident
 from typing import Any, TypeVar, cast
 
-from modelyard.predictor.predictor import Engine, Predictor, Timed
-from modelyard.server.batching import Batcher, overloaded
+from modelyard.predictor.predictor import Engine, Predictor
+from modelyard.server.batching import LOOP_S, Batcher, TooLongError, overloaded
 from modelyard.server.exchange import HttpExchange
 from modelyard.server.probing import ROWS, Probed, probe
 from modelyard.server.settings import ServerSettings
@@ -143,6 +145,9 @@ class ServedEndpoint(Endpoint):
             else:
                 predictions = predictor.decoded(ran[0], batch.rows, structs=True)
                 response = self._json(exchange, live, predictions, batch.warnings)
+        except TooLongError:
+            exchange.protocol = "instances"
+            return None
         except Exception as error:  # noqa: BLE001 - the last line of defence, as in any endpoint
             response, code = self._failed(exchange, error)
         self._answered(exchange, response, code, began)
@@ -207,7 +212,10 @@ class ServedEndpoint(Endpoint):
             return await self._on_thread(lambda: finished(steps, ran))
         predictor, batch = next(steps)
         batcher = self._batcher(predictor)
-        return finished(steps, batcher.run_here(batch) if batcher.direct(batch) else await batcher.run(batch))
+        if batcher.direct(batch):
+            with suppress(TooLongError):
+                return finished(steps, batcher.run_here(batch))
+        return finished(steps, await batcher.run(batch))
 
     async def _on_thread(self, answer: Callable[[], T]) -> T:
         if self._planned >= self._settings.queue:
@@ -222,8 +230,10 @@ class ServedEndpoint(Endpoint):
         batcher = self._batchers.get(predictor)
         if batcher is None:
             batcher = self._new_batcher(predictor)
-        if predictor.bounded_by is None:  # a trial that ends unbinds what took part in it
-            predictor.bound(self._bounded)
+        bound = predictor.bounded_by  # a trial that begins binds what takes part in it, and unbinds it at its end
+        if type(bound) is not _LoopBounded:
+            limit_s = bound.limit_s if isinstance(bound, Bounded) else self._timeout_s
+            predictor.bound(lambda engine: _LoopBounded(engine, self._watchdog, limit_s))
         return batcher
 
     def _new_batcher(self, predictor: Predictor) -> Batcher:
@@ -245,5 +255,15 @@ class ServedEndpoint(Endpoint):
         )
         return batcher
 
-    def _bounded(self, engine: Engine) -> Timed:
-        return Bounded(engine, self._watchdog, self._timeout_s)
+
+class _LoopBounded(Bounded):
+    """An engine of which no run takes longer than it may, and none on the event loop, where it is made, for long."""
+
+    __slots__ = ("_loop_thread",)
+
+    def __init__(self, engine: Engine, watchdog: Watchdog, limit_s: float) -> None:
+        super().__init__(engine, watchdog, limit_s)
+        self._loop_thread = get_ident()
+
+    def limit(self) -> float:
+        return min(LOOP_S, self.limit_s) if get_ident() == self._loop_thread else self.limit_s

@@ -14,6 +14,9 @@ from modelyard.predictor.predictor import Engine
 LOOK_S = 0.05
 """How often running engines are looked at, and so by how much a run may be longer than it may."""
 
+RUN_TIMEOUT = "run_timeout"
+"""Code of a run that was ended."""
+
 QUIET_LOOKS = 20
 """After so many looks at nothing the thread sleeps until the next run."""
 
@@ -83,6 +86,10 @@ class Bounded:
         self._stops: list[Any] = []  # that ended nothing, to be used again
         self.limit_s = limit_s
 
+    def limit(self) -> float:
+        """Longest run, of one that begins now."""
+        return self.limit_s
+
     def __call__(self, arrays: list[Any]) -> tuple[list[Any], float]:
         """Run the engine once; what came out, and the engine's seconds.
 
@@ -93,7 +100,8 @@ class Bounded:
             stop = self._stops.pop()
         except IndexError:
             stop = self._engine.stop()
-        self._watchdog.start(stop, self.limit_s)
+        limit_s = self.limit()
+        self._watchdog.start(stop, limit_s)
         ended = True
         try:
             began = time.perf_counter()
@@ -104,8 +112,8 @@ class Bounded:
             if not ended:
                 raise
             raise ModelError(
-                f"the model did not end within {self.limit_s:g} s and was ended",
-                code="run_timeout",
+                f"the model did not end within {limit_s:g} s and was ended",
+                code=RUN_TIMEOUT,
                 status=504,
                 next_step="Send fewer instances at once; endpoint.timeout_s in model.toml is how long it may take.",
             ) from error
