@@ -25,7 +25,7 @@ from modelyard.packaging.elf import is_compiled, machine_of
 from modelyard.packaging.fit import Fit, fit_of
 from modelyard.packaging.imports import lay_out_runtime
 from modelyard.packaging.sources import function_files
-from modelyard.packaging.targets import FunctionSet, function_sets
+from modelyard.packaging.targets import FunctionSet, function_sets, layers_of
 from modelyard.spec import Model, load_models
 from tests.fakes import onnx_models
 from tests.fakes.aws_endpoint import EMPTY_TABLE, Answer, answering, identity
@@ -231,8 +231,10 @@ ONE_INVOCATION: dict[str, tuple[Any, Said]] = {
 
 
 def test_every_function_is_invoked_once() -> None:
-    # `app` is invoked in test_app_layers.py, with a model that has an app of its own.
-    assert {*ONE_INVOCATION, "predict", "api", "app"} == set(function_files(PROJECT)), "a new function wants a row"
+    # `app` is invoked in test_app_layers.py, with a model that has an app of its own; `invoke` below.
+    assert {*ONE_INVOCATION, "predict", "api", "app", "invoke"} == set(function_files(PROJECT)), (
+        "a new function wants a row"
+    )
 
 
 @pytest.mark.parametrize("file", sorted(ONE_INVOCATION))
@@ -242,6 +244,23 @@ def test_every_other_function_starts_and_refuses_what_is_not_for_it(sandbox: San
     with answering(aws) as address:
         said = sandbox.call(title, file, event, AWS_ENDPOINT_URL=address)
     assert as_expected(said), said
+
+
+def test_the_way_in_starts_on_the_layers_that_it_would_carry(sandbox: Sandbox) -> None:
+    """No model of the project is on SageMaker, so its function is not built; its layers are those of another one."""
+    title = next(function_set.title for function_set in SETS if "lean" in function_set.layers)
+    assert set(layers_of("invoke")) <= set(BY_TITLE[title].layers)
+    program = """
+import sys
+sys.path.insert(0, given["folder"])
+import invoke
+said = invoke.handler({"key1": "value1"}, None)
+answer = [said["statusCode"], "onnxruntime" in sys.modules, "botocore" in sys.modules]
+"""
+    environ = {"MODELYARD_MODEL": "sums", "MODELYARD_TARGET": "sagemaker-realtime", "MODELYARD_SAGEMAKER_ENDPOINT": "e",
+               "AWS_REGION": "eu-west-1"}  # fmt: skip
+    folder = str(PROJECT / "functions")
+    assert sandbox.run(title, program, environ=NOWHERE | environ, folder=folder) == [400, False, False]
 
 
 # --- what is imported late

@@ -12,6 +12,7 @@ import pytest
 
 from modelyard.errors import NotFoundError
 from modelyard.server import models as module
+from modelyard.server.endpoint import ServedEndpoint
 from modelyard.server.exchange import HttpExchange
 from modelyard.server.models import Models, Served
 from modelyard.server.settings import ServerSettings
@@ -161,6 +162,29 @@ def test_a_request_under_way_is_answered_when_its_model_is_let_go_of(run: Run, b
     assert run(use, MEMORY_MB=EACH_MB, CAPTURE=1) == (200, 1)
     captured = [key for key in bucket.objects if key.startswith("captures/")]
     assert [key for key in captured if "two" in key]
+
+
+def test_what_a_model_that_is_let_go_of_was_being_asked_is_captured(
+    run: Run, bucket: HttpBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = ServedEndpoint._served
+
+    async def slowly(endpoint: ServedEndpoint, exchange: Any) -> Any:
+        if endpoint.model == "one":
+            await asyncio.sleep(0.5)
+        return await served(endpoint, exchange)
+
+    monkeypatch.setattr(ServedEndpoint, "_served", slowly)
+
+    async def use(models: Models) -> Any:
+        under_way = asyncio.ensure_future(asked(await models.endpoint("one"), "one"))
+        await asyncio.sleep(0)
+        assert await ask(models, "two") == (200, 2)
+        assert list(models.states) == ["two"]
+        return await under_way
+
+    assert run(use, MEMORY_MB=EACH_MB, CAPTURE=1) == (200, 1)
+    assert [key for key in bucket.objects if key.startswith("captures/one/")]
 
 
 def test_a_load_does_not_hold_up_the_others(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

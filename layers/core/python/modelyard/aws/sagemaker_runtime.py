@@ -9,6 +9,7 @@ while it was idle. A prediction that is made twice harms nobody, and of several 
 """
 
 import _thread
+import atexit
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -34,6 +35,10 @@ PAUSE_S = 0.1
 THROTTLED = ("ThrottlingException", "Throttling", "TooManyRequestsException")
 LOADING = "ModelNotReadyException"
 BAD_REQUEST = 400
+
+
+FIRST_S = 2.0
+"""Longest wait for the first connection when the process ends."""
 
 
 class UnavailableError(AWSError):
@@ -94,7 +99,18 @@ class SageMakerRuntime:
 
     def connect_soon(self) -> None:
         """Open a first connection beside what else there is to do at a start."""
-        _thread.start_new_thread(self._connect, ())
+        done = _thread.allocate_lock()
+        done.acquire()
+
+        def connect() -> None:
+            try:
+                self._connect()
+            finally:
+                done.release()
+
+        _thread.start_new_thread(connect, ())
+        # A thread that is inside OpenSSL when the interpreter ends crashes the process.
+        atexit.register(done.acquire, True, FIRST_S)
 
     def close(self) -> None:
         """Close what is idle; the next call opens a connection again."""

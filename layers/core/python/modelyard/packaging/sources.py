@@ -20,7 +20,14 @@ from modelyard.spec import load_model
 from modelyard.training.notebook import FOLDER as NOTEBOOKS
 
 NOT_IN_LAMBDA = ("cli", "exporting", "importing", "local", "packaging", "placement", "replay", "scaffold", "server")
-"""Folders of the library that only the developer's machine runs."""
+"""Folders of the library that no function has a use for: the developer's machine runs them, or a container."""
+
+FILES_NOT_IN_LAMBDA = (
+    *("__main__.py", "endpoint_state.py", "endpoint_variables.py", "environments.py", "instances.py"),
+    *("plain_secrets.py", "spec.py", "spec_retraining.py", "spec_retraining_rules.py", "spec_rollout.py"),
+    *("spec_rollout_rules.py", "spec_rules.py", "spec_section.py", "spec_server.py", "spec_server_rules.py", "toml.py"),
+)
+"""The same of modules beside them: what a project declares is read before it is deployed."""
 
 _BUILDER_MODULES = (
     *("archive", "assembly", "bytecode", "elf", "install", "locks", "manifest", "process"),
@@ -108,7 +115,12 @@ def layer_source(project: Path, name: str) -> LayerSource:
             )
         return LayerSource(name=name, files=((file.name, file),))
     if name == "core":
-        return _own_code(name, project / "layers" / "core" / "python", exclude=NOT_IN_LAMBDA, package="modelyard")
+        return _own_code(
+            name,
+            project / "layers" / "core" / "python",
+            exclude=(*NOT_IN_LAMBDA, *FILES_NOT_IN_LAMBDA),
+            package="modelyard",
+        )
     owner = owner_of(name)
     if owner is not None:
         folder = project / "models" / owner

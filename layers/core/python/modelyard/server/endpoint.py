@@ -61,6 +61,9 @@ class ServedEndpoint(Endpoint):
         probes: What is known of loaded versions.
         timeout_s: Longest run of a model.
         others: As for any endpoint.
+
+    Attributes:
+        under_way: Requests that have not been answered yet.
     """
 
     __slots__ = (
@@ -73,6 +76,7 @@ class ServedEndpoint(Endpoint):
         "_threads",
         "_timeout_s",
         "_watchdog",
+        "under_way",
     )
 
     def __init__(
@@ -94,6 +98,7 @@ class ServedEndpoint(Endpoint):
         self._timeout_s = timeout_s
         self._watchdog = Watchdog()
         self._batchers: dict[Predictor, Batcher] = {}
+        self.under_way = 0
         self._planned = 0  # requests that a thread has, or will have
         self._plans: dict[str, Callable[[Exchange], Plan | Response]] = {
             f"POST /models/{self._model}/predict": self._predict_plan,
@@ -157,10 +162,13 @@ class ServedEndpoint(Endpoint):
         """The response to one request. Raises nothing."""
         began = time.perf_counter()
         code = "ok"
+        self.under_way += 1
         try:
             response = await self._served(exchange)
         except Exception as error:  # noqa: BLE001 - the last line of defence, as in any endpoint
             response, code = self._failed(exchange, error)
+        finally:
+            self.under_way -= 1
         self._answered(exchange, response, code, began)
         if exchange.kept is not None and self._afterwards is not None:
             self._afterwards.invocation_done(None)

@@ -37,6 +37,9 @@ START_S = 60.0
 FLUSH_S = 10.0
 """Longest wait for what must not be lost when a model is let go of, or the server ends."""
 
+CLOSE_S = 60.0
+"""Longest wait for the requests of a model that is let go of."""
+
 LEAST_MB = 1.0
 """What a model counts for at least."""
 
@@ -64,7 +67,7 @@ class Served:
         size_mb: What loading it has added to the process.
     """
 
-    __slots__ = ("_afterwards", "_follower", "endpoint", "size_mb", "used")
+    __slots__ = ("_afterwards", "_closed", "_follower", "endpoint", "size_mb", "used")
 
     def __init__(
         self, environ: Mapping[str, str], server: ServerSettings, loop: asyncio.AbstractEventLoop, threads: Executor
@@ -101,6 +104,7 @@ class Served:
         made = assemble(settings, environ, objects, self._follower, self._afterwards, make=make)
         self.endpoint = cast("ServedEndpoint", made)
         self._afterwards.attend(self._follower)
+        self._closed = False
         self.used = time.monotonic()
         self.size_mb = LEAST_MB
 
@@ -117,8 +121,10 @@ class Served:
         return self._follower.state
 
     def close(self) -> None:
-        """Write what must not be lost, and let go of everything."""
-        self._afterwards.close(FLUSH_S)
+        """Write what must not be lost, and let go of everything; the second time there is nothing to do."""
+        if not self._closed:
+            self._closed = True
+            self._afterwards.close(FLUSH_S)
 
 
 class Models:
@@ -136,6 +142,7 @@ class Models:
         self._threads = threads
         self._environs = {environ["MODELYARD_MODEL"]: environ for environ in settings.models}
         self._served: dict[str, Served] = {}
+        self._leaving: dict[Served, asyncio.Future[None]] = {}  # let go of, and not closed yet
         self._loading: dict[str, asyncio.Future[Served]] = {}
         self._lock = threading.Lock()  # one load at a time, so that each one's memory is its own
 
@@ -204,7 +211,7 @@ class Models:
         try:
             served = await self._loop.run_in_executor(None, self._make, name)
             self._served[name] = served
-            await self._let_go(keep=name)
+            self._let_go(keep=name)
             return served
         finally:
             del self._loading[name]
@@ -215,7 +222,7 @@ class Models:
             served.load()
             return served
 
-    async def _let_go(self, *, keep: str) -> None:
+    def _let_go(self, *, keep: str) -> None:
         budget = self._settings.memory_mb
         if not budget or self.only is not None:
             return
@@ -223,10 +230,20 @@ class Models:
             name = min((name for name in self._served if name != keep), key=lambda one: self._served[one].used)
             served = self._served.pop(name)
             write_event("model_let_go", model=name, size_mb=round(served.size_mb, 1), budget_mb=budget)
-            await self._loop.run_in_executor(None, served.close)
+            self._leaving[served] = asyncio.ensure_future(self._close(served))
+
+    async def _close(self, served: Served) -> None:
+        """Let go of a model, after what it is being asked: that may have to be captured."""
+        for _ in range(round(CLOSE_S / 0.1)):
+            if not served.endpoint.under_way:
+                break
+            await asyncio.sleep(0.1)
+        await self._loop.run_in_executor(None, served.close)
+        del self._leaving[served]
 
     def close(self) -> None:
         """Let go of all, at the same time: each may wait for S3."""
-        with ThreadPoolExecutor(max(1, len(self._served))) as threads:
-            list(threads.map(Served.close, self._served.values()))
+        served = [*self._served.values(), *self._leaving]
+        with ThreadPoolExecutor(max(1, len(served))) as threads:
+            list(threads.map(Served.close, served))
         self._served.clear()
