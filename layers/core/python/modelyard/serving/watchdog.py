@@ -14,6 +14,9 @@ from modelyard.predictor.predictor import Engine
 LOOK_S = 0.05
 """How often running engines are looked at, and so by how much a run may be longer than it may."""
 
+STOOD_STILL_S = 0.2
+"""A look that comes so late says nothing about how long the runs took."""
+
 RUN_TIMEOUT = "run_timeout"
 """Code of a run that was ended."""
 
@@ -53,11 +56,16 @@ class Watchdog:
         self._wake.set()
 
     def _watch(self) -> None:
-        quiet = 0
+        quiet, stood_still = 0, False
         while True:
             self._wake.wait()
+            began = time.monotonic()
             time.sleep(LOOK_S)
             now = time.monotonic()
+            if now - began > STOOD_STILL_S and not stood_still:
+                stood_still = True  # the process did, or the machine: whatever runs has the next look to end by itself
+                continue
+            stood_still = False
             for stop, ends in list(self._running.items()):
                 if ends <= now and self._running.pop(stop, None) is not None:
                     stop.end()
