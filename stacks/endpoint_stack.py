@@ -11,9 +11,9 @@ from constructs import Construct
 
 from modelyard import stack_names
 from modelyard.control.routes import APP_ROUTES, ASYNC_ROUTES, MODEL_ROUTES, route_of
+from modelyard.endpoint_keys import read_keys, written_keys
 from modelyard.endpoint_variables import model_variables
 from modelyard.packaging import endpoint_of, layers_of
-from modelyard.pointer_key import pointer_key
 from modelyard.release_override import ReleaseOverride
 from modelyard.spec import Model
 from stacks.api_stack import ApiStack
@@ -48,7 +48,6 @@ class LambdaEndpoint(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         endpoint = model.spec.endpoint
-        kept = max(model.spec.monitoring.capture, model.spec.rollout.capture)
         app = model.spec.model.app
         self.entry = EntryPoint(
             self,
@@ -70,13 +69,8 @@ class LambdaEndpoint(Construct):
         )
         # The endpoint reads its own pointer and model files, and can write nothing but the labels that it is sent and
         # what it captures; it captures while a version is on trial, whatever monitoring.capture says.
-        self.entry.allow_objects(
-            "s3:GetObject", bucket=registry.artifacts, keys=[pointer_key(model.name), "artifacts/sha256/*"]
-        )
-        written = ["feedback", "captures"] if kept > 0 else ["feedback"]
-        self.entry.allow_objects(
-            "s3:PutObject", bucket=registry.artifacts, keys=[f"{folder}/{model.name}/*" for folder in written]
-        )
+        self.entry.allow_objects("s3:GetObject", bucket=registry.artifacts, keys=read_keys([model]))
+        self.entry.allow_objects("s3:PutObject", bucket=registry.artifacts, keys=written_keys([model]))
         # Without it S3 answers 403 for a pointer that does not exist yet, and "nothing is live" reads as "forbidden".
         self.entry.allow("s3:ListBucket", on=[registry.artifacts.bucket_arn])
         self.alias = lambda_.Alias(self, "Live", alias_name="live", version=self.entry.function.current_version)

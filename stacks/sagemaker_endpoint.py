@@ -25,9 +25,9 @@ from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from modelyard import async_keys, stack_names
+from modelyard.endpoint_keys import read_keys, written_keys
 from modelyard.endpoint_variables import server_variables
 from modelyard.instances import has_own_disk
-from modelyard.pointer_key import pointer_key
 from modelyard.release_override import ReleaseOverride
 from modelyard.spec import Model
 from modelyard.spec_server import SERVERLESS_CONCURRENCY
@@ -232,15 +232,7 @@ class SageMakerEndpoint(Construct):
         image.asset.repository.grant_pull(role)
         accept(role, {"AwsSolutions-IAM5[Resource::*]": "ecr:GetAuthorizationToken accepts no narrower resource."})
         artifacts = self._registry.artifacts
-        readable = ["artifacts/sha256/*", *(pointer_key(model.name) for model in self._models)]
-        writable = [f"{folder}/{model.name}/*" for model in self._models for folder in _written(model)]
-        if self._kind == "async":
-            readable += [async_keys.input_key(model.name, "*") for model in self._models]
-            writable += [
-                f"{prefix(model.name)}*"
-                for model in self._models
-                for prefix in (async_keys.output_prefix, async_keys.failure_prefix)
-            ]
+        readable, writable = read_keys(self._models), written_keys(self._models)
         for action, keys in (("s3:GetObject", readable), ("s3:PutObject", writable)):
             _allow(role, action, on=[artifacts.arn_for_objects(key) for key in keys])
         accept_objects(role, artifacts, [*readable, *writable])
@@ -254,11 +246,6 @@ class SageMakerEndpoint(Construct):
             _allow(role, "kms:Decrypt", "kms:GenerateDataKey", "kms:DescribeKey", on=[key])
             _allow(role, "kms:CreateGrant", on=[key], conditions={"Bool": {"kms:GrantIsForAWSResource": "true"}})
         return role
-
-
-def _written(model: Model) -> tuple[str, ...]:
-    kept = max(model.spec.monitoring.capture, model.spec.rollout.capture)
-    return ("feedback", "captures") if kept > 0 else ("feedback",)
 
 
 def _allow(role: iam.Role, *allowed: str, on: Sequence[str], conditions: dict[str, Any] | None = None) -> None:

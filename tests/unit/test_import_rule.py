@@ -57,6 +57,7 @@ def test_stacks_import_only_what_declares() -> None:
         "modelyard",
         "modelyard.async_keys",
         "modelyard.control.routes",
+        "modelyard.endpoint_keys",
         "modelyard.endpoint_variables",
         "modelyard.environments",
         "modelyard.errors",

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from modelyard.server.app import ServerApp, route_of
-from modelyard.server.connection import SHORT_BYTES, SWEEP_S
+from modelyard.server.connection import SWEEP_S
+from modelyard.server.endpoint import LARGE_BYTES
 from modelyard.server.settings import ServerSettings
 from tests.fakes import onnx_models
 from tests.fakes.served import ServedStand
@@ -124,7 +125,7 @@ def test_nobody_can_tell_the_ways_apart(stand: ServedStand, body: bytes) -> None
 
 @pytest.mark.parametrize("more", [-1, 0, 1])
 def test_a_body_is_read_whole_at_the_limit_of_the_short_way(stand: ServedStand, more: int) -> None:
-    status, _, found = answer(stand, request(PATH, b'{"instances": [[1, 2]]}'.ljust(SHORT_BYTES + more)))
+    status, _, found = answer(stand, request(PATH, b'{"instances": [[1, 2]]}'.ljust(LARGE_BYTES + more)))
     assert (status, found["predictions"]) == (b"HTTP/1.1 200 OK", [3.0])
 
 

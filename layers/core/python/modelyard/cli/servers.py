@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from modelyard import async_keys, stack_names
 from modelyard.cli.local_users import keys_of_user
 from modelyard.cli.session import Session
+from modelyard.endpoint_keys import read_keys, written_keys
 from modelyard.endpoint_variables import server_variables
 from modelyard.errors import LocalError
 from modelyard.local.servers import LocalServers
 from modelyard.names import name_problem
-from modelyard.pointer_key import pointer_key
 from modelyard.spec import Model
 from modelyard.times import parse_stamp
 
@@ -144,17 +144,11 @@ def _keys(session: Session, root: "Clients", bucket: str, models: list[Model]) -
 
 
 def _policy(bucket: str, models: list[Model]) -> dict[str, Any]:
-    names = [model.name for model in models]
-    later = [model.name for model in models if model.spec.kind == "async"]
-    reads = [pointer_key(name) for name in names] + ["artifacts/sha256/*"]
-    reads += [async_keys.input_key(name, "*") for name in later]
-    writes = [f"{folder}/{name}/*" for folder in ("feedback", "captures") for name in names]
-    writes += [f"{prefix(name)}*" for prefix in (async_keys.output_prefix, async_keys.failure_prefix) for name in later]
     return {
         "Version": "2012-10-17",
         "Statement": [
             {"Effect": "Allow", "Action": action, "Resource": [f"arn:aws:s3:::{bucket}/{key}" for key in keys]}
-            for action, keys in (("s3:GetObject", reads), ("s3:PutObject", writes))
+            for action, keys in (("s3:GetObject", read_keys(models)), ("s3:PutObject", written_keys(models)))
         ]
         + [{"Effect": "Allow", "Action": "s3:ListBucket", "Resource": f"arn:aws:s3:::{bucket}"}],
     }

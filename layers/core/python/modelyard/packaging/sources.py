@@ -23,7 +23,14 @@ NOT_IN_LAMBDA = ("cli", "exporting", "importing", "local", "packaging", "placeme
 """Folders of the library that no function has a use for: the developer's machine runs them, or a container."""
 
 FILES_NOT_IN_LAMBDA = (
-    *("__main__.py", "endpoint_state.py", "endpoint_variables.py", "environments.py", "instances.py"),
+    *(
+        "__main__.py",
+        "endpoint_keys.py",
+        "endpoint_state.py",
+        "endpoint_variables.py",
+        "environments.py",
+        "instances.py",
+    ),
     *("plain_secrets.py", "spec.py", "spec_retraining.py", "spec_retraining_rules.py", "spec_rollout.py"),
     *("spec_rollout_rules.py", "spec_rules.py", "spec_section.py", "spec_server.py", "spec_server_rules.py", "toml.py"),
 )

@@ -161,7 +161,7 @@ class ServerApp:
             await self._the_rest(scope, receive, send)
             return
         name, route, proxy = asked
-        headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
+        headers = _headers(scope)
         began = time.perf_counter()
         try:
             endpoint = self.models.loaded(name)
@@ -224,7 +224,7 @@ class ServerApp:
             exchange.protocol = "v2"
         response = problem_response(error, request_id=exchange.request_id, as_v2=exchange.protocol == "v2")
         write_audit(exchange, model=model, status=response["statusCode"], code=error.code, latency_ms=0.0)
-        return {**response, "headers": {**response["headers"], **getattr(error, "headers", {})}}
+        return response
 
     def _counted(self, name: str) -> str:
         """A name that is a model's: what callers make up is no dimension of a metric."""
@@ -241,7 +241,7 @@ class ServerApp:
         await _send(send, problem_response(error, request_id="ping"))
 
     async def _invocations(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
+        headers = _headers(scope)
         asked = invocations.asked_of(headers.get(invocations.HEADER))
         began = time.perf_counter()
         only = self.models.only
@@ -358,6 +358,10 @@ def route_of(method: str, path: str) -> Route | None:
             return model, f"{method} /v2/models/{model}", None
         return model, f"{method} /v2/models/{model}/{{proxy+}}", parts[4]
     return None
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
 
 
 def _model_in(route: str) -> str:

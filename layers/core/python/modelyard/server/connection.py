@@ -25,6 +25,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from modelyard.errors import RequestError
 from modelyard.server.app import Route, ServerApp
+from modelyard.server.endpoint import LARGE_BYTES
 from modelyard.server.exchange import JSON_HEADERS
 from modelyard.serving.problem import problem_response
 
@@ -53,9 +54,6 @@ SWEEP_S = 1.0
 """How often connections are looked at: one timer for all costs less than one for each."""
 
 OK = 200
-
-SHORT_BYTES = 131_072
-"""Of a body that may go the short way."""
 
 
 class Connection(HttpToolsProtocol):
@@ -158,7 +156,7 @@ class Connection(HttpToolsProtocol):
             super().on_body(body)
             return
         self._body.append(body)
-        if len(self._body) > 1 and sum(map(len, self._body)) > SHORT_BYTES:
+        if len(self._body) > 1 and sum(map(len, self._body)) > LARGE_BYTES:
             self._go_the_long_way()
 
     def on_message_complete(self) -> None:
@@ -170,7 +168,7 @@ class Connection(HttpToolsProtocol):
         self._idle_bytes = 0
         if self._route is not None:
             body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-            response = self.app.at_once(self._route, body, id(self)) if len(body) <= SHORT_BYTES else None
+            response = self.app.at_once(self._route, body, id(self)) if len(body) <= LARGE_BYTES else None
             if response is not None:
                 self._route = None
                 self._body.clear()

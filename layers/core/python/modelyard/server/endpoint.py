@@ -142,7 +142,6 @@ class ServedEndpoint(Endpoint):
             else:
                 batch = predictor.read(exchange.event["body"])
             if not batcher.direct(batch, alone=alone):
-                exchange.protocol = "instances"
                 return None
             ran = batcher.run_here(batch)
             if steps is not None:
@@ -151,7 +150,6 @@ class ServedEndpoint(Endpoint):
                 predictions = predictor.decoded(ran[0], batch.rows, structs=True)
                 response = self._json(exchange, live, predictions, batch.warnings)
         except TooLongError:
-            exchange.protocol = "instances"
             return None
         except Exception as error:  # noqa: BLE001 - the last line of defence, as in any endpoint
             response, code = self._failed(exchange, error)
