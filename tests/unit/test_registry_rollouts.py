@@ -11,10 +11,13 @@ import pytest
 from modelyard.errors import ConflictError, ModelyardError, NotFoundError, UsageError
 from modelyard.registry import Registry, Rollout
 from modelyard.rollout.plan import RolloutPlan, Shadow, Step
+from modelyard.rollout.steps import conclude_rollout
+from modelyard.rollout.workbench import RolloutBench
 from tests.fakes.broken_stores import Death, Outage
 from tests.fakes.faults import Outcome, check_after_the_repetition, faults_of
 from tests.fakes.invariants import Shelf
 from tests.fakes.registries import Yard
+from tests.fakes.rollouts import FiringAlarms
 from tests.fakes.verbs import Act, Verb, versions
 
 MODEL = "weather"
@@ -228,6 +231,36 @@ def test_an_abort_takes_back_what_a_dying_move_has_just_given(yard: Yard) -> Non
     live = yard.registry().deployment(MODEL)
     assert live is not None
     assert (live.mode, live.champion) == ("live", 1)
+
+
+class TooLate(Registry):
+    """Its rollout is promoted just before it takes the traffic back; that is not written down yet."""
+
+    def take_back(self, rollout: Rollout, *, reason: str = "", by_person: bool = False) -> bool:
+        workflow = Registry(self.records, self.artifacts, actor="workflow")
+        operation = rollout.operation("promote")
+        workflow.promote(MODEL, rollout.version, expected_revision=rollout.deployed, operation=operation)
+        return super().take_back(rollout, reason=reason, by_person=by_person)
+
+
+def test_an_abort_that_a_promotion_overtakes_does_not_say_aborted(yard: Yard) -> None:
+    rollout = in_phase(1)(yard.registry(), MODEL)
+    with pytest.raises(ConflictError) as refused:
+        TooLate(yard.records, yard.artifacts, actor="ana").abort_rollout(MODEL, reason="stop")
+    assert refused.value.code == "already_live"
+    assert yard.registry().promote_rollout(rollout).outcome == "promoted"
+    live = yard.registry().deployment(MODEL)
+    assert live is not None
+    assert (live.champion, live.challengers) == (rollout.version, ())
+
+
+def test_an_execution_that_is_stopped_while_it_promotes_ends_as_promoted(yard: Yard) -> None:
+    in_phase(1)(yard.registry(), MODEL)
+    registry = TooLate(yard.records, yard.artifacts, actor="workflow")
+    bench = RolloutBench(registry, yard.artifacts, FiringAlarms(), yard.clock)
+    told = conclude_rollout(bench, {"outcome": "failed", "plan": {"model": MODEL}, "run_id": "r-1"})
+    assert told["status"] == now(yard.registry(), MODEL).outcome == "promoted"
+    assert Shelf(yard.records, yard.artifacts, MODEL).violations() == []
 
 
 def test_a_rollout_needs_a_champion_another_version_and_no_trial(yard: Yard) -> None:

@@ -58,13 +58,13 @@ class Rollouts(RolloutClaims):
         """
         check_text(reason, field="reason")
         rollout = self.latest_rollout(model)
-        if self.is_promoted(rollout):
+        self.take_back(rollout, reason=reason, by_person=True)
+        if self.is_promoted(rollout):  # asked for after that: until the traffic is back, it may still be promoted
             raise ConflictError(
                 f"version {rollout.version} of model {model!r} is live already: the rollout has come to its end",
                 code="already_live",
                 next_step=f"Run 'modelyard rollback {model}'.",
             )
-        self.take_back(rollout, reason=reason, by_person=True)
         return self._by_person(
             model, lambda found, change: record.finish(found, change, outcome="aborted", cause=record.STOPPED), reason
         )

@@ -158,12 +158,12 @@ def conclude_rollout(bench: RolloutBench, event: dict[str, Any]) -> dict[str, An
         told = {"status": outcome, "rollout_id": rollout_id_of(event), "version": None, "reason": reason}
         return {**told, "event": f"Rollout {outcome.capitalize()}", "redrives": redrives, "phase": 0}
     registry = bench.registry
-    if not rollout.has_ended and registry.is_promoted(rollout):
-        outcome, cause, reason = "promoted", None, f"it is live; after that: {reason}"
-    elif rollout.outcome != "promoted":
+    if rollout.outcome != "promoted":
         registry.take_back(rollout, reason=f"{outcome}: {reason}")
         stopped = registry.was_aborted(rollout)
-        if stopped is not None:  # whoever aborted it died before that was written down
+        if registry.is_promoted(rollout):  # asked for after that: until the traffic is back, it may still be promoted
+            outcome, cause, reason = "promoted", None, f"it is live; after that: {reason}"
+        elif stopped is not None:  # whoever aborted it died before that was written down
             outcome, cause, reason = "aborted", record.STOPPED, stopped.reason or reason
     ended = registry.end_rollout(
         model, rollout.rollout_id, outcome=outcome, cause=cause, reason=short(reason, LONGEST_REASON)
