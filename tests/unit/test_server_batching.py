@@ -1,6 +1,7 @@
 """Several requests in one run: who runs with whom and when, and that nobody notices but by the clock."""
 
 import asyncio
+import itertools
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -13,8 +14,8 @@ from modelyard.errors import ModelError, RequestError
 from modelyard.predictor.array import Array
 from modelyard.predictor.reader import Batch
 from modelyard.predictor.signature import Signature, Tensor
-from modelyard.server.batching import EXPLORE, INLINE_S, Batcher, OverloadedError
-from modelyard.server.costs import RunCost
+from modelyard.server.batching import EXPLORE, INLINE_S, NOTED, Batcher, OverloadedError
+from modelyard.server.costs import RECENT, RunCost
 
 Takes = Callable[[int], float]
 
@@ -201,6 +202,20 @@ def test_a_model_that_loses_by_it_is_run_one_by_one_but_for_a_look_now_and_then(
     assert max(together) == 2  # twice as many as is best
 
 
+def test_a_model_that_seemed_to_gain_is_run_one_by_one_again(ask: Stand) -> None:
+    predictor = Adds(convolution)
+
+    async def many(batcher: Batcher) -> list[bool]:
+        for _ in range(RECENT):
+            batcher.cost.saw(1, 1.0)  # a machine that was busy when the version was loaded
+        before = batcher.joins
+        for _ in range(RECENT * EXPLORE):
+            await answers(batcher, *singles(1, 2, 3))
+        return [before, batcher.joins]
+
+    assert ask(predictor, many) == [True, False]
+
+
 # -- when -------------------------------------------------------------------------------------------------------------
 
 
@@ -375,3 +390,17 @@ def test_a_short_run_that_becomes_long_is_learnt_of_at_once(ask: Stand) -> None:
         return [before, batcher.direct(rows_of(1.0))]
 
     assert ask(predictor, direct) == [True, False]
+
+
+def test_runs_that_are_interrupted_now_and_then_change_nothing(ask: Stand) -> None:
+    predictor, numbers = Adds(), itertools.count(1)
+    predictor.takes = lambda rows: INLINE_S * (10 if rows == 1 and next(numbers) % (NOTED // 4) == 0 else 0.1 * rows)
+
+    async def many(batcher: Batcher) -> list[bool]:
+        found = []
+        for _ in range(40 * NOTED):
+            found.append(batcher.direct(rows_of(1.0)) and not batcher.joins)
+            batcher.run_here(rows_of(1.0))
+        return found
+
+    assert all(ask(predictor, many))

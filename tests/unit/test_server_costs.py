@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from modelyard.server.costs import ENOUGH, OUTLIER, WORTH, WORTH_S, Arrivals, RunCost, wait_s
+from modelyard.server.costs import ENOUGH, RECENT, WORTH, WORTH_S, Arrivals, RunCost, wait_s
 
 Takes = Callable[[int], float]
 
@@ -67,11 +67,14 @@ def test_what_changes_is_learnt_again() -> None:
     assert not cost.gains(1)
 
 
-def test_one_run_that_was_interrupted_does_not_count_for_what_it_took() -> None:
-    cost = learnt(line(0.001, 0.0001), 1, 8)
+def test_runs_that_were_interrupted_do_not_count_for_what_they_took() -> None:
+    cost = learnt(line(0.001, 0.0001), 1, 8, times=RECENT)
     before = cost.of(1)
+    for _ in range(RECENT // 2):
+        cost.saw(1, 10.0)
+        assert cost.of(1) == before
     cost.saw(1, 10.0)
-    assert cost.of(1) <= before * (1 + OUTLIER)
+    assert cost.of(1) == 10.0, "it is what most runs take by now"
 
 
 # -- whether it pays to put rows together -----------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from typing import Any
 from modelyard.errors import ModelError, ModelyardError
 from modelyard.predictor.predictor import Predictor
 from modelyard.predictor.reader import Batch
-from modelyard.server.costs import Arrivals, RunCost, wait_s
+from modelyard.server.costs import RECENT, Arrivals, RunCost, wait_s
 from modelyard.server.merging import Kind, kind_of, merged, shared_out
 from modelyard.serving.watchdog import RUN_TIMEOUT
 
@@ -30,7 +30,7 @@ INLINE_S = 0.002
 """Longest run, as expected, that the event loop does itself: nobody else is answered meanwhile."""
 
 EXPLORE = 100
-"""One run in so many tries more rows than are known to be best."""
+"""One run in so many tries more rows than are known to be best, and one runs a request by itself."""
 
 LOOP_S = 0.25
 """After which a run on the event loop is ended, whatever was expected of it, and begun again on a thread."""
@@ -39,7 +39,7 @@ CAREFUL_S = 60.0
 """For how long nothing is run on the event loop after that."""
 
 NOTED = 64
-"""One short run in so many is learnt from, and each that is not short."""
+"""One short run in so many is learnt from; after one that is not short, each for a while."""
 
 KINDS = 64
 """Most shapes of rows that are told apart, where a model leaves sizes open."""
@@ -96,8 +96,8 @@ class Batcher:
     """
 
     __slots__ = (
-        "_arrivals", "_costs", "_long", "_loop", "_max_batch", "_max_wait_s", "_next", "_open", "_predictor", "_queue",
-        "_running", "_runs", "_threads", "_unnoted", "_waiting", "cost",
+        "_arrivals", "_costs", "_long", "_loop", "_max_batch", "_max_wait_s", "_next", "_noting", "_open",
+        "_predictor", "_queue", "_running", "_runs", "_threads", "_unnoted", "_waiting", "cost",
     )  # fmt: skip
 
     def __init__(
@@ -117,6 +117,7 @@ class Batcher:
         self._costs: dict[Kind, RunCost] = {}
         self._long = False  # whether a run on the loop was ended a while ago: what was learnt is not to be relied on
         self._unnoted = 0  # runs on the loop since one was learnt from
+        self._noting = 0  # of so many more each is learnt from
         self._predictor = predictor
         self._loop = loop
         self._threads = threads
@@ -169,7 +170,10 @@ class Batcher:
             self._be_careful()
             raise TooLongError from error
         self._unnoted += 1
-        if seconds >= INLINE_S or self._unnoted >= NOTED:  # to learn from a run takes longer than a short one
+        if seconds >= INLINE_S:  # it was interrupted, or runs have become long: those after it say which
+            self._noting = RECENT
+        if self._noting or self._unnoted >= NOTED:  # to learn from a run takes longer than a short one
+            self._noting = max(0, self._noting - 1)
             self._unnoted = 0
             self._cost_of(batch).saw(batch.rows, seconds)
         return outputs, seconds
@@ -276,13 +280,15 @@ class Batcher:
     def _most(self, batch: Batch) -> int:
         """Rows of a run that begins with this batch.
 
-        Now and then more than is known to be best: what was learnt on a busy machine, or of other rows, would else hold
-        for ever.
+        Now and then more than is known to be best, and now and then no more than its own: what was learnt on a busy
+        machine, or of other rows, would else hold for ever.
         """
         rows, cost = batch.rows, self._cost_of(batch)
         self._runs += 1
         if self._runs % EXPLORE == 0:
             return min(self._max_batch, 2 * max(rows, cost.best))
+        if self._runs % EXPLORE == EXPLORE // 2:
+            return rows
         return min(self._max_batch, cost.best) if cost.gains(rows) else rows
 
     def _ran(self, taken: list[_Waiting], results: "list[Ran | Exception]") -> None:

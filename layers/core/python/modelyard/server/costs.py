@@ -5,12 +5,12 @@ the rows of a convolution push each other out of the processor's cache. So nothi
 number of rows, and rows are put together up to the number at which they have been seen to be cheapest.
 """
 
-WEIGHT = 0.2
-"""Of the newest run of a size."""
+from collections import deque
 
-OUTLIER = 3.0
-"""A run that takes so many times what is expected does not count: the machine may have been busy with something else.
-The next one of that size that does is believed."""
+RECENT = 9
+"""Runs of a size that are remembered. How long one takes is what the one in the middle took: one that is interrupted
+takes ten times as long. What a row gains is a matter of the quicker ones: rows that are usually run together are alone
+where the machine had nothing else to do, and a run that follows a pause takes twice as long."""
 
 WORTH = 0.75
 """Rows are put together where one then costs at most this share."""
@@ -25,6 +25,10 @@ GAP_WEIGHT = 0.1
 """Of the newest gap between two requests."""
 
 
+Seen = dict[int, tuple[float, float]]
+"""Rows and seconds of a run, by the power of two of its rows, in their order."""
+
+
 class RunCost:
     """Seconds of a run by its rows, as they were seen; sizes within a power of two are one.
 
@@ -34,11 +38,12 @@ class RunCost:
         joins: Whether it pays to put a single row together with others.
     """
 
-    __slots__ = ("_odd", "_seen", "alone_s", "best", "joins")
+    __slots__ = ("_quick", "_runs", "_seen", "alone_s", "best", "joins")
 
     def __init__(self) -> None:
-        self._seen: dict[int, tuple[float, float]] = {}  # by the power of two: rows and seconds, on average
-        self._odd: set[int] = set()  # those of which the last run took far too long
+        self._runs: dict[int, deque[tuple[float, float, float]]] = {}  # seconds a row, rows, seconds
+        self._seen: Seen = {}  # the one in the middle
+        self._quick: Seen = {}  # one of the quicker ones
         self.best = 1
         self.alone_s = 0.0
         self.joins = False
@@ -46,21 +51,16 @@ class RunCost:
     def saw(self, rows: int, seconds: float) -> None:
         """Learn of one run."""
         size = rows.bit_length()
-        known = self._seen.get(size)
-        if known is None:
-            self._seen = dict(sorted({**self._seen, size: (float(rows), seconds)}.items()))
-        elif seconds > OUTLIER * known[1] * rows / known[0]:
-            if size not in self._odd:
-                self._odd.add(size)
-                return
-            self._odd.discard(size)
-            self._seen[size] = (float(rows), seconds)
-        else:
-            self._odd.discard(size)
-            of_rows, of_seconds = known
-            self._seen[size] = (of_rows + WEIGHT * (rows - of_rows), of_seconds + WEIGHT * (seconds - of_seconds))
-        cheapest = min(seconds / rows for rows, seconds in self._seen.values())
-        self.best = next(round(rows) for rows, seconds in self._seen.values() if seconds / rows <= ENOUGH * cheapest)
+        runs = self._runs.setdefault(size, deque(maxlen=RECENT))
+        runs.append((seconds / rows, float(rows), seconds))
+        ordered = sorted(runs)
+        self._seen[size] = ordered[(len(runs) - 1) // 2][1:]
+        self._quick[size] = ordered[(len(runs) - 1) // 4][1:]
+        if len(runs) == 1:
+            self._seen, self._quick = dict(sorted(self._seen.items())), dict(sorted(self._quick.items()))
+        quick = self._quick.values()
+        cheapest = min(seconds / rows for rows, seconds in quick)
+        self.best = next(round(rows) for rows, seconds in quick if seconds / rows <= ENOUGH * cheapest)
         self.alone_s = self.of(1)
         self.joins = self.gains(1)
 
@@ -71,22 +71,26 @@ class RunCost:
 
     def of(self, rows: float) -> float:
         """Seconds that a run is expected to take: a line between the sizes seen; 0 before any was."""
-        below: tuple[float, float] | None = None
-        for seen, seconds in self._seen.values():
-            if seen >= rows:
-                if below is None:
-                    return seconds * rows / seen
-                share = (rows - below[0]) / (seen - below[0])
-                return below[1] + share * (seconds - below[1])
-            below = (seen, seconds)
-        return 0.0 if below is None else below[1] * rows / below[0]
+        return _expected(self._seen, rows)
 
     def gains(self, rows: int) -> bool:
         """Whether it pays to put so many rows together with others."""
         if rows >= self.best:
             return False
-        alone, together = self.of(rows) / rows, self.of(self.best) / self.best
+        alone, together = _expected(self._quick, rows) / rows, _expected(self._quick, self.best) / self.best
         return together <= WORTH * alone and alone - together >= WORTH_S
+
+
+def _expected(runs: Seen, rows: float) -> float:
+    below: tuple[float, float] | None = None
+    for seen, seconds in runs.values():
+        if seen >= rows:
+            if below is None:
+                return seconds * rows / seen
+            share = (rows - below[0]) / (seen - below[0])
+            return below[1] + share * (seconds - below[1])
+        below = (seen, seconds)
+    return 0.0 if below is None else below[1] * rows / below[0]
 
 
 class Arrivals:
