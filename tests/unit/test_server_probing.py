@@ -65,7 +65,26 @@ def above_the_mean() -> bytes:
     return model(nodes, output=_value("y", "bool", [None, 2]))
 
 
+def looked_up(words: int, *, scaled: bool, kinds: int = 2) -> bytes:
+    """The mean of what a table has for each word, and for its kind; ``scaled``: of bytes, with a scale for all rows."""
+    table = np.abs(np.sin(np.arange(words * 4, dtype=np.float32).reshape(words, 4))) * (1 + np.arange(words)[:, None])
+    of_kinds = np.arange(kinds * 4, dtype=np.float32).reshape(kinds, 4)
+    nodes = [
+        helper.make_node("Gather", ["table", "words"], ["found"]),
+        helper.make_node("Gather", ["of_kinds", "kinds"], ["of_kind"]),
+        helper.make_node("Add", ["found", "of_kind"], ["all"]),
+        helper.make_node("DynamicQuantizeLinear", ["all"], ["bytes", "scale", "zero"]),
+        helper.make_node("DequantizeLinear", ["bytes", "scale", "zero"], ["again"]),
+        helper.make_node("ReduceMean", ["again" if scaled else "all"], ["y"], axes=[1], keepdims=0),
+    ]
+    inputs = [_value(name, "int64", [None, None]) for name in ("words", "kinds")]
+    constants = [constant("table", table.astype(np.float32)), constant("of_kinds", of_kinds)]
+    return _model(nodes, inputs, [_value("y", "float32", [None, 4])], constants).SerializeToString()
+
+
 INDEPENDENT = {
+    "words": looked_up(1000, scaled=False),
+    "few words": looked_up(12, scaled=False),
     "sum": onnx_models.row_sum(),
     "every dtype": onnx_models.echo(*((f"x_{dtype}", dtype, [None, 2]) for dtype in onnx_models.ELEMENTS)),
     "text": onnx_models.echo(("x", "string", [None])),
@@ -76,6 +95,8 @@ INDEPENDENT = {
     "NaN": onnx_models.log_sum(),
 }
 DEPENDENT = {
+    "words, quantised": looked_up(1000, scaled=True),
+    "few words, quantised": looked_up(12, scaled=True),
     "normalised over the batch": normalised([0]),
     "normalised over all": normalised([0, 1]),
     "normalised over all, many columns": normalised([0, 1], 44),

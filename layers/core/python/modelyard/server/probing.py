@@ -9,10 +9,11 @@ those tried here are refused, nothing is put together.
 from math import isclose, prod
 from typing import Any
 
+from modelyard.errors import ModelError
 from modelyard.predictor.array import Array
 from modelyard.predictor.predictor import Predictor
 from modelyard.predictor.reader import Batch
-from modelyard.predictor.signature import FLOATS, Tensor
+from modelyard.predictor.signature import FLOATS, INTEGERS, Tensor
 from modelyard.server.costs import RunCost
 from modelyard.server.merging import merged, shared_out
 
@@ -40,6 +41,10 @@ TOLERANCE = 1e-3
 FREE = 4
 """Of a size that the model leaves open, apart from the rows."""
 
+NUMBERS = (97, 11, 2)
+"""Integers below which are tried: many, as rows of few look alike where a layer looks them up; fewer where it has no
+more. The last is not asked for: what refuses 0 and 1 is not run together."""
+
 
 class Probed:
     """What was found out.
@@ -64,8 +69,9 @@ def probe(predictor: Predictor, most: int = ROWS) -> Probed:
         most: Rows that are run together at most.
     """
     cost = RunCost()
-    rows = [_row(predictor, number) for number in range(most)]
     try:
+        numbers = _numbers(predictor)
+        rows = [_row(predictor, number, numbers) for number in range(most)]
         alone: list[list[Any]] = []
         size = 1
         while size <= most:
@@ -109,11 +115,44 @@ def _timed(predictor: Predictor, batch: Batch, cost: RunCost) -> list[Any]:
     return outputs
 
 
-def _row(predictor: Predictor, number: int) -> Batch:
-    return Batch(1, [_array(tensor, number) for tensor in predictor.signature.inputs], [])
+def _numbers(predictor: Predictor) -> list[int]:
+    """For each input, integers below which the model takes; each is found out by itself, with 0 and 1 in the others."""
+    inputs = predictor.signature.inputs
+    if not any(tensor.dtype in INTEGERS for tensor in inputs):
+        return [NUMBERS[-1]] * len(inputs)
+    if _takes(predictor, [NUMBERS[0]] * len(inputs)):
+        return [NUMBERS[0]] * len(inputs)
+    found = [NUMBERS[-1]] * len(inputs)
+    for place, tensor in enumerate(inputs):
+        if tensor.dtype in INTEGERS:
+            others = [NUMBERS[-1]] * len(inputs)
+            found[place] = next(
+                (below for below in NUMBERS[:-1] if _takes(predictor, [*others[:place], below, *others[place + 1 :]])),
+                NUMBERS[-1],
+            )
+    return found
 
 
-def _array(tensor: Tensor, number: int) -> Array:
+def _takes(predictor: Predictor, numbers: list[int]) -> bool:
+    """Whether the model takes the largest integers of each input."""
+    inputs = predictor.signature.inputs
+    arrays = [
+        Array.pack(tensor.dtype, array.shape, [below - 1] * prod(array.shape)) if tensor.dtype in INTEGERS else array
+        for tensor, array, below in zip(inputs, _row(predictor, 1, numbers).arrays, numbers, strict=True)
+    ]
+    try:
+        predictor.run_timed(Batch(1, arrays, []))
+    except ModelError:
+        return False
+    return True
+
+
+def _row(predictor: Predictor, number: int, numbers: list[int]) -> Batch:
+    inputs = predictor.signature.inputs
+    return Batch(1, [_array(tensor, number, below) for tensor, below in zip(inputs, numbers, strict=True)], [])
+
+
+def _array(tensor: Tensor, number: int, below: int) -> Array:
     """A row of values that most models take, another one for each number."""
     sizes = [FREE if size is None else size for size in tensor.shape[1:]]
     count = prod(sizes)
@@ -125,7 +164,7 @@ def _array(tensor: Tensor, number: int) -> Array:
     elif tensor.dtype == "bool":
         elements = [(number + place) % 2 == 0 for place in range(count)]
     else:
-        elements = [(number + place) % 2 for place in range(count)]
+        elements = [(number * 7 + place * 3) % below for place in range(count)]
     return Array.pack(tensor.dtype, (1, *sizes), elements)
 
 
