@@ -5,6 +5,7 @@ import contextlib
 import resource
 import select
 import socket
+import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -185,6 +186,37 @@ def test_a_wish_for_another_protocol_is_not_granted_and_the_request_is_answered(
             caller.send(request(sums((1, 2)), *asked) + SHORT)
             assert _sums(caller.answer()) == b"[3.0]"
             assert _sums(caller.answer()) == b"[3.0]"
+
+
+def test_many_wishes_for_another_protocol_in_the_same_bytes_are_answered_each(stand: ServedStand) -> None:
+    asked = b"GET /ping HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"
+    with RawCaller(stand.port) as caller:
+        caller.send(asked * 1_000 + SHORT)
+        for _ in range(1_000):
+            answer = caller.answer()
+            assert answer is not None
+            assert answer.status == 200
+        assert _sums(caller.answer()) == b"[3.0]"
+
+
+def test_what_is_asked_of_no_path_gets_a_problem(stand: ServedStand) -> None:
+    with RawCaller(stand.port) as caller:
+        caller.send(b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer = caller.answer()
+    assert answer is not None
+    assert answer.status == 404
+    assert b'"code":"unknown_route"' in answer.content
+
+
+def test_who_leaves_before_its_requests_have_had_their_turn_leaves_no_traceback(stand: ServedStand) -> None:
+    long = request(sums(*[(1, 2)] * 9_000))  # is read and answered on a thread
+    for _ in range(10):
+        with RawCaller(stand.port) as caller:
+            caller.send(long + LONG * 3)
+            caller.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # the kernel's word
+    assert _goes_on(stand)
+    time.sleep(0.5)
+    assert "Traceback" not in stand.written()
 
 
 # -- order -------------------------------------------------------------------------------------------------------------

@@ -76,12 +76,16 @@ class Connection(HttpToolsProtocol):
         self._idle_bytes = 0  # that came since anything was made of them
         self._awaits_word = False  # "100 Continue", to send a body at all
         self._before: Any = None  # the cycle before the newest
+        self._under_way: Any = None  # the cycle that is being answered, or was last; others wait in the pipeline
         self._refusal: RequestError | None = None
         _SWEEPER.watch(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is gone."""
         _SWEEPER.forget(self)
+        if self._under_way is not None:  # uvicorn's tells the newest, which may still wait for its turn
+            self._under_way.disconnected = True
+            self._under_way.message_event.set()
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
@@ -99,17 +103,20 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Some bytes came."""
         self._unset_keepalive_if_required()
-        self._idle_bytes += len(data)
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as asked:
-            self._go_on_as_before(data[asked.args[0] :])
-        except httptools.HttpParserError:
-            self.send_400_response("this is no HTTP request")
-        else:
-            if self._idle_bytes > HEAD_BYTES:
-                self._refusal = _too_large()
-                self.send_400_response("")
+        while data:
+            self._idle_bytes += len(data)
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as asked:  # by as many requests as there may be in the same bytes
+                data = self._as_before(data[asked.args[0] :])
+                continue
+            except httptools.HttpParserError:
+                self.send_400_response("this is no HTTP request")
+            else:
+                if self._idle_bytes > HEAD_BYTES:
+                    self._refusal = _too_large()
+                    self.send_400_response("")
+            return
 
     # -- the parser's callbacks ---------------------------------------------------------------------------------------
 
@@ -191,6 +198,8 @@ class Connection(HttpToolsProtocol):
         self._body = []
         self._before = self.cycle
         super().on_headers_complete()
+        if not self.pipeline:
+            self._under_way = self.cycle
         self.cycle.keep_alive = self.cycle.keep_alive and not self._last
         self._awaits_word = expect
         for part in parts:
@@ -198,6 +207,8 @@ class Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """An answer of the long way is out."""
+        if self.pipeline:
+            self._under_way = self.pipeline[-1][0]
         super().on_response_complete()
         if self._awaits_word and self._in_body and self._is_idle:
             self.transport.close()  # what comes next may be the body, or another request
@@ -230,17 +241,17 @@ class Connection(HttpToolsProtocol):
             Connection._usual = (defaults, head)
         return head
 
-    def _go_on_as_before(self, rest: bytes) -> None:
-        """Ask again without the wish for another protocol, which means that it is not granted."""
+    def _as_before(self, rest: bytes) -> bytes:
+        """The request without the wish for another protocol, which means that it is not granted, and what follows."""
         if self.parser.get_method() == b"CONNECT":
             self.send_400_response("this server is no proxy")
-            return
+            return b""
         kept = [header for header in self.headers if header[0] not in (b"connection", b"upgrade", b"http2-settings")]
         lines = b"".join(b"%b: %b\r\n" % header for header in kept)
         version = self.parser.get_http_version().encode()
         head = b"%b %b HTTP/%b\r\n%b\r\n" % (self.parser.get_method(), self.url, version, lines)
         self.parser = httptools.HttpRequestParser(self)
-        self.data_received(head + rest)
+        return head + rest
 
     def send_400_response(self, msg: str) -> None:
         """What is no HTTP gets a problem, as everything does, after the answers to what came before it."""

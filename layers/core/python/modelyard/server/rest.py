@@ -53,9 +53,10 @@ def make_rest(models: Models, metrics: Metrics) -> FastAPI:
         """A problem, as everywhere."""
         return _not_there(request)
 
+    @app.exception_handler(404)
     @app.exception_handler(405)
-    async def another_method(request: Request, _: Exception) -> Response:
-        """The same for methods that nobody has heard of."""
+    async def no_route(request: Request, _: Exception) -> Response:
+        """The same for methods that nobody has heard of, and for ``*``, which is no path."""
         return _not_there(request)
 
     return app
