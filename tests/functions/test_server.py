@@ -91,6 +91,7 @@ def test_csv_comes_in_and_goes_out(one: ServedStand) -> None:
     status, headers, body = invoke(one, "1,2\n", **{"content-type": "text/csv"})
     assert (status, json.loads(body)["predictions"]) == (200, [3.0])
     assert invoke(one, '{"instances": [[1, 2]]}', content_type="application/json", accept="text/csv")[2] == b"3.0\n"
+    assert invoke(one, "1,2\n", accept="application/json, text/csv;q=0", **CSV)[1]["content-type"] == "application/json"
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,25 @@ def test_every_form_goes_in_and_every_form_comes_out(sums: EndpointStand, taken:
     assert (found["y"] if given == ARROW else found) == [3.0, 7.5, -0.75]
 
 
+@pytest.mark.parametrize(
+    ("accept", "given"),
+    [
+        (f"{NPY};q=0", JSON),
+        (f"{NPY}; q=0.0, */*", JSON),
+        (f"application/json, {NPY};q=0.1", JSON),
+        (f"{NPY};q=0.2, {ARROW};q=0.3", ARROW),
+        (f"{NPY};q=0, {ARROW}", ARROW),
+        (f"{ARROW};v=1;q=0.9, application/json;q=0.8", ARROW),
+        (f"{NPY};q=abc", NPY),
+        (f"{NPY};q=nan", NPY),
+        (f"{NPY}, application/json", NPY),
+    ],
+)
+def test_the_form_that_is_wanted_most_is_given(sums: EndpointStand, accept: str, given: str) -> None:
+    answer = sums.post(PREDICT, BODIES[JSON], accept=accept)
+    assert (answer.status, answer.headers["content-type"]) == (200, given)
+
+
 @pytest.mark.parametrize("accept", ["application/x-arrow.stream", "application/vnd.apache.arrow.file", "x-npy", "*/*"])
 def test_a_form_that_is_none_of_ours_is_answered_with_json(sums: EndpointStand, accept: str) -> None:
     answer = sums.post(PREDICT, BODIES[JSON], accept=accept)

@@ -28,6 +28,7 @@ from modelyard.server.models import Models
 from modelyard.server.settings import ServerSettings
 from modelyard.serving.audit import write_audit, write_event, write_failure
 from modelyard.serving.problem import problem_response
+from modelyard.serving.request import preferred
 from modelyard.serving.routing import is_v2
 from modelyard.serving.start import quicken
 
@@ -275,13 +276,13 @@ class ServerApp:
             exchange.protocol = "csv"
             try:
                 exchange.event["body"] = await self._instances_of(exchange)
-            except RequestError as error:
+            except Exception as error:  # noqa: BLE001 - as in any endpoint
                 return endpoint.refuse(exchange, error)
             headers["content-type"] = "application/json"
         response = await endpoint.serve(exchange)
         if (
             plain
-            and invocations.CSV in headers.get("accept", "").lower()
+            and preferred(headers.get("accept", "").lower(), (invocations.CSV,)) == invocations.CSV
             and response["statusCode"] == OK
             and response["headers"]["content-type"] == "application/json"
         ):

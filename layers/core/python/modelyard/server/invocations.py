@@ -22,8 +22,11 @@ from modelyard.predictor.signature import Signature
 HEADER = "x-amzn-sagemaker-custom-attributes"
 CSV = "text/csv"
 
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+csv.field_size_limit(2**31 - 1)
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)  # one way to read each: it is linear
 _INTEGERS = range(-(2**63), 2**64)  # that some dtype has
+_DIGITS = 21  # more than any of them
+_LONGEST = 10_000  # of a number's digits; a cell may be as large as a body
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -143,12 +146,17 @@ def _cell(cell: str, number: bool) -> Any:
     text = cell.strip()
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
-    if _NUMBER.fullmatch(text) is None:  # Python takes more: 1_000, NaN, other digits
+    if len(text) > _LONGEST or _NUMBER.fullmatch(text) is None:  # Python takes more: 1_000, NaN, other digits
         return cell
     value = float(text)
     if not isfinite(value):
         return cell
-    return int(text) if text.lstrip("+-").isdecimal() and int(text) in _INTEGERS else value
+    digits = text.lstrip("+-")
+    if not digits.isdecimal():
+        return value
+    whole = int(digits.lstrip("0")[:_DIGITS] or "0")  # Python reads no integer of thousands
+    whole = -whole if text.startswith("-") else whole
+    return whole if whole in _INTEGERS else value
 
 
 def as_csv(body: bytes) -> bytes:

@@ -36,7 +36,31 @@ def headers_of(event: Any) -> dict[str, Any]:
 def accepted_type(headers: dict[str, Any]) -> str:
     """In which form of ``/predict`` the caller wants the answer: NPY or Arrow where ``accept`` names it, else JSON."""
     accept = str(headers.get("accept", "")).lower()
-    return NPY if NPY in accept else ARROW if ARROW in accept else JSON
+    return preferred(accept, (NPY, ARROW)) if NPY in accept or ARROW in accept else JSON
+
+
+def preferred(accept: str, forms: tuple[str, ...]) -> str:
+    """Which of these forms is wanted most, the first of those that are wanted alike; JSON where none is, or JSON more.
+
+    Args:
+        accept: The header, in lower case; a form with ``q=0`` is one that is not wanted.
+        forms: As content types.
+    """
+    wanted = {}
+    for one in accept.split(","):
+        name, *parameters = one.split(";")
+        wanted[name.strip()] = min((_quality(parameter) for parameter in parameters), default=1.0)
+    best = max((*forms, JSON), key=lambda form: wanted.get(form, 0.0))
+    return best if wanted.get(best, 0.0) > 0 else JSON
+
+
+def _quality(parameter: str) -> float:
+    name, _, value = parameter.partition("=")
+    try:
+        quality = float(value) if name.strip() == "q" else 1.0
+    except ValueError:
+        return 1.0
+    return quality if 0 <= quality <= 1 else 1.0
 
 
 def read_body(event: Any, *, allowed: tuple[str, ...] = (JSON,)) -> tuple[str, str | bytes]:
