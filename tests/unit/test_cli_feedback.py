@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -41,16 +42,16 @@ class Line(CommandLine):
         self.refusals: list[SimpleNamespace] = []
         self.waited: list[float] = []
         monkeypatch.setattr(Session, "clients", property(lambda _: None))
-        monkeypatch.setattr(Session, "outputs", lambda *_: {stack_names.API_URL: "https://api"})
+        monkeypatch.setattr(Session, "outputs", lambda *_: {stack_names.API_URL: "http://127.0.0.1/api"})
         monkeypatch.setattr(signed, "call", self._call)
         monkeypatch.setattr(feedback.time, "sleep", self.waited.append)
 
     def _call(self, _: Any, method: str, url: str, body: Any) -> SimpleNamespace:
-        assert (method, url.partition("/models/")[0]) == ("POST", "https://api")
+        assert (method, urlsplit(url).path.partition("/models/")[0]) == ("POST", "/api")
         self.calls.append(len(body["labels"]))
         if self.refusals:
             return self.refusals.pop()
-        path = url.removeprefix("https://api")
+        path = urlsplit(url).path.removeprefix("/api")
         with contextlib.redirect_stdout(io.StringIO()):  # the audit line
             answer = self.stands[path.split("/")[2]].post(path, body)
         return SimpleNamespace(status=answer.status, headers=answer.headers, body=answer.json)
@@ -227,11 +228,27 @@ def test_an_endpoint_that_stays_busy_is_given_up(line: Line) -> None:
 
 
 def test_the_address_is_that_of_the_models_api(monkeypatch: pytest.MonkeyPatch, line: Line) -> None:
-    urls = {stack_names.API_URL: "https://one", f"{stack_names.API_URL}2": "https://two"}
+    urls = {stack_names.API_URL: "http://127.0.0.1/one", f"{stack_names.API_URL}2": "http://127.0.0.1/two"}
     monkeypatch.setattr(Session, "outputs", lambda *_: urls)
     spec = line.folder / "models" / "weather" / "model.toml"
     spec.write_text(spec.read_text() + "\n[endpoint]\napi = 2\n")
     session = Session("local", start=line.folder)
-    assert session.feedback_url("sums") == "https://one/models/sums/feedback"
-    assert session.feedback_url("weather") == "https://two/models/weather/feedback"
-    assert session.predict_url("weather") == "https://two/models/weather/predict"
+    here = session.local_aws.endpoint
+    assert session.feedback_url("sums") == f"{here}/one/models/sums/feedback"
+    assert session.feedback_url("weather") == f"{here}/two/models/weather/feedback"
+    assert session.predict_url("weather") == f"{here}/two/models/weather/predict"
+
+
+def test_after_another_port_the_address_has_the_new_one_though_the_stack_still_has_the_old(
+    monkeypatch: pytest.MonkeyPatch, line: Line
+) -> None:
+    monkeypatch.setattr(Session, "outputs", lambda *_: {stack_names.API_URL: "http://127.0.0.1:4599/api/live"})
+    session = Session("local", start=line.folder, environ={"MODELYARD_LOCAL_PORT": "4611"})
+    assert session.predict_url("sums") == "http://127.0.0.1:4611/api/live/models/sums/predict"
+
+
+def test_in_the_cloud_the_address_is_what_the_stack_says(monkeypatch: pytest.MonkeyPatch, line: Line) -> None:
+    monkeypatch.setattr(Session, "outputs", lambda *_: {stack_names.API_URL: "https://id.execute-api.amazonaws.com"})
+    (line.folder / "environments.toml").write_text('[dev]\naccount = "111122223333"\nregion = "eu-west-1"\n')
+    session = Session("dev", start=line.folder)
+    assert session.predict_url("sums") == "https://id.execute-api.amazonaws.com/models/sums/predict"

@@ -1,5 +1,6 @@
 """What commands tell beside their result: warnings, lines of the log as they came, next steps that would work."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +21,19 @@ PLATFORM = ["INIT_START Runtime Version: 3", "START RequestId: 1 Version: 2", "E
 def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
     """A project whose model ``sums`` has three versions; 1 and then 2 became live."""
     return with_a_past(CommandLine(tmp_path / "project", monkeypatch, capsys))
+
+
+# -- status -------------------------------------------------------------------------------------------------------
+
+
+def test_a_model_with_no_version_yet_hides_no_other(line: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    line.add_model("newcomer")  # deployed, and its first training runs or was refused
+    monkeypatch.setattr(Session, "is_deployed", lambda *_: True)
+    monkeypatch.setattr(Session, "predict_url", lambda _, model: f"http://127.0.0.1:1/{model}")
+    rows = {row["model"]: row for row in json.loads(line.run("status", "--json").done())}
+    assert (rows["sums"]["live"], rows["sums"]["newest"]) == (2, 3)
+    assert (rows["newcomer"]["live"], rows["newcomer"]["newest"], rows["newcomer"]["last"]) == (None, None, None)
+    assert "newcomer" in line.run("status").done()
 
 
 # -- predict ------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,7 +19,7 @@ from modelyard.cli.rollout import check_rollout
 from modelyard.cli.servers import SERVER, check_servers, server_lines, serves_here
 from modelyard.cli.session import Session
 from modelyard.cli.show import moment, out, print_json, table, who
-from modelyard.errors import ConflictError, ModelyardError, UsageError
+from modelyard.errors import ConflictError, ModelyardError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from modelyard.registry import Registry
@@ -51,10 +52,11 @@ def _model_row(session: Session, name: str) -> dict[str, Any]:
         return {**row, "live": "not deployed"}
     row["url"] = session.predict_url(name)
     deployment = session.registry.deployment(name)
-    newest = session.registry.versions(name, limit=1).items
-    entries = session.registry.history(name, limit=1).items
-    row["newest"] = newest[0].number if newest else None
-    row["last"] = entries[0].kind.replace("_", " ") if entries else None
+    with suppress(NotFoundError):  # deployed, and nothing registered yet
+        newest = session.registry.versions(name, limit=1).items
+        row["newest"] = newest[0].number if newest else None
+        entries = session.registry.history(name, limit=1).items
+        row["last"] = entries[0].kind.replace("_", " ") if entries else None
     if deployment is not None:
         row.update(live=deployment.champion, since=moment(deployment.changed_at), by=who(deployment.changed_by))
     return row
@@ -151,7 +153,7 @@ def doctor(
         ("credentials", lambda: session.actor),
         ("registry stack", lambda: session.outputs(stack_names.registry_stack(session.name))[stack_names.TABLE]),
         ("upkeep stack", lambda: session.outputs(stack_names.upkeep_stack(session.name))[stack_names.REPORT_FUNCTION]),
-        ("API stack", lambda: session.outputs(stack_names.api_stack(session.name))[stack_names.API_URL]),
+        ("API stack", lambda: session.api_url()),
     ]
     if session.settings.is_local:
         checks.append(("model server", lambda: check_servers(session)))

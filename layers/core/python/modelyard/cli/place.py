@@ -145,7 +145,7 @@ def _known(session: Session, model: "Model") -> "Known":
     try:
         known = _live(session, known)
         if session.settings.is_local:
-            return replace(known, unmeasured="latency and traffic: the local AWS keeps no metrics")
+            return replace(known, unmeasured="the local AWS keeps no metrics")
         return _measured(session, known)
     except ModelyardError as error:
         return replace(known, unmeasured=error.message)

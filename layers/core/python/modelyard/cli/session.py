@@ -10,6 +10,7 @@ from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from modelyard import stack_names
 from modelyard.cli.local_users import read_keys
@@ -230,9 +231,15 @@ class Session:
 
     def _url_of(self, route: str, model: str) -> str:
         self.outputs(stack_names.endpoint_stack(self.name, model))  # says so when the model is not deployed
-        index = self.model(model).spec.endpoint.api
-        urls = self.outputs(stack_names.api_stack(self.name))
-        return urls[f"{stack_names.API_URL}{index or ''}"] + route_of(route, model)
+        return self.api_url(self.model(model).spec.endpoint.api) + route_of(route, model)
+
+    def api_url(self, index: int = 0) -> str:
+        """Where one of the environment's APIs is, without a slash at the end."""
+        url = self.outputs(stack_names.api_stack(self.name))[f"{stack_names.API_URL}{index or ''}"]
+        if self.settings.is_local:
+            # The emulator updates no stack of which only an output changed: after a new `port` it names the old one.
+            return self.local_aws.endpoint + urlsplit(url).path
+        return url
 
     def _identity(self, clients: "Clients") -> dict[str, Any]:
         from modelyard.aws.failures import aws_errors
