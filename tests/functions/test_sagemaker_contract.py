@@ -12,6 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -159,6 +160,14 @@ def test_every_type_is_taken_at_once_and_in_chunks(stand: ServedStand, kind: str
         assert json.loads(content)["predictions"] == [3.0, 7.0]
     else:
         assert np.load(io.BytesIO(content)).ravel().tolist() == [3.0, 7.0]
+
+
+def test_a_model_with_code_of_its_own_takes_no_csv(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text("def preprocess(instances):\n    raise AssertionError\n")
+    own = {"sums": {"MODELYARD_CODE": "own", "MODELYARD_ENGINE": "standard"}}
+    with ServedStand({"sums": onnx_models.row_sum()}, path=tmp_path, each=own) as stand:
+        answer = stand.post("/invocations", "1,2", content_type="text/csv")
+    assert (answer.status, answer.code) == (415, "unsupported_media_type")
 
 
 def test_a_body_in_many_chunks_of_any_size_is_put_together(echo: ServedStand) -> None:

@@ -1,6 +1,7 @@
 """What commands tell beside their result: warnings, lines of the log as they came, next steps that would work."""
 
 import json
+import socket
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -148,3 +149,15 @@ def test_where_nothing_was_logged_the_other_steps_are_named(line: CommandLine, l
     ]
     logs.groups = {}
     assert "next: modelyard logs sums --since 120" in line.run("logs", "sums", "--step", "all", "--since", "5").done()
+
+
+# -- serve --------------------------------------------------------------------------------------------------------
+
+
+def test_a_taken_port_is_said_before_anything_serves(line: CommandLine) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        ended = line.run("serve", "sums", "--model", "models/sums/model.onnx", "--port", port)
+    ended.refused(5, f"cannot listen on port {port}")
+    assert "--port" in ended.next_steps[0]
+    assert "serving" not in ended.err

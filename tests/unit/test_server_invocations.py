@@ -94,6 +94,16 @@ def test_a_single_number_is_no_list() -> None:
     assert instances("1,2\n", SCALAR) == [[1, 2]]  # which the model refuses
 
 
+def test_the_elements_of_an_input_of_several_dimensions_come_in_one_line() -> None:
+    square = Signature((Tensor("x", "float32", (None, 2, 3)),), ())
+    assert instances("1,2,3,4,5,6\n", square) == [[[1, 2, 3], [4, 5, 6]]]
+    assert instances("1,2,3\n", square) == [[1, 2, 3]]  # which the model refuses
+    cube = Signature((Tensor("x", "float32", (None, 2, 1, 2)),), ())
+    assert instances("1,2,3,4\n", cube) == [[[[1, 2]], [[3, 4]]]]
+    grows = Signature((Tensor("x", "float32", (None, None, 2)),), ())
+    assert instances("1,2,3,4\n", grows) == [[[1, 2], [3, 4]]]
+
+
 @pytest.mark.parametrize("header", ["", "size,kind,new\n"])
 def test_several_inputs_are_columns_with_or_without_their_names(header: str) -> None:
     text = f'{header}1,rain,true\n,"a, ""b""",FALSE\n'

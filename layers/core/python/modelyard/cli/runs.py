@@ -57,7 +57,7 @@ def wait_for_run(
             if run is None and waited > start_timeout_s:
                 raise RunNotStartedError(
                     f"no run started within {start_timeout_s:.0f} s of the upload",
-                    next_step="Run 'modelyard doctor'; 'modelyard status' shows runs that started later.",
+                    next_step=f"Run 'modelyard doctor'; 'modelyard runs {model}' shows runs that started later.",
                 )
             if run is not None and run.status == "merged" and run.into is not None:
                 merged = run.into  # its rows are learnt there
@@ -69,7 +69,9 @@ def wait_for_run(
                 return run
             if waited > limit:
                 raise AWSError(
-                    f"the run did not end within {limit} s", code="run_timeout", next_step="Look at 'modelyard status'."
+                    f"the run did not end within {limit} s",
+                    code="run_timeout",
+                    next_step=f"Look at 'modelyard runs {model}'.",
                 )
             step.doing(_state(session, model, run.run_id) if run else "waiting for the event")
             time.sleep(POLL_S)

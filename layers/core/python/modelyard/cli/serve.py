@@ -6,6 +6,7 @@ while it runs. Without one the server follows the model's pointer, as an endpoin
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -19,7 +20,7 @@ from rich.markup import escape
 from modelyard import stack_names
 from modelyard.cli.session import Session
 from modelyard.cli.show import errors
-from modelyard.errors import UsageError
+from modelyard.errors import LocalError, UsageError
 
 if TYPE_CHECKING:
     from modelyard.pointer import Target
@@ -46,6 +47,7 @@ def serve(
     if model is not None and number is not None:
         raise UsageError("a version and --model exclude each other", next_step="Leave one of them out.")
     known = session.model(name)
+    _check_port(port)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="modelyard-serve-")))
         if model is not None or number is not None:
@@ -62,6 +64,24 @@ def serve(
             soft_wrap=True,
         )
         _run({**_variables(known), **place}, port=port, workers=workers)
+
+
+def _check_port(port: int) -> None:
+    """Before anything says that it serves.
+
+    Raises:
+        LocalError: When nobody can listen there.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does: one that has just ended
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise LocalError(
+                f"cannot listen on port {port} of 127.0.0.1: {(error.strerror or str(error)).lower()}",
+                code="port_taken",
+                next_step="Stop the program that listens there, or name another port with --port.",
+            ) from error
 
 
 def _named(text: str) -> tuple[str, int | None]:

@@ -294,8 +294,15 @@ class ServerApp:
         live = exchange.live
         if live is None:  # which is said whatever was sent
             return b"{}"
-        signature = cast("Predictor", live.predictor).signature
-        return await self._converted(invocations.instances_of, exchange.event["body"], signature)
+        predictor = cast("Predictor", live.predictor)
+        if predictor.has_preprocess:
+            raise RequestError(
+                f"the model's own code takes JSON, not {invocations.CSV}",
+                code="unsupported_media_type",
+                status=415,
+                next_step="Send JSON.",
+            )
+        return await self._converted(invocations.instances_of, exchange.event["body"], predictor.signature)
 
     async def _converted(self, convert: Callable[..., bytes], body: bytes, *more: Any) -> bytes:
         if len(body) <= LARGE_BYTES:

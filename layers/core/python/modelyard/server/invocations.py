@@ -11,13 +11,13 @@ The header is believed: only `InvokeEndpoint` comes here, and only the way in ma
 import csv
 import io
 import re
-from math import isfinite
+from math import isfinite, prod
 from typing import Any
 
 import msgspec
 
 from modelyard.errors import RequestError
-from modelyard.predictor.signature import Signature
+from modelyard.predictor.signature import Signature, Tensor
 
 HEADER = "x-amzn-sagemaker-custom-attributes"
 CSV = "text/csv"
@@ -99,7 +99,7 @@ def instances_of(body: bytes, signature: Signature) -> bytes:
     """The JSON body that a CSV one stands for.
 
     A line is an instance, without a header unless the first line names the inputs; the columns are the inputs in the
-    order of the signature, or with a single input its elements. An empty cell is ``null``.
+    order of the signature, or with a single input its elements, the last dimension fastest. An empty cell is ``null``.
 
     Args:
         body: UTF-8.
@@ -121,7 +121,7 @@ def instances_of(body: bytes, signature: Signature) -> bytes:
         number = tensor.dtype != "string"
         vectors = [[_cell(cell, number) for cell in line] for line in lines]
         scalar = tensor.shape[1:] in ((), (1,))
-        return _encode({"instances": [row[0] if scalar and len(row) == 1 else row for row in vectors]})
+        return _encode({"instances": [row[0] if scalar and len(row) == 1 else _nested(row, tensor) for row in vectors]})
     instances = []
     for row, line in enumerate(lines):
         if len(line) != len(inputs):
@@ -135,6 +135,17 @@ def instances_of(body: bytes, signature: Signature) -> bytes:
             {tensor.name: _cell(cell, tensor.dtype != "string") for tensor, cell in zip(inputs, line, strict=True)}
         )
     return _encode({"instances": instances})
+
+
+def _nested(row: list[Any], tensor: Tensor) -> list[Any]:
+    """The elements of a row as JSON has them for an input of several dimensions, the last one fastest."""
+    inner = tensor.shape[2:]
+    sizes = [size for size in tensor.shape[1:] if size is not None]
+    if None in inner or (len(sizes) == len(inner) + 1 and len(row) != prod(sizes)):
+        return row  # which the model refuses, with the shape that it takes
+    for size in reversed([size for size in inner if size]):
+        row = [row[start : start + size] for start in range(0, len(row), size)]
+    return row
 
 
 def _cell(cell: str, number: bool) -> Any:
