@@ -10,6 +10,7 @@ import pytest
 
 from modelyard.contract.checking import Problem
 from modelyard.rollout.causes import CAUSES
+from modelyard.rollout.judging import percent
 from modelyard.rollout.observations import Observations
 from modelyard.rollout.policy import Policy
 from modelyard.rollout.verdict import Verdict, verdict
@@ -281,6 +282,15 @@ def test_the_answer_to_the_row_before_in_the_same_process_is_recognised() -> Non
         record["shadow"]["predictions"] = last.get(record["process"]["id"], own)
         last[record["process"]["id"]] = own
     assert judged(records).cause == "previous_answer"
+
+
+def test_a_constant_answer_is_told_beside_the_champions_most_frequent_class() -> None:
+    records = answered(CLASSES["constant_answer"], champion=odds)
+    labels = [record["predictions"][0]["label"] for record in records]
+    most = percent(max(labels.count("yes"), labels.count("no")) / len(labels))
+    found = judged(records)
+    assert found.cause == "constant_answer"
+    assert f"the champion's most frequent answer has {most}, and " in found.reasons[0]
 
 
 def test_one_answer_for_each_process_is_a_constant_answer() -> None:

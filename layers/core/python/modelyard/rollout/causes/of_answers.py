@@ -26,16 +26,20 @@ GONE = 0.05
 
 def constant_answer(both: Paired, _: Sequence[Check]) -> Found:
     """Nearly every row is answered alike, with the same probability, and not by the champion."""
-    found, champion = alike(both, champion=False), alike(both, champion=True)
-    if found < NEARLY_ALL or champion > NEARLY_ALL - 0.05:
+    found, same = alike(both, champion=False), alike(both, champion=True)
+    if found < NEARLY_ALL or same > NEARLY_ALL - 0.05:
         return None
     own, most = commonest(both, champion=False)
     if own < NEARLY_ALL:
         return "constant_answer", (
             f"in each process the challenger answers nearly every row alike, {percent(found)} of {len(both):,} rows in "
-            f"all; the champion {percent(champion)}"
+            f"all; the champion {percent(same)}"
         )
-    return "constant_answer", _constant(both, found, most, champion)
+    champion, _name = commonest(both, champion=True)
+    told = _constant(both, found, most, champion)
+    if percent(same) != percent(champion):  # one class, and many probabilities of it
+        told += f", and {percent(same)} with its probabilities or numbers alike"
+    return "constant_answer", told
 
 
 def one_class(both: Paired, _: Sequence[Check]) -> Found:
