@@ -123,6 +123,17 @@ def test_of_several_labels_for_a_row_the_newest_counts_and_bad_ones_are_named() 
     assert sum(found.bad.values()) == 5
 
 
+def test_rows_with_redacted_inputs_are_no_repeats_and_lack_nothing() -> None:
+    asked = [{"x": None, "kind": "a"}, {"x": None, "kind": None}]
+    records = [arm(number, asked, CHALLENGER, lambda _: 1.0, redacted=["x", "z"]) for number in range(3)]
+    table = Observations(champion=CHAMPION, challenger=CHALLENGER).add(records).challenger_arm
+    assert len(set(table.inputs.tolist())) == 6
+    assert table.missing.tolist() == [False, True] * 3
+    named = [arm(number, [{"kind": "a"}], CHALLENGER, lambda _: 1.0, redacted=["x"]) for number in range(3)]
+    table = Observations(champion=CHAMPION, challenger=CHALLENGER).add(named).challenger_arm
+    assert len(set(table.inputs.tolist())) == 1  # the redacted input was not sent: nothing is unknown
+
+
 def test_order_within_a_look_and_how_looks_are_cut_change_nothing() -> None:
     records = pairs(260) + [arm(1_000 + number, asked, CHALLENGER if number % 3 else CHAMPION)
                             for number, asked in enumerate(instances(240, 5))]  # fmt: skip

@@ -231,6 +231,16 @@ def test_a_canary_is_judged_by_its_arms() -> None:
     assert "index 3" in found.reasons[0]
 
 
+def test_answers_to_inputs_that_differ_only_in_what_was_redacted_are_not_unstable() -> None:
+    records = []
+    for number, asked in enumerate(instances(900)):
+        record = arm(number, asked, CHALLENGER if number % 2 else CHAMPION, redacted=["x", "y"])
+        record["instances"] = [{**one, "x": None, "y": None} for one in asked]
+        records.append(record)
+    found = judged(records)
+    assert (found.decision, found.cause) == ("promote", None)
+
+
 def test_a_garbage_collection_is_not_slow_and_twice_the_time_is() -> None:
     records = pairs(300)
     for record in records[::50]:

@@ -45,6 +45,7 @@ class Request:
         process: The process that answered; "" where that is not known.
         memory_mb: What the challenger has added to that process's memory so far; NaN where that is not known.
         rss_mb: What that process holds.
+        redacted: Inputs whose values are not in ``instances``, where null stands for them.
     """
 
     key: tuple[str, str]
@@ -58,6 +59,7 @@ class Request:
     process: str = ""
     memory_mb: float = math.nan
     rss_mb: float = math.nan
+    redacted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +261,7 @@ class Observations:
             key=key,
             instances=instances,
             process=process["id"] if isinstance(process.get("id"), str) else "",
+            redacted=_names(record.get("redacted")),
             memory_mb=_measured(process.get("shadow_rss_mb"), least=-1e300),
             rss_mb=_measured(process.get("rss_mb")),
         )
@@ -294,12 +297,13 @@ class Observations:
         if done < len(requests):
             new = requests[done:]
             counts = np.array([len(request.instances) for request in new], dtype=np.int64)
-            instances = [instance for request in new for instance in request.instances]
+            inputs = [_input(request, row) for request in new for row in range(len(request.instances))]
+            missing = [_lacks(instance, request.redacted) for request in new for instance in request.instances]
             table = Table(
                 requests=list(requests),
                 of=np.concatenate([table.of, np.repeat(np.arange(done, len(requests)), counts)]),
-                inputs=np.concatenate([table.inputs, np.array([_input(one) for one in instances], dtype=np.int64)]),
-                missing=np.concatenate([table.missing, np.array([_lacks(one) for one in instances], dtype=np.bool_)]),
+                inputs=np.concatenate([table.inputs, np.array(inputs, dtype=np.int64)]),
+                missing=np.concatenate([table.missing, np.array(missing, dtype=np.bool_)]),
                 champion=self._side(table.champion, [request.champion for request in new]),
                 challenger=self._side(table.challenger, [request.challenger for request in new]),
             )
@@ -358,16 +362,25 @@ def _measured(value: Any, *, least: float = 0.0) -> float:
     return float(value) if least <= value < 1e300 else math.nan
 
 
-def _input(instance: Any) -> int:
+def _names(value: Any) -> frozenset[str]:
+    return frozenset(name for name in value if isinstance(name, str)) if isinstance(value, list) else frozenset()
+
+
+def _input(request: Request, row: int) -> int:
+    """What equal inputs share; of an instance with redacted values nobody knows what it equals."""
+    instance = request.instances[row]
+    if request.redacted and (not isinstance(instance, Mapping) or not request.redacted.isdisjoint(instance)):
+        return hash((request.key[1], row))
     try:
         return hash(msgspec.json.encode(instance, order="sorted"))
     except (TypeError, ValueError, OverflowError):
         return hash(repr(instance))
 
 
-def _lacks(instance: Any) -> bool:
-    values = instance.values() if isinstance(instance, Mapping) else instance
-    return isinstance(values, Iterable) and not isinstance(values, str) and any(value is None for value in values)
+def _lacks(instance: Any, redacted: frozenset[str]) -> bool:
+    if isinstance(instance, Mapping):
+        return any(value is None and name not in redacted for name, value in instance.items())
+    return isinstance(instance, Iterable) and not isinstance(instance, str) and any(one is None for one in instance)
 
 
 def _order(request: Request) -> tuple[str, str]:

@@ -58,6 +58,7 @@ def _changed(look: Look, side: Side, earlier: Rows, later: Rows) -> Flags:
 
 def _stability(look: Look, side: str, changed: Floats) -> Question:
     samples = len(changed)
+    whom = "the challenger alone" if side == "pairs" else "the challenger"
 
     def answer(ends: Floats) -> Check:
         share, low, high = float(changed.mean()), float(ends[0, 0]), float(ends[0, 1])
@@ -66,8 +67,8 @@ def _stability(look: Look, side: str, changed: Floats) -> Question:
             needed=FEWEST_REPEATS,
             state=state_of(share, low, UNSTABLE, samples=samples, needed=FEWEST_REPEATS),
             statistic=share, low=low, high=high,
-            said=f"{int(changed.sum()):,} of {samples:,} inputs that came again got another answer from the challenger "
-            f"alone (interval {percent(low)} to {percent(high)}); at most {percent(UNSTABLE)} is allowed",
+            said=f"{int(changed.sum()):,} of {samples:,} inputs that came again got another answer from {whom} "
+            f"(interval {percent(low)} to {percent(high)}); at most {percent(UNSTABLE)} is allowed",
         )  # fmt: skip
 
     return Question([Stream.of(changed, look.share("stability", sides=2))], answer)
