@@ -62,8 +62,9 @@ def test_the_run_is_the_one_that_claimed_the_upload(session: Any, monkeypatch: p
 def test_a_run_that_never_starts_is_said_so(session: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     session.registry.claim("data-bucket", "weather/2013.csv", "another version", "run-1")
     as_time_passes(monkeypatch, step_s=10)
-    with pytest.raises(RunNotStartedError, match="no run started within 60 s"):
+    with pytest.raises(RunNotStartedError, match="no run started within 60 s") as error:
         wait_for_run(session, "weather", *UPLOAD[1:])
+    assert "'modelyard runs weather'" in str(error.value.next_step)
 
 
 def test_a_run_that_never_ends_is_said_so(session: Any, monkeypatch: pytest.MonkeyPatch) -> None:
