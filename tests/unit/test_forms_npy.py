@@ -2,6 +2,7 @@
 
 import io
 import struct
+import time
 from typing import Any
 
 import numpy as np
@@ -110,6 +111,14 @@ def test_a_dtype_that_no_model_takes_is_refused_before_anything_is_read(descr: s
         npy.read(headed(f"{{'descr': '{descr}', 'fortran_order': False, 'shape': (2,), }}", bytes(8)))
     assert refused.value.code == "wrong_type"
     assert ("pickle" in refused.value.message) == ("O" in descr)
+
+
+def test_blanks_in_a_header_take_no_longer_the_more_there_are() -> None:
+    header = "{'descr': '<f4', 'fortran_order': False, 'shape': (1,)" + " " * 9_900 + "x"
+    began = time.process_time()
+    with pytest.raises(RequestError):
+        npy.read(headed(header))
+    assert time.process_time() - began < 0.05
 
 
 @pytest.mark.parametrize("change", [-1, 1, -8])

@@ -19,7 +19,7 @@ _DTYPES = {
 }  # fmt: skip
 _CODES = {dtype: f"{'|' if code[1] == '1' else '<'}{code}" for code, dtype in _DTYPES.items()}
 _ENTRY = r"\s*'(?:descr|fortran_order|shape)'\s*:\s*(?:'[^']{0,80}'|True|False|\([\d\s,]*\))\s*"
-_HEADER = re.compile(rf"\{{{_ENTRY}(?:,{_ENTRY}){{2}},?\s*\}}\s*")
+_HEADER = re.compile(rf"\{{{_ENTRY}(?:,{_ENTRY}){{2}}(?:,\s*)?\}}\s*")  # one way to read each: it is linear
 _DESCR = re.compile(r"'descr'\s*:\s*'([^']*)'")
 _ORDER = re.compile(r"'fortran_order'\s*:\s*(True|False)")
 _SHAPE = re.compile(r"'shape'\s*:\s*\(([\d\s,]*)\)")
