@@ -67,6 +67,18 @@ def test_a_run_that_never_starts_is_said_so(session: Any, monkeypatch: pytest.Mo
     assert "'modelyard runs weather'" in str(error.value.next_step)
 
 
+def test_who_stops_waiting_hears_that_the_run_goes_on(
+    session: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    as_time_passes(monkeypatch, lambda: session.registry.claim(*UPLOAD, "run-1"), stop)
+    with pytest.raises(KeyboardInterrupt):
+        wait_for_run(session, "weather", *UPLOAD[1:])
+    assert "its run goes on: modelyard runs weather" in capsys.readouterr().err
+
+
 def test_a_run_that_never_ends_is_said_so(session: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     session.registry.claim(*UPLOAD, "run-1")
     session.registry.record_run("weather", "run-1", status="running")

@@ -65,6 +65,16 @@ def above_the_mean() -> bytes:
     return model(nodes, output=_value("y", "bool", [None, 2]))
 
 
+def divided_by_the_largest() -> bytes:
+    """Each value over the batch's largest, where that is large."""
+    nodes = [
+        helper.make_node("ReduceMax", ["x"], ["largest"], keepdims=0),
+        helper.make_node("Max", ["largest", "three"], ["divisor"]),
+        helper.make_node("Div", ["x", "divisor"], ["y"]),
+    ]
+    return model(nodes, constant("three", np.array(3, np.float32)))
+
+
 def looked_up(words: int, *, scaled: bool, kinds: int = 2) -> bytes:
     """The mean of what a table has for each word, and for its kind; ``scaled``: of bytes, with a scale for all rows."""
     table = np.abs(np.sin(np.arange(words * 4, dtype=np.float32).reshape(words, 4))) * (1 + np.arange(words)[:, None])
@@ -101,6 +111,7 @@ DEPENDENT = {
     "normalised over all": normalised([0, 1]),
     "normalised over all, many columns": normalised([0, 1], 44),
     "above the batch's mean": above_the_mean(),
+    "over the batch's largest": divided_by_the_largest(),
     **{f"quantised, {width} columns": quantised(width) for width in (1, 2, 10, 11, 12, 44, 128)},
     "one number for all": onnx_models.total(),
     "places": onnx_models.places(),

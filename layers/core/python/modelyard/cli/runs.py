@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelyard import stack_names
 from modelyard.cli.session import Session
-from modelyard.cli.show import Step
+from modelyard.cli.show import Step, errors
 from modelyard.errors import AWSError, NotFoundError
 
 if TYPE_CHECKING:
@@ -73,8 +73,12 @@ def wait_for_run(
                     code="run_timeout",
                     next_step=f"Look at 'modelyard runs {model}'.",
                 )
-            step.doing(_state(session, model, run.run_id) if run else "waiting for the event")
-            time.sleep(POLL_S)
+            try:
+                step.doing(_state(session, model, run.run_id) if run else "waiting for the event")
+                time.sleep(POLL_S)
+            except KeyboardInterrupt:
+                errors.print(f"the upload is complete, and its run goes on: modelyard runs {model}")
+                raise
 
 
 def _run_of(session: Session, model: str, key: str, version_id: str) -> "Run | None":

@@ -41,6 +41,9 @@ TOLERANCE = 1e-3
 FREE = 4
 """Of a size that the model leaves open, apart from the rows."""
 
+SCALES = (1, 10, 100)
+"""Of floats that are tried, by turns: a model may look at its neighbours only where a value is large."""
+
 NUMBERS = (97, 11, 2)
 """Integers below which are tried: many, as rows of few look alike where a layer looks them up; fewer where it has no
 more. The last is not asked for: what refuses 0 and 1 is not run together."""
@@ -157,7 +160,8 @@ def _array(tensor: Tensor, number: int, below: int) -> Array:
     sizes = [FREE if size is None else size for size in tensor.shape[1:]]
     count = prod(sizes)
     if tensor.dtype in FLOATS:
-        largest = (1 + number % 8) / 8  # another one for each row, or a scale for all would be that of each
+        # Another one for each row, or a scale for all would be that of each.
+        largest = (1 + number % 8) / 8 * SCALES[number % len(SCALES)]
         elements: list[Any] = [((number * 7 + place * 3) % 11) / 10 * largest for place in range(count)]
     elif tensor.dtype == "string":
         elements = [str(number)] * count
