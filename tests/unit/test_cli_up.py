@@ -87,6 +87,9 @@ class Session:
         return f"http://127.0.0.1:1/models/{name}/predict"
 
 
+ask = up._ask  # the real one; a session's tests put another in its place
+
+
 @pytest.fixture
 def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     for step in ("_deploy", "_remove_stacks_without_model", "_make_developer"):
@@ -156,6 +159,13 @@ def test_a_file_is_proposed_until_it_was_accepted_and_a_rollback_where_it_can_be
     assert proposed(session, weather, capsys) == ["history", "rollback", "predict", "status"]
     session.registry.rollback(NAME)
     assert proposed(session, weather, capsys) == ["history", "predict", "status"]
+
+
+def test_the_closing_table_counts_versions_of_which_none_is_live(session: Any) -> None:
+    for number in (1, 2):
+        register(session.registry, NAME, f"model {number}".encode())
+    model: Any = SimpleNamespace(name=NAME)
+    assert ask(session, model)[:3] == [NAME, "none", 2]
 
 
 def test_a_version_that_is_not_live_is_said_with_how_to_promote_it(

@@ -285,9 +285,10 @@ def _ask(session: Session, model: Model) -> list[Any]:
         except ConflictError as ahead:  # only here, where the emulator loses what was not saved
             errors.print(f"[yellow]note:[/] {escape(ahead.message)}; the table is taken", soft_wrap=True)
             registry.publish_pointer(name, even_back=True)
-    newest = registry.versions(name, limit=1).items if deployment is not None else ()
+    newest = next(iter(registry.versions(name, limit=1).items), None)
+    versions = newest.number if newest else 0
     if deployment is None or model.spec.model.example is None:
-        return [name, deployment.champion if deployment else "none", len(newest), "", url]
+        return [name, deployment.champion if deployment else "none", versions, "", url]
     body = json.loads((model.folder / model.spec.model.example).read_text(encoding="utf-8"))
     with Step(f"Ask {name}") as step:
         answer = ask(session.clients, url, body, waiting=lambda waited_s: step.doing(later(waited_s)))
@@ -295,7 +296,7 @@ def _ask(session: Session, model: Model) -> list[Any]:
             raise refusal(answer.status, answer.body)
         first = brief(answer.body["predictions"][0])
         step.outcome = f"version {answer.body['version']} says {first}"
-    return [name, answer.body["version"], newest[0].number, first, url]
+    return [name, answer.body["version"], versions, first, url]
 
 
 def _show_next(session: Session, models: list[Model]) -> None:
