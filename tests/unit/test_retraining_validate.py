@@ -148,9 +148,38 @@ def test_an_answer_among_the_features_is_invalid() -> None:
     rows = [[number, answer, answer] for number, answer in enumerate(["no", "yes"] * 40)]
     bench = Bench(leaking)
     state = bench.run(bench.upload(csv_file(["x", "leak", "y"], rows)), "run-1")
-    said = "column 'leak' equals the target in all 80 rows: it is the answer; leave it out"
-    assert state["validation"]["findings"] == [said]
+    (said,) = state["validation"]["findings"]
+    assert said.endswith(": column 'leak' equals the target in all 80 rows: it is the answer; leave it out")
     assert (state["conclusion"]["status"], state["conclusion"]["reason"]) == ("rejected", said)
+
+
+def test_an_answer_among_the_features_of_a_later_file_alone_is_invalid_and_a_corrected_file_joins() -> None:
+    bench = Bench(plan(target="y", features={"x": "number", "leak": "category"}, task="binary"))
+    rows = [[number, ["red", "blue"][number // 3 % 2], ["no", "yes"][number % 2]] for number in range(160)]
+    bench.accept(csv_file(["x", "leak", "y"], rows[:80]))
+    leaking = csv_file(["x", "leak", "y"], [[row[0], row[2], row[2]] for row in rows[80:]])
+    state = bench.run(bench.upload(leaking, "next.csv"), "run-2")
+    assert state["validation"]["status"] == "invalid"
+    assert "next.csv: column 'leak' equals the target in all 80 rows" in state["validation"]["findings"][0]
+    assert len(bench.registry.dataset_files("tested")) == 1
+    state = bench.accept(csv_file(["x", "leak", "y"], rows[80:]), "next.csv", "run-3")
+    assert state["validation"]["status"] == "valid"
+
+
+def test_two_numbers_that_changed_places_are_invalid() -> None:
+    bench = Bench(plan(target="y", features={"weight": "number", "seconds": "number"}, task="binary"))
+    rows = [[1600 + 20 * number, 8 + number / 10, ["no", "yes"][number % 2]] for number in range(160)]
+    bench.accept(csv_file(["weight", "seconds", "y"], rows[:80]))
+    swapped = csv_file(["weight", "seconds", "y"], [[row[1], row[0], row[2]] for row in rows[40:120]])
+    state = bench.run(bench.upload(swapped, "next.csv"), "run-2")
+    (said,) = state["validation"]["findings"]
+    assert said == (
+        "next.csv: columns 'weight' and 'seconds' have changed places: 'weight' is 12 to 19.9 here and 1600 to 3180 in "
+        "the files before, 'seconds' is 2400 to 3980 and 8 to 15.9"
+    )
+    assert state["conclusion"]["status"] == "rejected"
+    reordered = csv_file(["seconds", "weight", "y"], [[row[1], row[0], row[2]] for row in rows[40:120]])
+    assert bench.accept(reordered, "next.csv", "run-3")["validation"]["status"] == "valid"
 
 
 VALID: dict[str, tuple[bytes, str]] = {

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelyard.errors import UsageError
+from modelyard.training.misplaced import answers_among, changed_places, says_the_same
 from modelyard.training.plan import FeatureKind, Plan
 from modelyard.training.records import SHOWN, Records, read_records
 from modelyard.training.rows import NUMBER, content
@@ -151,7 +152,11 @@ def findings_of_file(plan: Plan, file: bytes, *, name: str) -> tuple[str, ...]:
     records = read_records(file, name=name, expected=plan.columns)
     findings = list(records.findings)
     if records.rows:
-        _typed_columns(plan, records, findings)
+        columns = _typed_columns(plan, records, findings)
+        if not findings:
+            features = {feature: columns[feature] for feature in plan.training.features}
+            found = answers_among(features, columns[plan.training.target])
+            findings += [f"{name}: {finding}" for finding in found]
     return tuple(findings)
 
 
@@ -185,6 +190,8 @@ def read_table(plan: Plan, files: Sequence[bytes], *, names: Sequence[str] = ())
     if not findings:
         table = _joined(plan, files_read, parts, remarks)
         findings.extend(_problems_together(plan, table, remarks))
+        numbers = {name: column for name, column in table.columns.items() if column.dtype != object}
+        findings.extend(changed_places(numbers, table.files, shown))
         if not findings:
             return Reading(table, (), tuple(remarks), rows)
     return Reading(None, tuple(findings), tuple(remarks), rows)
@@ -360,7 +367,7 @@ def _problems_together(plan: Plan, table: Table, remarks: list[str]) -> Iterable
                 f"{MAX_CATEGORIES:,}: leave out ids and free text"
             )
         if len(table) > 1 and len(distinct) > 1:
-            if _says_the_same(column, table.target):
+            if says_the_same(column, table.target):
                 yield f"column {name!r} equals the target in all {len(table)} rows: it is the answer; leave it out"
             elif plan.classification and kind != "date" and _determines(column, table.target, distinct):
                 remarks.append(
@@ -381,22 +388,6 @@ def _problems_of_classes(plan: Plan, table: Table, distinct: Counter[str], targe
             f"{target} has {len(names):,} classes in {len(table):,} rows ({listed}); expected classes that repeat: is "
             "this a regression?"
         )
-
-
-def _says_the_same(column: Column, target: Column) -> bool:
-    """Whether a feature is the target, whatever the spelling of its numbers."""
-    if column.dtype == object and target.dtype == object:
-        return bool((column == target).all())
-    numbers = [_as_numbers(values) for values in (column, target)]
-    return numbers[0] is not None and numbers[1] is not None and bool((numbers[0] == numbers[1]).all())
-
-
-def _as_numbers(values: Column) -> Column | None:
-    if values.dtype != object:
-        return values
-    if not all(NUMBER.fullmatch(text) for text in values.tolist()):
-        return None
-    return values.astype(np.float64)
 
 
 def _determines(column: Column, target: Column, classes: Counter[str]) -> bool:
