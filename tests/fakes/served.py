@@ -148,7 +148,10 @@ class ServedStand:
             log.seek(self._read)
             new = log.read()
             self._read += len(new)
-        return [json.loads(line) for line in new.splitlines()]
+        try:
+            return [json.loads(line) for line in new.splitlines()]
+        except ValueError as error:
+            raise AssertionError(f"not all of the log is JSON:\n{new.decode('utf-8', 'replace')}") from error
 
     def audits(self) -> list[dict[str, Any]]:
         """The audit lines among them; an event of a level above info is one that nobody expected."""

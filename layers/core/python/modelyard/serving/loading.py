@@ -38,6 +38,9 @@ LARGE = 8 << 20
 """Bytes of a model from which on it is not held in one buffer while requests are answered."""
 
 
+_IMPORTING = threading.Lock()
+
+
 class Loader:
     """Makes predictors for one function's settings."""
 
@@ -49,11 +52,18 @@ class Loader:
         self._in_use: list[str] = []  # of them, those that a session is being made of: two versions may load at a time
 
     def prepare(self) -> None:
-        """Import what loading needs, so that it is there when the bytes arrive."""
-        if self._settings.engine == "lean":
-            from modelyard.predictor import lean  # noqa: F401
-        else:
-            from modelyard.predictor import standard  # noqa: F401
+        """Import what loading needs, so that it is there when the bytes arrive; who comes meanwhile waits for that.
+
+        Two threads of which one imports numpy, and the other onnxruntime, whose C part asks for a module inside numpy,
+        wait for each other. Python ends that by giving one of them half a numpy: "import numpy failed".
+        """
+        with _IMPORTING:
+            if self._settings.engine == "lean":
+                from modelyard.predictor import lean  # noqa: F401
+            else:
+                import numpy  # noqa: F401, ICN001 - all of it, before anybody asks for a part
+
+                from modelyard.predictor import standard  # noqa: F401
 
     def __call__(self, deployed: Deployed, fetch: Fetch) -> Predictor:
         """The predictor for a version: its best compiled form, or else the artifact of record.
@@ -63,6 +73,7 @@ class Loader:
         Raises:
             ModelyardError: When the artifact or the model's own code does not load.
         """
+        self.prepare()
         if fetch.beside:
             self._refuse_without_room(deployed)
         if not fetch.in_haste and self._has_time(deployed):
