@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from modelyard.errors import ModelyardError
 from modelyard.serving import loading
 from modelyard.serving.loading import Loader
 from modelyard.serving.settings import EndpointSettings
@@ -35,29 +34,28 @@ def test_numpy_is_imported_whole_before_onnxruntime_asks_for_a_part_of_it() -> N
     assert found.stdout.split() == ["numpy", "onnxruntime"]
 
 
-@pytest.mark.parametrize("engine", ["lean", "standard"])
-def test_a_version_is_not_loaded_while_another_thread_imports(engine: str) -> None:
-    settings = EndpointSettings.read(
-        {"MODELYARD_MODEL": "m", "MODELYARD_ARTIFACT_BUCKET": "b", "MODELYARD_ENGINE": engine}
-    )
-    asked = threading.Event()
+@pytest.mark.parametrize(("engine", "forms"), [("lean", ()), ("standard", ()), ("standard", ("a form",))])
+def test_a_version_is_fetched_but_not_loaded_while_another_thread_imports(
+    engine: str, forms: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched, loaded = threading.Event(), threading.Event()
 
     def fetch(_: Any) -> bytes:
-        asked.set()
-        raise ModelyardError("there are no bytes", code="gone")
+        fetched.set()
+        return b"a model"
 
     got: Any = fetch
     got.beside, got.in_haste = False, True
-    deployed: Any = SimpleNamespace(forms=(), file=SimpleNamespace(size=1))
-    loader = Loader(settings)
-
-    def load() -> None:
-        with pytest.raises(ModelyardError, match="no bytes"):
-            loader(deployed, got)
-
-    thread = threading.Thread(target=load)
+    monkeypatch.setattr(loading.Predictor, "load", lambda *_, **__: loaded.set())
+    environ = {"MODELYARD_MODEL": "m", "MODELYARD_ARTIFACT_BUCKET": "b", "MODELYARD_ENGINE": engine}
+    deployed: Any = SimpleNamespace(
+        forms=forms, onnxruntime="another", file=SimpleNamespace(size=1), contract=None, signature=None
+    )
+    loader = Loader(EndpointSettings.read(environ))
+    thread = threading.Thread(target=loader, args=(deployed, got))
     with loading._IMPORTING:
         thread.start()
-        assert not asked.wait(0.2)
-    assert asked.wait(10)
+        assert fetched.wait(0.5) == (not forms)  # to know whether a form fits takes the engine's version
+        assert not loaded.wait(0.2)
+    assert loaded.wait(10)
     thread.join(10)

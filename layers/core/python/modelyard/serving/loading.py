@@ -73,7 +73,6 @@ class Loader:
         Raises:
             ModelyardError: When the artifact or the model's own code does not load.
         """
-        self.prepare()
         if fetch.beside:
             self._refuse_without_room(deployed)
         if not fetch.in_haste and self._has_time(deployed):
@@ -142,6 +141,7 @@ class Loader:
 
     def _made(self, deployed: Deployed, model: bytes | str, options: dict[str, str] | None) -> Predictor:
         settings = self._settings
+        self.prepare()  # another thread does, and it may be at it still
         return Predictor.load(
             model,
             signature=deployed.signature,
@@ -167,6 +167,7 @@ class Loader:
 
             version: str = Runtime.get().api.version
             return version
+        self.prepare()
         import onnxruntime
 
         return str(onnxruntime.__version__)
