@@ -9,7 +9,7 @@ import pytest
 from modelyard.contract.document import parse
 from modelyard.errors import RequestError
 from modelyard.predictor.predictor import Predictor
-from modelyard.serving.follow import USERS_S, both_clocks
+from modelyard.serving.follow import BUSY_GAP_S, SPREAD_SHARE, USERS_S, both_clocks
 from tests.fakes import onnx_models
 from tests.fakes.following import POINTER, REFRESH_S, events
 from tests.fakes.objects import pointer_to
@@ -30,6 +30,7 @@ def test_no_request_frees_a_replaced_version(scene):
     class Session:
         def __init__(self, predictor: Predictor) -> None:
             self.predict = predictor.predict
+            self.prime = predictor.prime
 
         def __del__(self) -> None:
             freed_by.append(threading.current_thread().name)
@@ -50,6 +51,33 @@ def test_no_request_frees_a_replaced_version(scene):
     while not freed_by and time.monotonic() < deadline:
         time.sleep(0.01)
     assert freed_by == ["free"]
+
+
+def test_a_new_version_has_run_before_it_answers_and_the_first_one_has_not(scene, monkeypatch):
+    primed = []
+    monkeypatch.setattr(Predictor, "prime", lambda self: primed.append(scene.follower.live.version))
+    scene.promote(1, 1)
+    assert scene.answering() == 1
+    assert primed == []  # a cold start runs nothing but what it was asked for
+    scene.promote(2, 2)
+    scene.clocks.pass_(REFRESH_S + 1)
+    assert scene.answering() == 2
+    assert primed == [1]  # while the old one was still the one that answers
+
+
+@pytest.mark.parametrize(("gap_s", "share"), [(0.01, SPREAD_SHARE), (BUSY_GAP_S + 1, 0.0)], ids=["many", "few"])
+def test_files_are_spread_over_time_only_while_requests_come_one_after_the_other(scene, gap_s, share):
+    spread = []
+    load = scene.follower._load
+    scene.follower._load = lambda deployed, fetch: spread.append(fetch.spread_s) or load(deployed, fetch)
+    scene.promote(1, 1)
+    assert scene.answering() == 1
+    scene.promote(2, 2)
+    deadline = time.monotonic() + 20.0
+    while scene.answering() == 1 and time.monotonic() < deadline:
+        scene.clocks.pass_(gap_s)
+        time.sleep(0.001)
+    assert spread == [0.0, share * REFRESH_S]
 
 
 def test_an_older_revision_is_never_gone_back_to(scene, capsys):

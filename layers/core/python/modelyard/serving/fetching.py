@@ -1,10 +1,12 @@
 """`Fetch`: the files of a version out of the bucket, each compared with the digest that the pointer names.
 
 The rule: a large file never becomes one large buffer while requests are answered. To copy 90 MB of memory, or to give
-it back, takes 5 to 40 ms in which Python does nothing else; piece by piece into a file, no request notices.
+it back, takes 5 to 40 ms in which Python does nothing else; piece by piece into a file, no request notices. Nor does it
+come as fast as it can: a request that shares a processor, or a memory bus, with 90 MB on their way takes twice as long.
 """
 
 import os
+import time
 from typing import TYPE_CHECKING, NoReturn
 
 from modelyard.errors import ModelyardError
@@ -13,6 +15,9 @@ from modelyard.sha256 import sha256_hex
 
 if TYPE_CHECKING:
     from modelyard.serving.follow import ObjectSource
+
+BESIDE_BYTES_PER_S = 100 << 20
+"""How fast a file comes beside requests, unless its time would not suffice."""
 
 
 class Fetch:
@@ -23,13 +28,17 @@ class Fetch:
         model: Name of the model, for messages.
         in_haste: Whether nothing is answered meanwhile.
         beside: Whether the version is one that requests can do without, as on trial: it needs room beside the others.
+        spread_s: Seconds for which a file may be on its way, for the sake of requests that come one after the other.
     """
 
-    __slots__ = ("_model", "_objects", "beside", "in_haste")
+    __slots__ = ("_model", "_objects", "beside", "in_haste", "spread_s")
 
-    def __init__(self, objects: "ObjectSource", model: str, *, in_haste: bool, beside: bool = False) -> None:
+    def __init__(
+        self, objects: "ObjectSource", model: str, *, in_haste: bool, beside: bool = False, spread_s: float = 0.0
+    ) -> None:
         self._objects = objects
         self._model = model
+        self.spread_s = spread_s
         self.in_haste = in_haste
         self.beside = beside
 
@@ -55,7 +64,8 @@ class Fetch:
         """
         import hashlib
 
-        found, size = hashlib.sha256(), 0
+        found, size, began = hashlib.sha256(), 0, time.monotonic()
+        gentle_s = min(self.spread_s, file.size / BESIDE_BYTES_PER_S)
         for piece in self._objects.pieces(file.key):
             rest = memoryview(piece)
             found.update(rest)
@@ -64,6 +74,9 @@ class Fetch:
                 break
             while len(rest):
                 rest = rest[os.write(descriptor, rest) :]
+            early = began + gentle_s * size / file.size - time.monotonic()
+            if early > 0:
+                time.sleep(early)
         if found.hexdigest() != file.digest or size != file.size:
             self._refuse(file, found.hexdigest(), size)
 

@@ -27,6 +27,12 @@ PATIENCE_S = 5.0
 USERS_S = 2.0
 """How long the requests that still have a replaced version are waited for."""
 
+SPREAD_SHARE = 0.25
+"""Of ``refresh_s``: how long a file of a new version may be on its way while requests come one after the other."""
+
+BUSY_GAP_S = 1.0
+"""Between requests. Where they are rarer a load is in nobody's way, and the next one might have to wait for it."""
+
 AWAKE_SHARE = 0.3
 """Where a function is awake for this share of its time, a check beside the requests is done in good time."""
 
@@ -313,8 +319,10 @@ class PointerFollower:
             began = time.perf_counter()
             predictor = self._on_trial_until_now(champion)
             if predictor is None:
-                fetch = Fetch(self._objects, self._model, in_haste=live is None)
+                fetch = Fetch(self._objects, self._model, in_haste=live is None, spread_s=self._spread_s(live))
                 predictor = self._load(champion, fetch)
+                if live is not None:
+                    predictor.prime()  # or the first request would wait for what only a first run allocates
             trial, wanted = self._trial_of(pointer)
             if not self._put_live(Live(pointer.revision, champion, predictor, trial)):
                 return
@@ -348,7 +356,11 @@ class PointerFollower:
             return None, []
 
     def _load_beside(self, deployed: Deployed) -> Answering:
-        return self._load(deployed, Fetch(self._objects, self._model, in_haste=False, beside=True))
+        spread_s = self._spread_s(self._live)
+        return self._load(deployed, Fetch(self._objects, self._model, in_haste=False, beside=True, spread_s=spread_s))
+
+    def _spread_s(self, live: Live | None) -> float:
+        return SPREAD_SHARE * self._refresh_s if live is not None and self._last_gap_s < BUSY_GAP_S else 0.0
 
     def _want(self, deployed: list[Deployed], answering: Answering) -> None:
         if self._challengers is not None:
