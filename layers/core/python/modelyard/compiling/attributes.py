@@ -30,8 +30,8 @@ _FLOATS_RUN = re.compile(rb"(?:\x3d.{4})++", re.DOTALL)
 _MODES_RUN = re.compile(rb"(?:\x4a(?:\x04LEAF|\x09BRANCH_(?:LT|GT|EQ)|\x0aBRANCH_(?:LEQ|GTE|NEQ)))++")
 
 # Fields of TensorProto, and the numbers of its element types that are used here.
-_DIMS, _DATA_TYPE, _RAW = 1, 2, 9
-_ELEMENTS = {"float32": 1, "uint8": 2, "int64": 7}
+_DIMS, _DATA_TYPE, _NAMED, _RAW, _EXTERNAL, _LOCATION = 1, 2, 8, 9, 13, 14
+_ELEMENTS = {"float32": 1, "uint8": 2, "int32": 6, "int64": 7}
 
 
 class Attribute:
@@ -114,15 +114,32 @@ def write(name: str, value: Any) -> bytes:
 
 def tensor(array: Any, name: str = "") -> bytes:
     """A TensorProto: an initializer or the value of an attribute."""
-    named = protobuf.content(8, name.encode()) if name else b""
+    return _described(array, name) + protobuf.content(_RAW, array.tobytes())
+
+
+def outside_tensor(array: Any, name: str, location: str, offset: int) -> bytes:
+    """A TensorProto whose elements lie in another file from a byte on."""
+    where = {"location": location, "offset": str(offset), "length": str(array.nbytes)}
+    entries = (
+        protobuf.content(_EXTERNAL, protobuf.content(1, key.encode()) + protobuf.content(2, value.encode()))
+        for key, value in where.items()
+    )
+    return b"".join((_described(array, name), *entries, protobuf.number(_LOCATION, 1)))
+
+
+def _described(array: Any, name: str) -> bytes:
+    named = protobuf.content(_NAMED, name.encode()) if name else b""
     sizes = b"".join(protobuf.number(_DIMS, size) for size in array.shape)
-    kind = protobuf.number(_DATA_TYPE, _ELEMENTS[array.dtype.name])
-    return b"".join((sizes, kind, named, protobuf.content(_RAW, array.tobytes())))
+    return sizes + protobuf.number(_DATA_TYPE, _ELEMENTS[array.dtype.name]) + named
 
 
 def strings_tensor(values: list[bytes], name: str) -> bytes:
     """A TensorProto of text."""
-    parts = [protobuf.number(_DIMS, len(values)), protobuf.number(_DATA_TYPE, 8), protobuf.content(8, name.encode())]
+    parts = [
+        protobuf.number(_DIMS, len(values)),
+        protobuf.number(_DATA_TYPE, 8),
+        protobuf.content(_NAMED, name.encode()),
+    ]
     return b"".join((*parts, *(protobuf.content(6, value) for value in values)))
 
 

@@ -30,7 +30,13 @@ class NotProvableError(Exception):
 
 
 def session(
-    model: bytes, *, threads: int = 1, weights: str | None = None, save: dict[str, str] | None = None, level: Any = None
+    model: bytes,
+    *,
+    threads: int = 1,
+    weights: str | None = None,
+    kernel: str | None = None,
+    save: dict[str, str] | None = None,
+    level: Any = None,
 ) -> Any:
     """An onnxruntime session as the endpoint makes it.
 
@@ -38,6 +44,7 @@ def session(
         model: The bytes of the file.
         threads: For one run.
         weights: The folder of its weights, where it has them in another file.
+        kernel: The library with operations of our own, where it has some.
         save: Further session options, by name, such as those that save the optimised model.
         level: Of optimisation; None: all.
     """
@@ -49,6 +56,8 @@ def session(
         options.graph_optimization_level = level
     if weights is not None:
         options.add_session_config_entry(WEIGHTS_FOLDER, weights)
+    if kernel is not None:
+        options.register_custom_ops_library(kernel)
     for name, value in (save or {}).items():
         if name == "optimized_model_filepath":
             options.optimized_model_filepath = value
@@ -109,17 +118,33 @@ class Measure:
         batches = (feeds for _, feeds in self.samples[1:] if len(next(iter(feeds.values()))) >= BATCH)
         return [self.samples[0][1], *itertools.islice(batches, 1)]
 
-    def differs(self, model: bytes, *, weights: str | None = None) -> str | None:
-        """How the answers of another model differ, or None when they are the same to the bit on 1 and 2 threads."""
+    def single_rows(self, most: int) -> list[dict[str, Any]]:
+        """Different inputs of one row, cut from the first batch; none where it cannot be cut.
+
+        A processor learns the way that one row takes through trees, and then runs them as no request finds them.
+        """
+        for feeds in self.single_and_batch()[1:]:
+            if len({len(array) for array in feeds.values()}) == 1:
+                count = min(most, len(next(iter(feeds.values()))))
+                return [{name: array[at : at + 1] for name, array in feeds.items()} for at in range(count)]
+        return []
+
+    def differs(self, model: bytes, *, weights: str | None = None, kernel: str | None = None) -> str | None:
+        """How the answers of another model differ, or None when they are the same to the bit on 1 and 2 threads.
+
+        One with a kernel is compared on one thread, which is all that it is for.
+        """
         try:
-            return self._compared(model, weights, THREADS[0], self._answers) or self._compared(
-                model, weights, THREADS[1], self._several
+            return self._compared(model, weights, THREADS[0], self._answers, kernel) or (
+                None if kernel else self._compared(model, weights, THREADS[1], self._several)
             )
         except Exception as refused:  # noqa: BLE001 - as above
             return f"onnxruntime refuses it: {readable(refused)}"
 
-    def _compared(self, model: bytes, weights: str | None, threads: int, expected: list[list[Any]]) -> str | None:
-        other = session(model, threads=threads, weights=weights)
+    def _compared(
+        self, model: bytes, weights: str | None, threads: int, expected: list[list[Any]], kernel: str | None = None
+    ) -> str | None:
+        other = session(model, threads=threads, weights=weights, kernel=kernel)
         if [node.name for node in other.get_outputs()] != self.outputs:
             return "it has other outputs"
         if not self._notes.items() <= other.get_modelmeta().custom_metadata_map.items():

@@ -144,13 +144,9 @@ def _labels(file: OnnxFile, labels: Any, scores: str, output: str) -> list[bytes
 
 
 def _attributes(trees: Trees, needed: Any) -> dict[str, Any]:
-    is_leaf: Any = trees.modes == LEAF
-    roots = np.flatnonzero(np.concatenate((np.array([True]), trees.tree[1:] != trees.tree[:-1])))
-    branches, leaves = np.flatnonzero(~is_leaf), np.flatnonzero(is_leaf)
-    true, false = np.arange(len(trees.tree)), np.arange(len(trees.tree))  # of a root that is a leaf: itself
-    true[branches] = trees.find(trees.tree[branches], trees.true[branches])
-    false[branches] = trees.find(trees.tree[branches], trees.false[branches])
-    _check_shape(trees, is_leaf, branches, true, false, roots)
+    shape = Shape(trees)
+    is_leaf, branches, true, false, roots = shape.is_leaf, shape.branches, shape.true, shape.false, shape.roots
+    leaves = np.flatnonzero(is_leaf)
     to, weight = _one_weight(trees, needed, leaves)
     # Equal leaves are one, found by class and by the bits of the number.
     bits = weight.view(np.uint32).astype(np.int64)
@@ -192,19 +188,41 @@ def _one_weight(trees: Trees, needed: Any, leaves: Any) -> tuple[Any, Any]:
     return to[leaves], weight[leaves]
 
 
-def _check_shape(trees: Trees, is_leaf: Any, branches: Any, true: Any, false: Any, roots: Any) -> None:
-    """Raise unless every node hangs on one branch of its tree and can be reached from the root."""
-    if len(np.unique(trees.tree[roots])) != len(roots):
-        raise UnusualForestError("a tree in two pieces")
-    parents = np.bincount(np.concatenate((true[branches], false[branches])), minlength=len(trees.tree))
-    expected = np.ones(len(trees.tree), np.int64)
-    expected[roots] = 0
-    if (parents != expected).any():
-        raise UnusualForestError("a node that hangs on two branches, or on none")
-    level, reached = roots, 0
-    while len(level):
-        reached += len(level)
-        inner = level[~is_leaf[level]]
-        level = np.concatenate((true[inner], false[inner]))
-    if reached != len(trees.tree):
-        raise UnusualForestError("a node that no root leads to")
+class Shape:
+    """Which node follows which.
+
+    Attributes:
+        is_leaf: Of each node.
+        branches, roots: Places of nodes.
+        true, false: Of each branch the place where it goes on; of a leaf its own.
+        levels: Places by their distance from the root.
+
+    Raises:
+        UnusualForestError: Unless every node hangs on one branch of its tree and can be reached from the root.
+    """
+
+    def __init__(self, trees: Trees) -> None:
+        count = len(trees.tree)
+        self.is_leaf: Any = trees.modes == LEAF
+        self.roots: Any = np.flatnonzero(np.concatenate((np.array([True]), trees.tree[1:] != trees.tree[:-1])))
+        self.branches: Any = np.flatnonzero(~self.is_leaf)
+        self.true: Any = np.arange(count)
+        self.false: Any = np.arange(count)
+        own = trees.tree[self.branches]
+        self.true[self.branches] = trees.find(own, trees.true[self.branches])
+        self.false[self.branches] = trees.find(own, trees.false[self.branches])
+        if len(np.unique(trees.tree[self.roots])) != len(self.roots):
+            raise UnusualForestError("a tree in two pieces")
+        followers = np.concatenate((self.true[self.branches], self.false[self.branches]))
+        expected = np.ones(count, np.int64)
+        expected[self.roots] = 0
+        if (np.bincount(followers, minlength=count) != expected).any():
+            raise UnusualForestError("a node that hangs on two branches, or on none")
+        self.levels: list[Any] = []
+        level = self.roots
+        while len(level):
+            self.levels.append(level)
+            inner = level[~self.is_leaf[level]]
+            level = np.concatenate((self.true[inner], self.false[inner]))
+        if sum(map(len, self.levels)) != count:
+            raise UnusualForestError("a node that no root leads to")

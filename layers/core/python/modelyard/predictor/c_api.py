@@ -83,6 +83,7 @@ _FUNCTIONS: dict[str, tuple[int, tuple[Any, ...]]] = {
     "SessionGetModelMetadata": (111, (_P, _PP)),
     "ModelMetadataLookupCustomMetadataMap": (116, (_P, _P, c_char_p, _PP)),
     "AddSessionConfigEntry": (130, (_P, c_char_p, c_char_p)),
+    "RegisterCustomOpsLibrary_V2": (228, (_P, c_char_p)),
     "GetResizedStringTensorElementBuffer": (252, (_P, _SIZE, _SIZE, _PP)),
 }
 

@@ -57,6 +57,7 @@ class LeanEngine:
         model: The bytes of an ONNX file, or a buffer of them, or the name of a file that nobody else can write to.
         threads: For one run.
         options: Session options by onnxruntime's names, like the folder of external weights.
+        kernel: The path of a library with operations of our own; without it the model would not load.
 
     Raises:
         AdmissionError: When onnxruntime does not load the model (code ``not_loadable``).
@@ -67,7 +68,14 @@ class LeanEngine:
         "_wanted",
     )  # fmt: skip
 
-    def __init__(self, model: bytes | str, *, threads: int = 1, options: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        model: bytes | str,
+        *,
+        threads: int = 1,
+        options: dict[str, str] | None = None,
+        kernel: str | None = None,
+    ) -> None:
         self._session: int = 0
         self._runtime = runtime = Runtime.get()
         self._tensor = _tensor_maker(runtime)
@@ -79,6 +87,8 @@ class LeanEngine:
             api.check(api.SetSessionLogSeverityLevel(settings, ERRORS_ONLY))
             for key, value in (options or {}).items():
                 api.check(api.AddSessionConfigEntry(settings, key.encode(), value.encode()))
+            if kernel is not None:
+                api.check(api.RegisterCustomOpsLibrary_V2(settings, os.fsencode(kernel)))
             if isinstance(model, str):
                 self._session = api.pointer(api.CreateSession, runtime.environment, os.fsencode(model), settings)
             else:

@@ -93,6 +93,7 @@ class Predictor:
         engine: EngineName = "standard",
         threads: int = 1,
         options: dict[str, str] | None = None,
+        kernel: str | None = None,
         max_instances: int = MAX_INSTANCES,
         providers: tuple[str, ...] = ("cpu",),
     ) -> "Predictor":
@@ -106,6 +107,7 @@ class Predictor:
             engine: Which engine runs it.
             threads: Of the engine, see `modelyard.predictor.threads.threads_for`.
             options: Session options by onnxruntime's names.
+            kernel: The library with the operations of our own that the file has, if it has some.
             max_instances: Most instances of one call.
             providers: What the standard engine runs on, the first that takes an operator: ``cuda``, ``cpu``.
 
@@ -116,11 +118,11 @@ class Predictor:
         if engine == "lean":
             from modelyard.predictor.lean import LeanEngine
 
-            loaded = LeanEngine(model, threads=threads, options=options)
+            loaded = LeanEngine(model, threads=threads, options=options, kernel=kernel)
         else:
             from modelyard.predictor.standard import StandardEngine
 
-            loaded = StandardEngine(model, threads=threads, options=options, providers=providers)
+            loaded = StandardEngine(model, threads=threads, options=options, kernel=kernel, providers=providers)
         found = loaded.signature()
         if signature is not None and _names_and_dtypes(signature) != _names_and_dtypes(found):
             raise AdmissionError(

@@ -27,6 +27,7 @@ class StandardEngine:
         model: The bytes of an ONNX file, or a buffer of them, or the name of a file that nobody else can write to.
         threads: For one run.
         options: Session options by onnxruntime's names, like the folder of external weights.
+        kernel: The path of a library with operations of our own; without it the model would not load.
         providers: What runs it, the first that takes an operator; ``cuda`` needs onnxruntime-gpu.
 
     Raises:
@@ -41,6 +42,7 @@ class StandardEngine:
         *,
         threads: int = 1,
         options: dict[str, str] | None = None,
+        kernel: str | None = None,
         providers: tuple[str, ...] = ("cpu",),
     ) -> None:
         settings = onnxruntime.SessionOptions()
@@ -51,6 +53,8 @@ class StandardEngine:
         for key, value in (options or {}).items():
             settings.add_session_config_entry(key, value)
         try:
+            if kernel is not None:
+                settings.register_custom_ops_library(kernel)
             # Without enable_fallback=0 onnxruntime prints "EP Error" to stdout and tries the same provider again.
             self.session = onnxruntime.InferenceSession(
                 model if isinstance(model, str) else bytes(model),
