@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import threading
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -43,11 +44,17 @@ def image_model() -> tuple[bytes, CompiledModel]:
 class Scene:
     """A bucket with one version and its forms, and an endpoint over it."""
 
-    def __init__(self, engine: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self,
+        engine: str,
+        folder: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        made: Callable[[], tuple[bytes, CompiledModel]] = image_model,
+    ) -> None:
         monkeypatch.setenv("TMPDIR", str(folder))
         self.engine = engine
         self.objects = InMemoryObjects()
-        self.raw, compiled = image_model()
+        self.raw, compiled = made()
         compilation, self.files = described(compiled)
         self.compilation = json.loads(json.dumps(_plain(compilation)))
         self.pointer = promote(self.objects, NAME, self.raw, version=1, revision=1)
@@ -57,10 +64,10 @@ class Scene:
             "onnxruntime": self.compilation["onnxruntime"], "forms": self.compilation["forms"]
         }  # fmt: skip
 
-    def start(self) -> "Scene":
+    def start(self, **variables: str) -> "Scene":
         self.objects.put(f"deployments/{NAME}.json", json.dumps(self.pointer).encode())
         environ = {"MODELYARD_MODEL": NAME, "MODELYARD_ARTIFACT_BUCKET": "b", "MODELYARD_ENGINE": self.engine}
-        loader = Loader(EndpointSettings.read(environ))
+        loader = Loader(EndpointSettings.read(environ | variables))
         self.follower = PointerFollower(self.objects, NAME, refresh_s=60.0, load=loader)
         self.endpoint = Endpoint(self.follower, model=NAME)
         self.endpoint.start()
@@ -81,10 +88,10 @@ class Scene:
         assert response["statusCode"] == 200, response
         return json.loads(response["body"])["predictions"]
 
-    def expected(self) -> list:
+    def expected(self, threads: int = 1) -> list:
         shape = [size or 1 for size in self.pointer["champion"]["signature"]["inputs"][0]["shape"]]
         rows = np.linspace(-1, 1, int(np.prod(shape)), dtype=np.float32).reshape(shape)
-        return Predictor.load(self.raw).predict(rows.tolist())
+        return Predictor.load(self.raw, threads=threads).predict(rows.tolist())
 
 
 def _plain(compilation: object) -> object:

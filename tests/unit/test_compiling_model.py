@@ -1,6 +1,7 @@
 """Compiling a whole model in its child process: what comes back, and what a hostile model does not achieve."""
 
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,15 @@ import pytest
 from onnx import TensorProto, helper, load_from_string, numpy_helper
 
 from modelyard import confined
-from modelyard.compiling import compiler
+from modelyard.compiling import compiler, kernel, packed_forest
+from modelyard.compiling.child import Compilation
 from modelyard.compiling.compiler import CompilationRefused, CompiledForm, CompiledModel, compile_model
-from modelyard.compiling.loading import WEIGHTS, WEIGHTS_FOLDER, machine
+from modelyard.compiling.loading import ANY, WEIGHTS, WEIGHTS_FOLDER, machine
+from modelyard.predictor.arrays import from_numpy, to_numpy
+from modelyard.predictor.lean import LeanEngine
 from modelyard.predictor.signature import signature_of
 from tests.fakes import hostile_models, onnx_models, realistic_models
+from tests.fakes.forest_kernel import forest_kernel
 
 TRIES = 5
 """On a machine with much else to do a good form may seem slower than the raw file, and is left out."""
@@ -132,7 +137,7 @@ def test_half_floats_are_proven_for_this_machine_only() -> None:
 
 def test_a_forest_with_a_zipmap_gives_plain_probabilities_from_fewer_bytes(tmp_path: Path) -> None:
     model = realistic_models.forest(trees=30, rows=300, zipmap=True, labels=["rain", "snow", "sun"])
-    (form,) = compiled(model).forms
+    form, *_ = compiled(model).forms
     assert [(step.name, step.outcome) for step in form.steps] == [
         ("plain probabilities", "kept"),
         ("tree ensemble", "kept"),
@@ -146,6 +151,59 @@ def test_a_forest_with_a_zipmap_gives_plain_probabilities_from_fewer_bytes(tmp_p
     (label, rows), (same, array) = session(model, None, tmp_path).run(None, table), engine.run(None, table)
     assert label.tolist() == same.tolist()
     assert array.tolist() == [[row[name] for name in ("rain", "snow", "sun")] for row in rows]
+
+
+def test_a_forest_has_a_form_for_our_own_kernel_beside_the_portable_one(tmp_path: Path) -> None:
+    library = forest_kernel()
+    model = realistic_models.forest("RandomForestRegressor")
+    portable, own = compiled(model, forms=2).forms
+    assert (portable.requires, own.requires) == ("", kernel.FOREST)
+    assert own.architecture == portable.architecture == ANY
+    assert [(step.name, step.outcome) for step in own.steps] == [
+        ("forest kernel", "kept"),
+    ]
+    assert len(own.model) < 10_000
+    assert own.weights is not None
+    assert len(own.weights) >= packed_forest.LEAST_OUTSIDE
+    assert own.measured["compiled_create_ms"] < 0.5 * portable.measured["compiled_create_ms"]
+    table = {"x": np.random.default_rng(3).standard_normal((30, 10)).astype(np.float32)}
+    (expected,) = session(model, None, tmp_path).run(None, table)
+    with pytest.raises(Exception, match="modelyard"):
+        session(own.model, own.weights, tmp_path / "w")
+    engine = LeanEngine(own.model, kernel=library, options={WEIGHTS_FOLDER: str(tmp_path / "w")})
+    (answer,) = engine.run([from_numpy(table["x"])])
+    assert to_numpy(answer).tobytes() == expected.tobytes()
+
+
+def test_boosting_that_no_other_form_is_made_of_has_the_one_for_our_kernel_alone() -> None:
+    forest_kernel()
+    model = realistic_models.forest("HistGradientBoostingClassifier", missing=True)
+    *others, own = compiled(model, forms=2).forms
+    assert (own.requires, own.weights) == (kernel.FOREST, None), "small trees stay in the file"
+    assert not any(step.name == "tree ensemble" and step.outcome == "kept" for form in others for step in form.steps)
+
+
+def test_without_the_library_there_is_no_form_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modelyard.compiling.kernel.find", lambda name: None)
+    model = realistic_models.forest(trees=30, rows=300)
+    found = Compilation(model, Path(tempfile.mkdtemp()), [], 30.0).forms()
+    assert [form.requires for form in found] == [""]
+
+
+def test_a_form_whose_kernel_answers_otherwise_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    forest_kernel()
+    packed = packed_forest.packed
+
+    def turned(trees: Any) -> Any:
+        words = packed(trees)
+        words[3] = 1  # less, in place of less or equal
+        return words
+
+    monkeypatch.setattr(packed_forest, "packed", turned)
+    compilation = Compilation(realistic_models.forest(trees=30, rows=300), Path(tempfile.mkdtemp()), [], 30.0)
+    assert [form.requires for form in compilation.forms()] == [""]
+    assert (compilation.steps[-1]["name"], compilation.steps[-1]["outcome"]) == ("forest kernel", "dropped")
+    assert "another answer to" in compilation.steps[-1]["note"]
 
 
 def test_a_step_that_onnxruntime_refuses_is_dropped_and_the_next_one_tried() -> None:

@@ -18,11 +18,15 @@ FORMAT = 1
 
 
 class Form(msgspec.Struct, frozen=True, kw_only=True):
-    """A compiled form of a version; who loads it has to be of its architecture and of the target's onnxruntime."""
+    """A compiled form of a version; who loads it has to be of its architecture and of the target's onnxruntime.
+
+    ``requires`` names what else it takes; a reader that is older than the field would try the form, and leave it.
+    """
 
     architecture: str
     model: StoredFile
     weights: StoredFile | None = None
+    requires: str = ""
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,7 +92,7 @@ def _target(version: Version) -> Target:
         code_digest=manifest.lineage.code_digest,
         onnxruntime=compilation.onnxruntime if compilation else "",
         forms=tuple(
-            Form(architecture=form.architecture, model=form.model, weights=form.weights)
+            Form(architecture=form.architecture, model=form.model, weights=form.weights, requires=form.requires)
             for form in (compilation.forms if compilation else ())
         ),
     )

@@ -88,7 +88,8 @@ class CompiledForm(msgspec.Struct, frozen=True, kw_only=True):
     """Another file that answers like the artifact, to the bit, and loads faster.
 
     ``architecture`` is ``any`` or the machine that may load it (`modelyard.compiling.loading`), ``weights`` what the
-    model keeps outside itself, ``measured`` milliseconds to create a session and to run, raw and compiled.
+    model keeps outside itself, ``measured`` milliseconds to create a session and to run, raw and compiled, ``requires``
+    the library of ours that it cannot be loaded without (`modelyard.compiling.kernel`).
     """
 
     architecture: str
@@ -96,6 +97,7 @@ class CompiledForm(msgspec.Struct, frozen=True, kw_only=True):
     weights: StoredFile | None = None
     steps: tuple[CompilerStep, ...] = ()
     measured: dict[str, float] = {}
+    requires: str = ""
 
 
 class Compilation(msgspec.Struct, frozen=True, kw_only=True):

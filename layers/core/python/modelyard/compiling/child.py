@@ -1,7 +1,7 @@
 """The child process of the compiler: one step after the other, each proven before it is kept.
 
     limit memory, CPU, files ──► refuse external data ──► answers of the raw file ──► ZipMap ──► optimise ──► forests
-                                                                         ──► time ──► files in the folder, answer
+                                                          ──► forest kernel ──► time ──► files in the folder, answer
 
 It runs as ``python -m modelyard.compiling.child`` in an empty folder with the model on standard input; the parent
 (`modelyard.compiling.compiler`) keeps the clock. The answer is one JSON object on what was standard output; the files
@@ -11,6 +11,7 @@ that it names lie in the folder.
 import json
 import os
 import re
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -18,10 +19,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from modelyard.compiling import optimising, timing
+from modelyard.compiling import kernel, optimising, timing
 from modelyard.compiling.forests import UnusualForestError, forests, without_zeros
 from modelyard.compiling.loading import ANY, WEIGHTS, machine
 from modelyard.compiling.onnx_file import OnnxFile
+from modelyard.compiling.packed_forest import as_packed_forest
 from modelyard.compiling.proving import THREADS, Measure, NotProvableError, session
 from modelyard.compiling.tree_ensemble import as_tree_ensemble
 from modelyard.compiling.zipmap import without_zipmap, zipmap_classes
@@ -40,6 +42,9 @@ LEAST_SAVED = 64 << 10
 TIMING_SHARE = 0.04
 """Of the time for a compilation: to find out whether a form is slower on one input. Mostly a tenth of it is enough."""
 
+VARIETY = 64
+"""Rows that our own kernel is timed on."""
+
 _OUT_OF_MEMORY = r"allocate memory|bad_alloc|bad allocation"
 _NO_USE = "does not pay"
 
@@ -52,6 +57,7 @@ class _Form:
         self.folder = folder
         self.steps = steps
         self.architecture = ANY
+        self.requires = ""
 
     @property
     def weights(self) -> str | None:
@@ -61,6 +67,11 @@ class _Form:
     @property
     def changed(self) -> bool:
         return any(step["outcome"] == "kept" for step in self.steps)
+
+    @property
+    def kernel(self) -> str | None:
+        """The library that it asks for."""
+        return kernel.find(self.requires)
 
 
 class Compilation:
@@ -81,22 +92,41 @@ class Compilation:
         self.measure = Measure(raw, sample, seconds=seconds, columns=zipmap_classes(raw))
 
     def forms(self) -> list[_Form]:
-        """The portable form, and that of this machine where its layout of weights can be saved."""
+        """The portable form, that of this machine where its layout of weights can be saved, that of our own kernel."""
         portable = _Form(self._raw, self._place("portable"), [])
         self._try(portable, "plain probabilities", _plain)
         before = _Form(portable.model, self._place("own"), list(portable.steps))
         if optimising.pays(portable.model):
             self._optimise_portably(portable)
-        if forests(OnnxFile(portable.model)) and not self._try(portable, "tree ensemble", as_tree_ensemble):
-            self._try(portable, "compact trees", without_zeros, shrinks=True)
+        packed = None
+        if forests(OnnxFile(portable.model)):
+            packed = self._packed(portable)
+            if not self._try(portable, "tree ensemble", as_tree_ensemble):
+                self._try(portable, "compact trees", without_zeros, shrinks=True)
         if OnnxFile(portable.model).has_half_floats():
             portable.architecture = machine()
         self.steps = portable.steps
         found = [portable] if portable.changed else []
+        if packed is not None:
+            packed.architecture = portable.architecture
+            self.steps = [*portable.steps, packed.steps[-1]]
+            if packed.steps[-1]["outcome"] == "kept":
+                found.append(packed)
         if portable.weights and optimising.has_convolutions(before.model) and self._optimise(before, "all"):
             before.architecture = machine()
             found.append(before)
         return found
+
+    def _packed(self, before: _Form) -> _Form | None:
+        """The form whose forests our own kernel runs; None where that is not here."""
+        if kernel.find(kernel.FOREST) is None:
+            return None
+        form = _Form(before.model, self._place("packed"), list(before.steps))
+        form.requires = kernel.FOREST
+        if before.weights:
+            shutil.copyfile(before.folder / WEIGHTS, form.folder / WEIGHTS)
+        self._try(form, "forest kernel", partial(as_packed_forest, folder=form.folder))
+        return form
 
     def _place(self, name: str) -> Path:
         place = self._folder / name
@@ -121,7 +151,7 @@ class Compilation:
         return self._keep(form, name, model, note, form.weights)
 
     def _keep(self, form: _Form, name: str, model: bytes, note: str, weights: str | None) -> bool:
-        difference = self.measure.differs(model, weights=weights)
+        difference = self.measure.differs(model, weights=weights, kernel=form.kernel)
         form.steps.append({"name": name, "outcome": "dropped" if difference else "kept", "note": difference or note})
         if difference is None:
             form.model = model
@@ -158,32 +188,42 @@ class Compilation:
         """Milliseconds to create a session and to run, raw and compiled; and whether it is slower.
 
         The least of the processor's time. One row is run, and the first batch: an operation more shows in one, a slower
-        kernel in the other.
+        kernel in the other. Our own kernel runs different rows in turn.
         """
         least: dict[str, float] = {}
 
         def created() -> dict[str, Any]:
             made = {}
-            for name, (model, weights) in {"raw": (self._raw, None), "compiled": (form.model, form.weights)}.items():
+            for name, make in {
+                "raw": partial(session, self._raw),
+                "compiled": partial(session, form.model, weights=form.weights, kernel=form.kernel),
+            }.items():
                 began = time.thread_time()
-                made[name] = session(model, weights=weights)
+                made[name] = make()
                 took = time.thread_time() - began
                 least[f"{name}_create_ms"] = min(took, least.get(f"{name}_create_ms", took))
             return made
 
-        def sessions(feeds: dict[str, Any]) -> tuple[timing.Run, timing.Run]:
-            raw, compiled = (partial(engine.run, self.measure.outputs, feeds) for engine in created().values())
+        def sessions(inputs: list[dict[str, Any]]) -> tuple[timing.Run, timing.Run]:
+            raw, compiled = (partial(_run_all, engine, self.measure.outputs, inputs) for engine in created().values())
             return raw, compiled
 
         slower = False
-        for place, feeds in enumerate(self.measure.single_and_batch()):
+        single, *batch = ([feeds] for feeds in self.measure.single_and_batch())
+        rows = self.measure.single_rows(VARIETY) if form.requires else []
+        for place, inputs in enumerate((rows or single, *batch)):
             seconds = TIMING_SHARE * self._seconds
-            times, longer = timing.compared(partial(sessions, feeds), seconds=seconds)
+            times, longer = timing.compared(partial(sessions, inputs), seconds=seconds)
             slower |= longer
             if place == 0 or longer:
-                least["raw_run_ms"], least["compiled_run_ms"] = times
+                least["raw_run_ms"], least["compiled_run_ms"] = (took / len(inputs) for took in times)
         created()
         return {name: round(seconds * 1000, 4) for name, seconds in least.items()}, slower
+
+
+def _run_all(engine: Any, outputs: list[str], inputs: list[dict[str, Any]]) -> None:
+    for feeds in inputs:
+        engine.run(outputs, feeds)
 
 
 def _plain(model: bytes) -> tuple[bytes, str] | None:
@@ -225,6 +265,7 @@ def compiled(raw: bytes, folder: Path, sample: list[dict[str, Any]], *, seconds:
                 "weights": weights is not None,
                 "steps": form.steps,
                 "measured": times,
+                "requires": form.requires,
             }
         )
     answer["steps"] = compilation.steps

@@ -65,6 +65,7 @@ class _Described(msgspec.Struct):
     weights: bool
     steps: tuple[Step, ...]
     measured: dict[str, float]
+    requires: str = ""
 
 
 class _Answer(msgspec.Struct, tag_field="outcome", tag="compiled"):
@@ -128,6 +129,7 @@ def _form(folder: Path, number: int, described: _Described) -> CompiledForm:
         _content(folder / f"{number}.{WEIGHTS}") if described.weights else None,
         described.steps,
         described.measured,
+        described.requires,
     )
 
 

@@ -22,6 +22,7 @@ class CompiledForm(msgspec.Struct, frozen=True):
         weights: What it keeps outside itself, under the name ``weights.bin``; None where it keeps everything.
         steps: What was done.
         measured: Milliseconds of a processor to create a session and to run, raw and compiled. For people to read.
+        requires: The library that it cannot be loaded without, see `modelyard.compiling.kernel`; empty: none.
     """
 
     architecture: str
@@ -29,6 +30,7 @@ class CompiledForm(msgspec.Struct, frozen=True):
     weights: bytes | None
     steps: tuple[Step, ...]
     measured: dict[str, float]
+    requires: str = ""
 
 
 class CompiledModel(msgspec.Struct, frozen=True):

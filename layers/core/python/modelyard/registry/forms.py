@@ -35,6 +35,7 @@ def described(compiled: Compiled) -> tuple[Compilation, Contents]:
             weights=None if form.weights is None else stored(form.weights, WEIGHTS),
             steps=tuple(CompilerStep(*msgspec.structs.astuple(step)) for step in form.steps),
             measured=form.measured,
+            requires=form.requires,
         )
         for form in compiled.forms
     )

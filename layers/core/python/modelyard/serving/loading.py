@@ -82,7 +82,8 @@ class Loader:
             if folder is not None:
                 self._in_use.append(folder)
             try:
-                predictor = self._predictor(deployed, form.model, fetch, self._weights_option(form, fetch))
+                options = self._weights_option(form, fetch)
+                predictor = self._predictor(deployed, form.model, fetch, options, self._kernel(form))
                 self._forget_weights_but_of(form.weights)
                 return predictor
             except (ModelyardError, OSError) as error:
@@ -97,7 +98,7 @@ class Loader:
             finally:
                 if folder is not None:
                     self._in_use.remove(folder)
-        predictor = self._predictor(deployed, deployed.file, fetch, None)
+        predictor = self._predictor(deployed, deployed.file, fetch)
         self._forget_weights_but_of(None)
         return predictor
 
@@ -129,17 +130,26 @@ class Loader:
         alone = settings.one_by_one and settings.threads == 1
         return alone and deployed.file.size <= GENTLE_BYTES_PER_S * settings.refresh_s / 2
 
-    def _predictor(self, deployed: Deployed, file: File, fetch: Fetch, options: dict[str, str] | None) -> Predictor:
+    def _predictor(
+        self,
+        deployed: Deployed,
+        file: File,
+        fetch: Fetch,
+        options: dict[str, str] | None = None,
+        kernel: str | None = None,
+    ) -> Predictor:
         descriptor = None if fetch.in_haste or file.size < LARGE else _file_in_memory()
         if descriptor is None:
-            return self._made(deployed, fetch(file), options)
+            return self._made(deployed, fetch(file), options, kernel)
         try:
             fetch.into(file, descriptor)
-            return self._made(deployed, _path_of(descriptor), options)
+            return self._made(deployed, _path_of(descriptor), options, kernel)
         finally:
             os.close(descriptor)
 
-    def _made(self, deployed: Deployed, model: bytes | str, options: dict[str, str] | None) -> Predictor:
+    def _made(
+        self, deployed: Deployed, model: bytes | str, options: dict[str, str] | None, kernel: str | None
+    ) -> Predictor:
         settings = self._settings
         self.prepare()  # another thread does, and it may be at it still
         return Predictor.load(
@@ -150,16 +160,29 @@ class Loader:
             engine=settings.engine,
             threads=settings.threads,
             options=options,
+            kernel=kernel,
             providers=settings.providers,
         )
 
     def _fitting(self, deployed: Deployed) -> list[Form]:
-        """The forms that may run here, the machine's own first."""
+        """The forms that may run here: first what our own kernel runs, then the machine's own."""
         if not deployed.forms or deployed.onnxruntime != self._engine_version():
             return []
         here = machine()
-        fitting = [form for form in deployed.forms if form.architecture in (ANY, here)]
-        return sorted(fitting, key=lambda form: form.architecture == ANY)
+        fitting = [
+            form
+            for form in deployed.forms
+            if form.architecture in (ANY, here) and (not form.requires or self._kernel(form) is not None)
+        ]
+        return sorted(fitting, key=lambda form: (not form.requires, form.architecture == ANY))
+
+    def _kernel(self, form: Form) -> str | None:
+        """The library that a form asks for, where it is here and may run on as many threads as runs have."""
+        if not form.requires:
+            return None
+        from modelyard.compiling import kernel
+
+        return kernel.find(form.requires, self._settings.threads)
 
     def _engine_version(self) -> str:
         if self._settings.engine == "lean":

@@ -25,14 +25,19 @@ class File:
 
 
 class Form:
-    """A compiled form of a version."""
+    """A compiled form of a version.
 
-    __slots__ = ("architecture", "model", "weights")
+    Attributes:
+        requires: The library of ours that it cannot be loaded without; empty: none.
+    """
 
-    def __init__(self, architecture: str, model: File, weights: File | None) -> None:
+    __slots__ = ("architecture", "model", "requires", "weights")
+
+    def __init__(self, architecture: str, model: File, weights: File | None, requires: str = "") -> None:
         self.architecture = architecture
         self.model = model
         self.weights = weights
+        self.requires = requires
 
 
 class Deployed:
@@ -129,6 +134,7 @@ def _form(section: Any) -> Form:
         _field(section, "architecture", str),
         _file(_field(section, "model", dict)),
         None if weights is None else _file(_field(section, "weights", dict)),
+        str(section.get("requires") or ""),
     )
 
 
