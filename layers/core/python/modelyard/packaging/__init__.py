@@ -6,6 +6,7 @@
     solve      locks                 -> which package lies in which layer    solver.py, locks.py
     inputs     lock or sources       -> a digest; equal digest, no work      sources.py
     install    uv, wheels of the target's platform, every hash checked       install.py     (network)
+    native     layers/native         -> our own operations, where a compiler is  native.py
     prune      what no function reads goes, by one table with reasons        pruning.py, elf.py
     compile    bytecode by an interpreter of the target's version            bytecode.py
     archive    sorted names, fixed times and modes: equal bytes              archive.py

@@ -15,6 +15,7 @@ from modelyard.packaging.bytecode import Interpreter, compile_tree
 from modelyard.packaging.elf import is_compiled, machine_of
 from modelyard.packaging.install import install
 from modelyard.packaging.manifest import LayerManifest, commit, describe_layer, layer_folder, read_owners
+from modelyard.packaging.native import INSIDE, Kernel
 from modelyard.packaging.process import Checkpoint
 from modelyard.packaging.pruning import prune
 from modelyard.packaging.sources import LayerSource
@@ -41,6 +42,7 @@ class Assembly:
         environ: The process environment, for the installer.
         checkpoint: Called again and again; whatever it raises ends the work.
         stage: Called with the name of each stage.
+        kernel: The library of our own operations, for a layer that brings it.
     """
 
     project: Path
@@ -50,6 +52,7 @@ class Assembly:
     environ: Mapping[str, str]
     checkpoint: Checkpoint
     stage: Callable[[str], None]
+    kernel: Kernel
 
     def make(self) -> LayerManifest:
         """Make it and put it where synth finds it.
@@ -74,6 +77,9 @@ class Assembly:
         for inside, file in source.files:
             (tree / inside).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, tree / inside)
+        if self.kernel.path is not None:
+            (tree / INSIDE).parent.mkdir(parents=True)
+            shutil.copyfile(self.kernel.path, tree / INSIDE)
         owners = read_owners(tree)
         self.stage("prune")
         pruned = prune(source.name, tree) if source.lock is not None else {}
@@ -94,6 +100,7 @@ class Assembly:
             pruned=pruned,
             left_out=source.left_out,
             path=draft,
+            kernel=self.kernel.digest,
         )
         return commit(folder, manifest)
 

@@ -24,6 +24,7 @@ from modelyard.packaging.bytecode import Interpreter, find_interpreter
 from modelyard.packaging.fit import Fit, check_fit, fit_of
 from modelyard.packaging.imports import can_run, check_imports
 from modelyard.packaging.manifest import LayerManifest, layer_folder, read_manifest
+from modelyard.packaging.native import Kernel, build_here, build_kernel, machine_of
 from modelyard.packaging.progress import BuildProgress
 from modelyard.packaging.report import summary
 from modelyard.packaging.solver import Locks
@@ -98,6 +99,7 @@ def build(
     with BuildProgress(console or _console()) as progress, _disk_errors():
         with _exclusive(project / "build" / "layers", progress):
             run = _Build(project=project, environ=environ, progress=progress)
+            build_here(project, environ=environ)  # for models that are registered from this machine
             layers = run.build_all(plan(sets))
             built = Built(
                 layers=layers,
@@ -157,6 +159,7 @@ class _Build:
     progress: BuildProgress
     stop: threading.Event = field(default_factory=threading.Event)
     interpreters: dict[str, Interpreter | None] = field(default_factory=dict)
+    kernels: dict[str, Kernel] = field(default_factory=dict)
     built: int = 0
     kept: int = 0
 
@@ -172,8 +175,10 @@ class _Build:
                 else:
                     layers[target.name][name] = present
         self.kept, self.built = sum(map(len, layers.values())), len(missing)
-        for target, _ in missing:
+        for target, source in missing:
             self._interpreter(target)
+            if source.compiled is not None:
+                self._kernel(target)
         # The largest first: whatever is begun last is short.
         missing.sort(key=lambda job: (job[1].is_own_code, job[1].name != "training"))
         for manifest in self._in_threads(missing):
@@ -193,8 +198,20 @@ class _Build:
     def _is_current(self, present: LayerManifest, source: LayerSource, target: BuildTarget) -> bool:
         if present.inputs != source.inputs(target):
             return False
-        # Built while no interpreter was at hand: worth another look each time.
+        # Built while no interpreter, or no compiler, was at hand: worth another look each time.
+        if source.compiled is not None and present.kernel is None and self._kernel(target).path is not None:
+            return False
         return present.bytecode is not None or self._interpreter(target) is None
+
+    def _kernel(self, target: BuildTarget) -> Kernel:
+        machine = machine_of(target.platform)
+        if machine not in self.kernels:
+            self.kernels[machine] = build_kernel(
+                self.project, machine, environ=self.environ, checkpoint=self._checkpoint
+            )
+            if self.kernels[machine].path is None:
+                self.progress.without_kernel(machine, self.kernels[machine].problem)
+        return self.kernels[machine]
 
     def _interpreter(self, target: BuildTarget) -> Interpreter | None:
         if target.python not in self.interpreters:
@@ -230,6 +247,7 @@ class _Build:
             environ=self.environ,
             checkpoint=self._checkpoint,
             stage=stage,
+            kernel=Kernel() if source.compiled is None else self._kernel(target),
         ).make()
         if not source.is_function:
             self.progress.built(manifest)

@@ -79,6 +79,13 @@ class BuildProgress:
             f"cold start takes about twice as long. Run 'uv python install {python}', then 'modelyard build'."
         )
 
+    def without_kernel(self, machine: str, problem: str) -> None:
+        """Our own operations were not compiled."""
+        self._say(
+            f"Note: {problem}, so layers for {machine} go without our kernel for forests: large ones take longer to "
+            "load. Install gcc, or 'pip install ziglang' for every platform, then 'modelyard build'."
+        )
+
     def finished(self, built: int, kept: int) -> None:
         """The whole build is done."""
         seconds = time.monotonic() - self._started

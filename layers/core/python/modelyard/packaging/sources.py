@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from modelyard.errors import BuildError
+from modelyard.packaging import native
 from modelyard.packaging.locks import Pin, read_lock
 from modelyard.packaging.solver import check_versions, left_out
 from modelyard.packaging.targets import SETS, BuildTarget, function_asset, model_layer, owner_of, training_layer
@@ -37,7 +38,7 @@ FILES_NOT_IN_LAMBDA = (
 """The same of modules beside them: what a project declares is read before it is deployed."""
 
 _BUILDER_MODULES = (
-    *("archive", "assembly", "bytecode", "elf", "install", "locks", "manifest", "process"),
+    *("archive", "assembly", "bytecode", "elf", "install", "locks", "manifest", "native", "process"),
     *("pruning", "solver", "sources", "targets", "without_docstrings"),
 )
 """Modules whose change may change the bytes of a layer."""
@@ -55,6 +56,8 @@ class LayerSource:
     """The others, and the layer that brings them."""
     files: tuple[tuple[str, Path], ...] = ()
     """Path inside the layer and the file, sorted; empty for a layer with a lock."""
+    compiled: Path | None = None
+    """The C source whose library it brings, where there is a compiler (`modelyard.packaging.native`)."""
 
     @property
     def is_own_code(self) -> bool:
@@ -91,7 +94,9 @@ class LayerSource:
     def inputs(self, target: BuildTarget) -> str:
         """SHA-256 over everything that decides the bytes."""
         content: object = sorted(pin.text for pin in self.pins) if self.lock is not None else self._content()
-        document = json.dumps([_builder_digest(), self.name, target.identity, content])
+        # Which compiler there is, is no input: synth takes what was built, and a build adds the library once it can.
+        source = [] if self.compiled is None else [_digest(self.compiled)]
+        document = json.dumps([_builder_digest(), self.name, target.identity, content, *source])
         return hashlib.sha256(document.encode()).hexdigest()
 
     @property
@@ -142,7 +147,8 @@ def layer_source(project: Path, name: str) -> LayerSource:
     check_versions(locks, (names for names in SETS if name in names))
     others = left_out(name, locks, SETS)
     pins = tuple(pin for pin in locks[name] if pin.name not in others)
-    return LayerSource(name=name, lock=_lock(project, name), pins=pins, left_out=others)
+    compiled = project / native.SOURCE if name in native.LAYERS and (project / native.SOURCE).is_file() else None
+    return LayerSource(name=name, lock=_lock(project, name), pins=pins, left_out=others, compiled=compiled)
 
 
 def read_locks(project: Path) -> dict[str, tuple[Pin, ...]]:
