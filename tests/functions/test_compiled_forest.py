@@ -11,7 +11,7 @@ from modelyard.compiling import kernel
 from modelyard.compiling.compiler import compile_model
 from modelyard.compiling.outcome import CompiledModel
 from tests.fakes import realistic_models
-from tests.fakes.forest_kernel import forest_kernel
+from tests.fakes.native import forest_kernel
 from tests.functions.test_compiled import Scene
 
 

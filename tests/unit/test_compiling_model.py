@@ -20,7 +20,7 @@ from modelyard.predictor.arrays import from_numpy, to_numpy
 from modelyard.predictor.lean import LeanEngine
 from modelyard.predictor.signature import signature_of
 from tests.fakes import hostile_models, onnx_models, realistic_models
-from tests.fakes.forest_kernel import forest_kernel
+from tests.fakes.native import forest_kernel
 
 TRIES = 5
 """On a machine with much else to do a good form may seem slower than the raw file, and is left out."""

@@ -20,9 +20,9 @@ from modelyard.compiling.sampling import Hints
 from modelyard.predictor.array import Array
 from modelyard.predictor.arrays import from_numpy, to_numpy
 from modelyard.predictor.lean import LeanEngine
-from tests.fakes.forest_kernel import forest_kernel
 from tests.fakes.hand_made_trees import ensemble
 from tests.fakes.hostile_packed_forests import HOSTILE
+from tests.fakes.native import forest_kernel
 from tests.fakes.realistic_models import forest
 
 ROWS = (1, 2, 3, 4, 5, 10, 100, 127, 129, 1000)

@@ -13,11 +13,12 @@ import pytest
 from modelyard.compiling import kernel
 from modelyard.packaging import find_layer
 from modelyard.packaging.elf import machine_of as machine_in
-from modelyard.packaging.native import INSIDE, SOURCE, build_here, build_kernel, compiler
-from tests.fakes.forest_kernel import PROJECT, forest_kernel
+from modelyard.packaging.native import INSIDE, SOURCES, build_here, build_native, compiler
+from tests.fakes.native import PROJECT, forest_kernel
 from tests.fakes.projects import LOCAL, Project
 
 HOST = platform.machine()
+SOURCE = SOURCES[kernel.FOREST]
 
 
 @pytest.fixture
@@ -25,7 +26,8 @@ def project(tmp_path: Path) -> Project:
     """A small project with the source, and a compiler that is a machine's own."""
     forest_kernel()
     made = Project(tmp_path)
-    made.write(SOURCE, (PROJECT / SOURCE).read_text())
+    for source in SOURCES.values():
+        made.write(source, (PROJECT / source).read_text())
     return made
 
 
@@ -52,17 +54,22 @@ def without_compiler(project: Project) -> None:
     project.environ["PATH"] = str(folder)
 
 
+def libraries_in(layer) -> list[str]:
+    return sorted(name for name in zipfile.ZipFile(layer.path).namelist() if name.startswith(f"python/{INSIDE}/"))
+
+
 def test_it_is_compiled_once_and_the_same_bytes_each_time(project: Project, tmp_path: Path) -> None:
-    first = build_kernel(project.root, HOST, environ=project.environ)
-    assert first.path is not None
-    assert machine_in(first.path) == {"aarch64": "arm64"}.get(HOST, HOST)
-    written = first.path.stat().st_mtime_ns
-    assert build_kernel(project.root, HOST, environ=project.environ) == first
-    assert first.path.stat().st_mtime_ns == written
+    first = build_native(project.root, HOST, environ=project.environ)
+    assert [path.name for path in first.paths] == [f"{name}.so" for name in SOURCES]
+    assert {machine_in(path) for path in first.paths} == {{"aarch64": "arm64"}.get(HOST, HOST)}
+    written = [path.stat().st_mtime_ns for path in first.paths]
+    assert build_native(project.root, HOST, environ=project.environ) == first
+    assert [path.stat().st_mtime_ns for path in first.paths] == written
     other = tmp_path / "elsewhere"
-    (other / SOURCE).parent.mkdir(parents=True)
-    shutil.copyfile(project.root / SOURCE, other / SOURCE)
-    assert build_kernel(other, HOST, environ=project.environ).digest == first.digest
+    for source in SOURCES.values():
+        (other / source).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(project.root / source, other / source)
+    assert build_native(other, HOST, environ=project.environ).digest == first.digest
 
 
 def test_a_changed_source_is_compiled_anew_and_what_a_session_has_mapped_stays(project: Project) -> None:
@@ -84,28 +91,28 @@ def test_for_another_processor_it_takes_ziglang(monkeypatch: pytest.MonkeyPatch)
 
 def test_what_does_not_compile_is_a_reason_and_no_error(project: Project, tmp_path: Path) -> None:
     project.write(SOURCE, "this is no C\n")
-    assert build_kernel(project.root, HOST, environ=project.environ).problem.startswith("forest.c does not compile: ")
+    assert build_native(project.root, HOST, environ=project.environ).problem.startswith("forest.c does not compile: ")
     broken = tmp_path / "cc"
     broken.write_text("no program")
     broken.chmod(broken.stat().st_mode | stat.S_IXUSR)
-    assert "does not run" in build_kernel(project.root, HOST, environ={"PATH": str(tmp_path)}).problem
-    assert build_kernel(project.root, HOST, environ={"PATH": ""}).problem == f"no C compiler for {HOST}"
+    assert "does not run" in build_native(project.root, HOST, environ={"PATH": str(tmp_path)}).problem
+    assert build_native(project.root, HOST, environ={"PATH": ""}).problem == f"no C compiler for {HOST}"
 
 
 def test_a_layer_has_it_once_there_is_a_compiler_and_says_so_while_there_is_none(project: Project) -> None:
     compilers = project.environ["PATH"]
     without_compiler(project)
     layer = project.build("local")[LOCAL]["serving"]
-    assert layer.kernel is None
+    assert layer.native is None
     assert f"no C compiler for {HOST}" in project.said
-    assert f"python/{INSIDE}" not in zipfile.ZipFile(layer.path).namelist()
+    assert not libraries_in(layer)
 
     project.environ["PATH"] = compilers
     layer = project.build("local")[LOCAL]["serving"]
     assert "no C compiler" not in project.said
     assert "1 built" in project.said
-    assert f"python/{INSIDE}" in zipfile.ZipFile(layer.path).namelist()
-    assert layer.kernel == build_kernel(project.root, HOST, environ=project.environ).digest
+    assert libraries_in(layer) == sorted(f"python/{INSIDE}/{name}.so" for name in SOURCES)
+    assert layer.native == build_native(project.root, HOST, environ=project.environ).digest
 
     without = {**project.environ}
     project.environ["PATH"] = str(project.root.parent / "bin")
@@ -126,7 +133,7 @@ def test_a_manifest_of_an_earlier_release_is_read_as_a_layer_without_it(project:
     project.build("local")
     path = project.folder("api") / "manifest.json"
     document = json.loads(path.read_text())
-    del document["kernel"]
+    del document["native"]
     path.write_text(json.dumps(document))
-    assert project.build("local")[LOCAL]["api"].kernel is None
+    assert project.build("local")[LOCAL]["api"].native is None
     assert "0 built" in project.said

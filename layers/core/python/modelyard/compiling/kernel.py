@@ -1,4 +1,4 @@
-"""Operations of our own for onnxruntime: is the library here that a form asks for?
+"""What of ours is compiled: is the library here that a form, or the reader of requests, asks for?
 
 A form says in ``requires`` what it cannot be loaded without: the name of a library and the layout that it reads. The
 library lies in the lean and the serving layer, and on the developer's machine where `modelyard.packaging.native` built
@@ -14,7 +14,10 @@ import sys
 FOREST = "forest-1"
 """Tree ensembles; the number is `modelyard.compiling.packed_forest.LAYOUT`."""
 
-KNOWN = frozenset({FOREST})
+ROWS = "rows-1"
+"""The reader of large requests; the number changes with what it is called with (`modelyard.predictor.rows`)."""
+
+KNOWN = frozenset({FOREST, ROWS})
 
 MOST_THREADS = 1
 """Of a run: on several, onnxruntime adds up trees in another order, and the answers are proven for one."""

@@ -15,7 +15,7 @@ from modelyard.packaging.bytecode import Interpreter, compile_tree
 from modelyard.packaging.elf import is_compiled, machine_of
 from modelyard.packaging.install import install
 from modelyard.packaging.manifest import LayerManifest, commit, describe_layer, layer_folder, read_owners
-from modelyard.packaging.native import INSIDE, Kernel
+from modelyard.packaging.native import INSIDE, Native
 from modelyard.packaging.process import Checkpoint
 from modelyard.packaging.pruning import prune
 from modelyard.packaging.sources import LayerSource
@@ -42,7 +42,7 @@ class Assembly:
         environ: The process environment, for the installer.
         checkpoint: Called again and again; whatever it raises ends the work.
         stage: Called with the name of each stage.
-        kernel: The library of our own operations, for a layer that brings it.
+        native: What of ours is compiled, for a layer that brings it.
     """
 
     project: Path
@@ -52,7 +52,7 @@ class Assembly:
     environ: Mapping[str, str]
     checkpoint: Checkpoint
     stage: Callable[[str], None]
-    kernel: Kernel
+    native: Native
 
     def make(self) -> LayerManifest:
         """Make it and put it where synth finds it.
@@ -77,9 +77,9 @@ class Assembly:
         for inside, file in source.files:
             (tree / inside).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, tree / inside)
-        if self.kernel.path is not None:
-            (tree / INSIDE).parent.mkdir(parents=True)
-            shutil.copyfile(self.kernel.path, tree / INSIDE)
+        for path in self.native.paths:
+            (tree / INSIDE).mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, tree / INSIDE / path.name)
         owners = read_owners(tree)
         self.stage("prune")
         pruned = prune(source.name, tree) if source.lock is not None else {}
@@ -100,7 +100,7 @@ class Assembly:
             pruned=pruned,
             left_out=source.left_out,
             path=draft,
-            kernel=self.kernel.digest,
+            native=self.native.digest,
         )
         return commit(folder, manifest)
 

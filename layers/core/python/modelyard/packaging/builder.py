@@ -24,7 +24,7 @@ from modelyard.packaging.bytecode import Interpreter, find_interpreter
 from modelyard.packaging.fit import Fit, check_fit, fit_of
 from modelyard.packaging.imports import can_run, check_imports
 from modelyard.packaging.manifest import LayerManifest, layer_folder, read_manifest
-from modelyard.packaging.native import Kernel, build_here, build_kernel, machine_of
+from modelyard.packaging.native import Native, build_here, build_native, machine_of
 from modelyard.packaging.progress import BuildProgress
 from modelyard.packaging.report import summary
 from modelyard.packaging.solver import Locks
@@ -159,7 +159,7 @@ class _Build:
     progress: BuildProgress
     stop: threading.Event = field(default_factory=threading.Event)
     interpreters: dict[str, Interpreter | None] = field(default_factory=dict)
-    kernels: dict[str, Kernel] = field(default_factory=dict)
+    natives: dict[str, Native] = field(default_factory=dict)
     built: int = 0
     kept: int = 0
 
@@ -177,8 +177,8 @@ class _Build:
         self.kept, self.built = sum(map(len, layers.values())), len(missing)
         for target, source in missing:
             self._interpreter(target)
-            if source.compiled is not None:
-                self._kernel(target)
+            if source.compiled:
+                self._native(target)
         # The largest first: whatever is begun last is short.
         missing.sort(key=lambda job: (job[1].is_own_code, job[1].name != "training"))
         for manifest in self._in_threads(missing):
@@ -199,19 +199,19 @@ class _Build:
         if present.inputs != source.inputs(target):
             return False
         # Built while no interpreter, or no compiler, was at hand: worth another look each time.
-        if source.compiled is not None and present.kernel is None and self._kernel(target).path is not None:
+        if source.compiled and present.native is None and self._native(target).paths:
             return False
         return present.bytecode is not None or self._interpreter(target) is None
 
-    def _kernel(self, target: BuildTarget) -> Kernel:
+    def _native(self, target: BuildTarget) -> Native:
         machine = machine_of(target.platform)
-        if machine not in self.kernels:
-            self.kernels[machine] = build_kernel(
+        if machine not in self.natives:
+            self.natives[machine] = build_native(
                 self.project, machine, environ=self.environ, checkpoint=self._checkpoint
             )
-            if self.kernels[machine].path is None:
-                self.progress.without_kernel(machine, self.kernels[machine].problem)
-        return self.kernels[machine]
+            if self.natives[machine].problem:
+                self.progress.without_native(machine, self.natives[machine].problem)
+        return self.natives[machine]
 
     def _interpreter(self, target: BuildTarget) -> Interpreter | None:
         if target.python not in self.interpreters:
@@ -247,7 +247,7 @@ class _Build:
             environ=self.environ,
             checkpoint=self._checkpoint,
             stage=stage,
-            kernel=Kernel() if source.compiled is None else self._kernel(target),
+            native=Native() if not source.compiled else self._native(target),
         ).make()
         if not source.is_function:
             self.progress.built(manifest)

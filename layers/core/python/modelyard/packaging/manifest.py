@@ -38,7 +38,7 @@ class LayerManifest:
         pruned: What was removed of its wheels, and how many bytes, most first.
         left_out: Packages of its lock that another layer brings, and which.
         path: The zip file.
-        kernel: SHA-256 of the library of our own operations in it; None where it has none.
+        native: SHA-256 of what of ours is compiled in it; None where nothing is.
     """
 
     name: str
@@ -54,7 +54,7 @@ class LayerManifest:
     pruned: tuple[tuple[str, int], ...]
     left_out: tuple[tuple[str, str], ...]
     path: Path
-    kernel: str | None = None
+    native: str | None = None
 
 
 def lock_digest(layers: Sequence[LayerManifest]) -> str:
@@ -116,7 +116,7 @@ def describe_layer(
     pruned: Mapping[str, int],
     left_out: Mapping[str, str],
     path: Path,
-    kernel: str | None = None,
+    native: str | None = None,
 ) -> LayerManifest:
     """The manifest of an archive; ``owners`` says which distribution a file belongs to."""
     sizes: dict[str, int] = {}
@@ -142,7 +142,7 @@ def describe_layer(
         pruned=_heaviest_first(pruned),
         left_out=tuple(sorted(left_out.items())),
         path=path,
-        kernel=kernel,
+        native=native,
     )
 
 

@@ -1,7 +1,7 @@
-"""Our own operations for onnxruntime, compiled from ``layers/native``: for the layers, and for this machine.
+"""What of ours is compiled, from ``layers/native``: a kernel for forests, a reader of large requests.
 
-The rule: without a compiler everything works, only slower to start. So whatever goes wrong here is a reason in words,
-never an error, and a layer without the library is a whole layer.
+For the layers, and for this machine. The rule: without a compiler everything works, only slower. So whatever goes wrong
+here is a reason in words, never an error, and a layer without the libraries is a whole layer.
 
 `ziglang`, where it is installed, compiles for every platform that functions run on; otherwise the machine's own C
 compiler does for its own platform. What was compiled is kept below ``build/native`` by a digest of everything that
@@ -19,21 +19,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelyard.compiling.kernel import FOLDER, FOREST
+from modelyard.compiling.kernel import FOLDER, FOREST, ROWS
 from modelyard.packaging.process import Checkpoint, run_program, unchecked
 
 LAYERS = ("lean", "serving")
-"""Layers that bring it: those with onnxruntime, but for training."""
+"""Layers that bring the libraries: those with onnxruntime, but for training."""
 
-INSIDE = f"{FOLDER}/{FOREST}.so"
-"""Where it lies in them."""
+SOURCES = {FOREST: "layers/native/forest.c", ROWS: "layers/native/rows.c"}
+"""Of each library."""
 
-SOURCE = "layers/native/forest.c"
+INSIDE = FOLDER
+"""The folder in which they lie in a layer."""
 
 FLAGS = (
     *("-std=c11", "-O2", "-fPIC", "-shared", "-fvisibility=hidden", "-s"),
     *("-ffp-contract=off", "-fno-fast-math"),  # each operation rounds once, on every processor
-    "-Wl,-z,nodelete",  # sessions share its operations, so it stays when the first of them is gone
+    "-Wl,-z,nodelete",  # sessions share operations, so a library stays when the first of them is gone
 )
 
 _GLIBC = "2.28"
@@ -44,15 +45,15 @@ _NO_COMPILER = "no C compiler"
 
 
 @dataclass(frozen=True)
-class Kernel:
-    """The compiled library, or why there is none.
+class Native:
+    """The compiled libraries, or why there are none.
 
     Attributes:
-        path: The file; None: ``problem`` says why.
-        digest: SHA-256 of its bytes.
+        paths: The files; empty: ``problem`` says why.
+        digest: SHA-256 of their bytes, one after the other.
     """
 
-    path: Path | None = None
+    paths: tuple[Path, ...] = ()
     digest: str | None = None
     problem: str = ""
 
@@ -77,10 +78,10 @@ def compiler(machine: str, environ: Mapping[str, str] = os.environ) -> tuple[str
     return None if own is None else (own,)
 
 
-def build_kernel(
+def build_native(
     project: Path, machine: str, *, environ: Mapping[str, str] = os.environ, checkpoint: Checkpoint = unchecked
-) -> Kernel:
-    """The library for a processor, compiled unless it was before.
+) -> Native:
+    """The libraries for a processor, compiled unless they were before.
 
     Args:
         project: The folder with ``layers``.
@@ -88,40 +89,44 @@ def build_kernel(
         environ: The process environment.
         checkpoint: Called again and again; whatever it raises ends the work.
     """
-    source = project / SOURCE
     command = compiler(machine, environ)
     if command is None:
-        return Kernel(problem=f"{_NO_COMPILER} for {machine}")
+        return Native(problem=f"{_NO_COMPILER} for {machine}")
+    paths, digest = [], hashlib.sha256()
     try:
-        folder = project / "build" / "native" / f"{machine}-{_recipe(source, command)[:16]}"
-        path = folder / f"{FOREST}.so"
-        if not path.is_file():
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=".building-", dir=folder) as scratch:
-                problem = _compile(command, source, Path(scratch), environ, checkpoint)
-                if problem:
-                    return Kernel(problem=problem)
-                (Path(scratch) / path.name).replace(path)
-        return Kernel(path, hashlib.sha256(path.read_bytes()).hexdigest())
+        for name, inside in SOURCES.items():
+            source = project / inside
+            folder = project / "build" / "native" / f"{machine}-{_recipe(source, command)[:16]}"
+            path = folder / f"{name}.so"
+            if not path.is_file():
+                folder.mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryDirectory(prefix=".building-", dir=folder) as scratch:
+                    problem = _compile(command, source, path.name, Path(scratch), environ, checkpoint)
+                    if problem:
+                        return Native(problem=problem)
+                    (Path(scratch) / path.name).replace(path)
+            paths.append(path)
+            digest.update(path.read_bytes())
     except OSError as failed:
-        return Kernel(problem=f"{failed}")
+        return Native(problem=f"{failed}")
+    return Native(tuple(paths), digest.hexdigest())
 
 
-def build_here(project: Path, *, environ: Mapping[str, str] = os.environ) -> Kernel:
-    """The library for this machine, where `modelyard.compiling.kernel` finds it."""
+def build_here(project: Path, *, environ: Mapping[str, str] = os.environ) -> Native:
+    """The libraries for this machine, where `modelyard.compiling.kernel` finds them."""
     machine = platform.machine()
-    kernel = build_kernel(project, machine, environ=environ)
-    if kernel.path is not None:
-        place = project / "build" / "native" / machine / kernel.path.name
-        try:
-            if not place.is_file() or place.read_bytes() != kernel.path.read_bytes():
+    native = build_native(project, machine, environ=environ)
+    try:
+        for path in native.paths:
+            place = project / "build" / "native" / machine / path.name
+            if not place.is_file() or place.read_bytes() != path.read_bytes():
                 place.parent.mkdir(exist_ok=True)
                 draft = place.with_name(f".{place.name}.{os.getpid()}")
-                shutil.copyfile(kernel.path, draft)
+                shutil.copyfile(path, draft)
                 draft.replace(place)  # a session may have the old one mapped: that file must not change
-        except OSError as failed:
-            return Kernel(problem=f"{failed}")
-    return kernel
+    except OSError as failed:
+        return Native(problem=f"{failed}")
+    return native
 
 
 def _recipe(source: Path, command: tuple[str, ...]) -> str:
@@ -131,7 +136,12 @@ def _recipe(source: Path, command: tuple[str, ...]) -> str:
 
 
 def _compile(
-    command: tuple[str, ...], source: Path, scratch: Path, environ: Mapping[str, str], checkpoint: Checkpoint
+    command: tuple[str, ...],
+    source: Path,
+    name: str,
+    scratch: Path,
+    environ: Mapping[str, str],
+    checkpoint: Checkpoint,
 ) -> str:
     """Compile into ``scratch``; what went wrong, or nothing."""
     kept = {name: environ[name] for name in _KEPT if name in environ}
@@ -139,7 +149,7 @@ def _compile(
     shutil.copyfile(source, scratch / source.name)
     try:
         outcome = run_program(
-            [*command, *FLAGS, source.name, "-o", f"{FOREST}.so", "-lm"],
+            [*command, *FLAGS, source.name, "-o", name, "-lm"],
             env=kept | {"LC_ALL": "C", "SOURCE_DATE_EPOCH": "0", "ZIG_GLOBAL_CACHE_DIR": str(scratch / "cache")},
             folder=scratch,
             deadline_s=_DEADLINE_S,

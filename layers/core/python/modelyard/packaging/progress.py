@@ -79,11 +79,12 @@ class BuildProgress:
             f"cold start takes about twice as long. Run 'uv python install {python}', then 'modelyard build'."
         )
 
-    def without_kernel(self, machine: str, problem: str) -> None:
-        """Our own operations were not compiled."""
+    def without_native(self, machine: str, problem: str) -> None:
+        """Nothing of ours was compiled."""
         self._say(
-            f"Note: {problem}, so layers for {machine} go without our kernel for forests: large ones take longer to "
-            "load. Install gcc, or 'pip install ziglang' for every platform, then 'modelyard build'."
+            f"Note: {problem}, so layers for {machine} go without our kernel for forests and our reader of large "
+            "requests, which then take longer. Install gcc, or 'pip install ziglang' for every platform, then "
+            "'modelyard build'."
         )
 
     def finished(self, built: int, kept: int) -> None:

@@ -56,8 +56,8 @@ class LayerSource:
     """The others, and the layer that brings them."""
     files: tuple[tuple[str, Path], ...] = ()
     """Path inside the layer and the file, sorted; empty for a layer with a lock."""
-    compiled: Path | None = None
-    """The C source whose library it brings, where there is a compiler (`modelyard.packaging.native`)."""
+    compiled: tuple[Path, ...] = ()
+    """The C sources whose libraries it brings, where there is a compiler (`modelyard.packaging.native`)."""
 
     @property
     def is_own_code(self) -> bool:
@@ -95,7 +95,7 @@ class LayerSource:
         """SHA-256 over everything that decides the bytes."""
         content: object = sorted(pin.text for pin in self.pins) if self.lock is not None else self._content()
         # Which compiler there is, is no input: synth takes what was built, and a build adds the library once it can.
-        source = [] if self.compiled is None else [_digest(self.compiled)]
+        source = list(map(_digest, self.compiled))
         document = json.dumps([_builder_digest(), self.name, target.identity, content, *source])
         return hashlib.sha256(document.encode()).hexdigest()
 
@@ -147,7 +147,8 @@ def layer_source(project: Path, name: str) -> LayerSource:
     check_versions(locks, (names for names in SETS if name in names))
     others = left_out(name, locks, SETS)
     pins = tuple(pin for pin in locks[name] if pin.name not in others)
-    compiled = project / native.SOURCE if name in native.LAYERS and (project / native.SOURCE).is_file() else None
+    compiled = tuple(project / source for source in native.SOURCES.values()) if name in native.LAYERS else ()
+    compiled = compiled if all(map(Path.is_file, compiled)) else ()
     return LayerSource(name=name, lock=_lock(project, name), pins=pins, left_out=others, compiled=compiled)
 
 

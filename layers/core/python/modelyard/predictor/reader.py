@@ -2,6 +2,8 @@
 
 ::
 
+    a large body of numbers ─► rows.py ─► Array
+                                    │ leaves it
     '{"instances": [...]}' ─► decoder made for this model ─► rows ─► struct.pack ─► Array, see columns.py
                                     │ refuses
                                     └─► any JSON ─► encode.py, enforcement.py ─► which row, which field, why
@@ -26,6 +28,9 @@ from modelyard.predictor.encode import encode
 from modelyard.predictor.enforcement import checks_of
 from modelyard.predictor.signature import Signature
 from modelyard.predictor.structs import struct_of
+
+LARGE_BODY = 2048
+"""Characters from which on a body is worth a look by `modelyard.predictor.rows`."""
 
 _EXAMPLE = 'Send {"instances": [...]}.'
 
@@ -62,7 +67,8 @@ class Reader:
     """
 
     __slots__ = (
-        "_check_rows", "_columns", "_decoder", "_instance", "_late", "_only", "_value", "checks", "inputs", "nulls",
+        "_check_rows", "_columns", "_decoder", "_instance", "_late", "_only", "_row_reader", "_value", "checks",
+        "inputs", "nulls",
     )  # fmt: skip
 
     def __init__(
@@ -81,6 +87,7 @@ class Reader:
         # Rules that the decoder does not enforce: what may be clipped or let through.
         self._late = [(place, check) for place, check in enumerate(self.checks) if check and not check.refuses_at_once]
         self._decoder: Any = None
+        self._row_reader: Any = None  # False where there is none for this model
         self._only: Column | None = None
         self._compile()
 
@@ -108,6 +115,10 @@ class Reader:
         Raises:
             RequestError: For what is wrong with it, with field and row; status 422 where the contract says so.
         """
+        if len(body) >= LARGE_BODY and self._row_reader is not False:
+            read = self._read_large(body)
+            if read is not None:
+                return self._enforced(*read)
         if self._decoder is not None:
             try:
                 instances = self._decoder.decode(body).instances
@@ -115,11 +126,24 @@ class Reader:
             except (msgspec.DecodeError, ValueError, OverflowError, struct.error, RecursionError, _UndecidedError):
                 pass  # the slow path finds out what it is
             else:
-                warnings: list[dict[str, Any]] = []
-                for place, check in self._late:
-                    arrays[place] = check.apply(arrays[place], warnings)
-                return Batch(len(instances), arrays, warnings)
+                return self._enforced(len(instances), arrays)
         return self.batch(read_instances(body))
+
+    def _enforced(self, rows: int, arrays: list[Array]) -> Batch:
+        warnings: list[dict[str, Any]] = []
+        for place, check in self._late:
+            arrays[place] = check.apply(arrays[place], warnings)
+        return Batch(rows, arrays, warnings)
+
+    def _read_large(self, body: str | bytes) -> tuple[int, list[Array]] | None:
+        if self._row_reader is None:
+            from modelyard.predictor.rows import RowReader
+
+            self._row_reader = RowReader.of(self.inputs, self.checks) or False
+            if self._row_reader is False:
+                return None
+        found: tuple[int, list[Array]] | None = self._row_reader.arrays(body)
+        return found
 
     def batch(self, instances: list[Any]) -> Batch:
         """The same for instances that were decoded already.

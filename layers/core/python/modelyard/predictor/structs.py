@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-_UNWRITABLE = frozenset('"\\').union(map(chr, range(32)))
+UNWRITABLE = frozenset('"\\').union(map(chr, range(32)))
 
 
 def struct_of(name: str, keys: list[str], types: list[Any]) -> Any:
@@ -15,7 +15,7 @@ def struct_of(name: str, keys: list[str], types: list[Any]) -> Any:
         keys: As in JSON.
         types: Of their values.
     """
-    if any(not _UNWRITABLE.isdisjoint(key) for key in keys):
+    if any(not UNWRITABLE.isdisjoint(key) for key in keys):
         return None
     fields = [f"f{place}" for place in range(len(keys))]
     return msgspec.defstruct(
