@@ -10,7 +10,7 @@ from modelyard.packaging.sources import NOT_IN_LAMBDA
 from modelyard.spec import Model
 from stacks.base import ModelyardStack
 
-IN_THE_IMAGE = ("layers/core/python", "layers/server")
+IN_THE_IMAGE = ("layers/core/python", "layers/native", "layers/server")
 """What the Dockerfile copies, beside the models' own code; nothing else makes another image."""
 NOT_IN_THE_IMAGE = tuple(f"layers/core/python/modelyard/{folder}" for folder in NOT_IN_LAMBDA if folder != "server")
 """Of those, what only the developer's machine runs: a change of the command line is no release of every endpoint."""

@@ -192,8 +192,8 @@ static const char *object(const char *at, Column *columns, int64_t width, int64_
  * columns, width: Of the inputs, or of the places of a row.
  * named: Whether rows are objects.
  * order: Room for `width` numbers.
- * out, capacity: Room for so many rows. Of objects the columns lie one after the other, each of `capacity` elements;
- *   of lists the rows do.
+ * out, capacity: Room for so many rows, a multiple of 8, so that every column is aligned. Of objects the columns lie one
+ *   after the other, each of `capacity` elements; of lists the rows do.
  *
  * Returns how many rows it read, or UNDECIDED.
  */

@@ -212,7 +212,10 @@ def test_an_image_holds_the_library_and_no_more_of_the_project(sagemaker_dev: As
     assert (source["dockerBuildTarget"], source["platform"]) == ("cpu", "linux/amd64")
     assert "layers/server/Dockerfile" in files
     assert "layers/core/python/modelyard/server/__init__.py" in files
-    assert not [file for file in files if not file.startswith(("layers/core/python/", "layers/server/"))]
+    assert {"layers/native/forest.c", "layers/native/rows.c"} <= set(files)
+    assert not [
+        file for file in files if not file.startswith(("layers/core/python/", "layers/native/", "layers/server/"))
+    ]
     assert not [file for file in files if "modelyard/cli/" in file or "modelyard/packaging/" in file]
     assert sagemaker_dev.image("Host-shelf")[0]["platform"] == "linux/arm64", "ml.c7g is AWS's own processor"
 

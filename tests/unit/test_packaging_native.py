@@ -2,9 +2,11 @@
 
 import importlib.metadata
 import json
+import os
 import platform
 import shutil
 import stat
+import subprocess
 import zipfile
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import pytest
 from modelyard.compiling import kernel
 from modelyard.packaging import find_layer
 from modelyard.packaging.elf import machine_of as machine_in
-from modelyard.packaging.native import INSIDE, SOURCES, build_here, build_native, compiler
+from modelyard.packaging.native import FLAGS, INSIDE, SOURCES, build_here, build_native, compiler
 from tests.fakes.native import PROJECT, forest_kernel
 from tests.fakes.projects import LOCAL, Project
 
@@ -97,6 +99,19 @@ def test_what_does_not_compile_is_a_reason_and_no_error(project: Project, tmp_pa
     broken.chmod(broken.stat().st_mode | stat.S_IXUSR)
     assert "does not run" in build_native(project.root, HOST, environ={"PATH": str(tmp_path)}).problem
     assert build_native(project.root, HOST, environ={"PATH": ""}).problem == f"no C compiler for {HOST}"
+
+
+def test_the_servers_image_compiles_the_same_with_the_same_flags(tmp_path: Path) -> None:
+    dockerfile = (PROJECT / "layers/server/Dockerfile").read_text()
+    stage = dockerfile[dockerfile.index(" AS native") :].partition("\nRUN ")[2].partition("\n\n")[0]
+    assert " ".join(FLAGS) in stage
+    assert f"COPY --from=native /native /opt/modelyard/python/{INSIDE}\n" in dockerfile
+    forest_kernel()  # skipped without a compiler
+    script = stage.replace("\\\n", "").replace("/src", str(PROJECT / "layers/native")).replace("/native &&", "$OUT &&")
+    script = script.replace("mkdir $OUT", "true").replace('"/native/', '"$OUT/')
+    environ = {"PATH": os.environ["PATH"], "OUT": str(tmp_path)}
+    subprocess.run(["sh", "-ec", script], env=environ, check=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"{name}.so" for name in SOURCES)
 
 
 def test_a_layer_has_it_once_there_is_a_compiler_and_says_so_while_there_is_none(project: Project) -> None:
