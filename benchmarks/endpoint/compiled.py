@@ -11,6 +11,7 @@ random data (`tests/fakes/realistic_models.py`). Each is compiled once by `model
 
 Where a form of the machine's own exists, the portable one is loaded a second time at the level EXTENDED: what it takes
 less to create is what onnxruntime takes to lay out weights for the processor, which no portable file can spare it.
+Where a form for our own kernel exists it is the row ``compiled_forest-1``; without a C compiler there is none.
 
     python benchmarks/endpoint/compiled.py [--quick] [--json]
 """
@@ -30,8 +31,10 @@ sys.path.insert(0, str(PROJECT))
 
 from benchmarks.measuring.script import Result, run  # noqa: E402 - the project's folder has to be on the path first
 from benchmarks.measuring.table import table  # noqa: E402
+from modelyard.compiling import kernel  # noqa: E402
 from modelyard.compiling.compiler import CompilationRefused, compile_model  # noqa: E402
-from modelyard.compiling.loading import WEIGHTS, WEIGHTS_FOLDER  # noqa: E402
+from modelyard.compiling.loading import ANY, WEIGHTS, WEIGHTS_FOLDER  # noqa: E402
+from modelyard.packaging.native import build_here  # noqa: E402
 from tests.fakes import realistic_models  # noqa: E402
 from tests.fakes.hostile_models import harmless  # noqa: E402
 
@@ -50,7 +53,7 @@ def resident():
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * 4096
 
-def session(path, weights, level="ORT_ENABLE_ALL"):
+def session(path, weights, level="ORT_ENABLE_ALL", kernel=""):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
@@ -59,28 +62,31 @@ def session(path, weights, level="ORT_ENABLE_ALL"):
     with open(path, "rb") as file:
         content = file.read()
     began = time.perf_counter()
+    if kernel:
+        options.register_custom_ops_library(kernel)
     made = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     return made, time.perf_counter() - began
 
-path, weights, level, feeds, other = sys.argv[2:]
+path, weights, level, kernel, feeds, other = sys.argv[2:]
 session(other, "")
 with numpy.load(feeds) as arrays:
     feeds = dict(arrays)
 gc.collect()
 before = resident()
-made, took = session(path, weights, level)
+made, took = session(path, weights, level, kernel)
 made.run(None, feeds)
 gc.collect()
 print(json.dumps({"create_ms": took * 1000, "memory_mb": (resident() - before) / 2**20}))
 """
 
 
-Place = tuple[str, str, str]
-"""Path of the model, folder of its weights, level of optimisation."""
+Place = tuple[str, str, str, str]
+"""Path of the model, folder of its weights, level of optimisation, the library with operations of our own."""
 
 
 def measure(quick: bool) -> Result:
     rounds = QUICK_ROUNDS if quick else ROUNDS
+    problem = build_here(PROJECT).problem
     figures: dict[str, float] = {}
     parts = []
     for name, make in (QUICK if quick else MODELS).items():
@@ -91,6 +97,8 @@ def measure(quick: bool) -> Result:
                 figures |= {f"{name}.{form}.{figure}": value for figure, value in row.items()}
         parts.append(_table(name, found))
         print(f"{name} is done", file=sys.stderr)
+    if problem:
+        parts.append(f"Without our own kernel: {problem}.")
     parts.append(f"Creation and memory: medians of {rounds} rounds. Runs: least of {RUN_ROUNDS} rounds.")
     return Result("\n\n".join(parts), figures)
 
@@ -127,10 +135,13 @@ def _measured(raw: bytes, folder: Path, rounds: int) -> dict[str, Any]:
     seconds = time.perf_counter() - began
     if isinstance(compiled, CompilationRefused):
         raise SystemExit(f"not compiled: {compiled.reason}")
-    files = {"raw": (raw, None)}
+    files: dict[str, tuple[bytes, bytes | None]] = {"raw": (raw, None)}
+    libraries: dict[str, str | None] = {}
     for form in compiled.forms:
-        name = "compiled" if form.architecture == "any" else f"compiled_{form.architecture}"
+        kind = form.requires or (form.architecture if form.architecture != ANY else "")
+        name = f"compiled_{kind}" if kind else "compiled"
         files[name] = (form.model, form.weights)
+        libraries[name] = kernel.find(form.requires)
     places: dict[str, Place] = {}
     for name, (model, weights) in files.items():
         place = folder / name
@@ -138,9 +149,14 @@ def _measured(raw: bytes, folder: Path, rounds: int) -> dict[str, Any]:
         (place / "model.onnx").write_bytes(model)
         if weights is not None:
             (place / WEIGHTS).write_bytes(weights)
-        places[name] = (str(place / "model.onnx"), "" if weights is None else str(place), "ORT_ENABLE_ALL")
-    if len(compiled.forms) > 1:
-        places[UNPACKED] = (*places["compiled"][:2], "ORT_ENABLE_EXTENDED")
+        places[name] = (
+            str(place / "model.onnx"),
+            "" if weights is None else str(place),
+            "ORT_ENABLE_ALL",
+            libraries.get(name) or "",
+        )
+    if any(form.architecture != ANY for form in compiled.forms) and "compiled" in places:
+        places[UNPACKED] = (*places["compiled"][:2], "ORT_ENABLE_EXTENDED", "")
         files[UNPACKED] = files["compiled"]
     found = _loaded(places, folder, rounds)
     for name, times in _ran(places).items():
@@ -178,7 +194,7 @@ def _loaded(places: dict[str, Place], folder: Path, rounds: int) -> dict[str, di
     }
 
 
-def _session(path: str, weights: str, level: str) -> Any:
+def _session(path: str, weights: str, level: str, library: str = "") -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -186,6 +202,8 @@ def _session(path: str, weights: str, level: str) -> Any:
     options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
     if weights:
         options.add_session_config_entry(WEIGHTS_FOLDER, weights)
+    if library:
+        options.register_custom_ops_library(library)
     return onnxruntime.InferenceSession(Path(path).read_bytes(), options, providers=["CPUExecutionProvider"])
 
 
@@ -209,8 +227,9 @@ def _ran(places: dict[str, Place]) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {name: {} for name in places}
     for rows in (1, 10):
         inputs = [_feeds(sessions["raw"], rows, seed) for seed in range(VARIETY)]
-        began = time.perf_counter()
         sessions["raw"].run(outputs, inputs[0])
+        began = time.perf_counter()
+        sessions["raw"].run(outputs, inputs[1])
         inputs = inputs[: max(1, min(VARIETY, int(0.005 / (time.perf_counter() - began))))]
         least = dict.fromkeys(places, float("inf"))
         for number in range(RUN_ROUNDS):

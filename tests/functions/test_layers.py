@@ -16,20 +16,27 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import onnx
 import pytest
+from onnx import helper, numpy_helper
 
+from modelyard.compiling.forests import Trees
+from modelyard.compiling.onnx_file import Node
+from modelyard.compiling.packed_forest import packed
 from modelyard.environments import load_environments
 from modelyard.errors import BuildError
 from modelyard.packaging import LayerManifest, find_layer, function_asset
 from modelyard.packaging.elf import is_compiled, machine_of
 from modelyard.packaging.fit import Fit, fit_of
 from modelyard.packaging.imports import lay_out_runtime
+from modelyard.packaging.native import LAYERS as LAYERS_WITH_KERNEL
 from modelyard.packaging.sources import function_files
 from modelyard.packaging.targets import FunctionSet, function_sets, layers_of
 from modelyard.spec import Model, load_models
 from tests.fakes import onnx_models
 from tests.fakes.aws_endpoint import EMPTY_TABLE, Answer, answering, identity
 from tests.fakes.gateway import event as control_event
+from tests.fakes.hand_made_trees import around, ensemble
 from tests.fakes.http_bucket import HttpBucket
 from tests.fakes.objects import promote
 from tests.fakes.training_data import weather, weather_plan
@@ -323,6 +330,38 @@ base.restype = ctypes.POINTER(ctypes.c_void_p * 2)
 answer = ctypes.CFUNCTYPE(ctypes.c_char_p)(base().contents[1])().decode()
 """
     assert sandbox.run("workflow", program, library=str(library)) == "1.31.1"
+
+
+@pytest.mark.parametrize("layer", LAYERS_WITH_KERNEL)
+def test_a_forest_runs_on_the_kernel_that_the_layer_brings(sandbox: Sandbox, layer: str) -> None:
+    if built(layer).kernel is None:
+        pytest.skip("no C compiler")
+    title = next(function_set.title for function_set in SETS if layer in function_set.layers)
+    program = """
+import base64
+from modelyard.compiling import kernel
+from modelyard.predictor.predictor import Predictor
+library = kernel.find(kernel.FOREST)
+model = base64.b64decode(given["model"])
+predictor = Predictor.load(model, engine=given["engine"], kernel=library)
+answer = [library, predictor.predict([[-1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])]
+"""
+    model = base64.b64encode(packed_stump()).decode()
+    engine = "lean" if layer == "lean" else "standard"
+    library, answers = sandbox.run(title, program, model=model, engine=engine)
+    assert Path(library).is_relative_to(sandbox.unpacked(layer))
+    assert answers == [1.0, 2.0]
+
+
+def packed_stump() -> bytes:
+    """One branch: 1 where the first column is at most 0, else 2."""
+    stump = onnx.load_from_string(ensemble((0, "LEQ", 0.0, {0: 1.0}, {0: 2.0}))).graph.node[0]
+    trees = Trees(Node(memoryview(stump.SerializeToString())))
+    made = onnx.load_from_string(around([helper.make_node("ForestRegressor", ["x", "trees"], ["scores"])], None, 1))
+    made.graph.node[0].domain = "modelyard"
+    made.graph.initializer.append(numpy_helper.from_array(packed(trees), "trees"))
+    made.opset_import.append(helper.make_opsetid("modelyard", 1))
+    return made.SerializeToString()
 
 
 # --- how large

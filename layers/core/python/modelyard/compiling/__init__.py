@@ -1,7 +1,8 @@
 """The model compiler: what can be done once, at registration, is not done at every cold start.
 
     raw file ──► answers to a sample ──► ZipMap ──► optimise, weights beside ──► forests ──► forms, proven equal
-                 the measure             `zipmap`   `optimising`                 `forests`, `tree_ensemble`
+                 the measure             `zipmap`   `optimising`                 `forests`, `tree_ensemble`,
+                                                                                 `packed_forest`
 
 The uploaded file stays the artifact of record; a *form* is another file that gives the same answers, to the bit, on one
 thread and on two (`proving`), on the caller's sample or on one that is drawn (`sampling`). A step that is not equal, or
@@ -13,6 +14,9 @@ How a form is loaded, by both engines:
 
 - Only with the version of onnxruntime that is written on it, and where ``architecture`` is ``any`` or what
   `modelyard.compiling.loading.machine` says; of two that fit, the machine's own.
+- Where ``requires`` is not empty, only with that library of ours, where `modelyard.compiling.kernel` finds it, and on
+  one thread; before all others. Python: ``options.register_custom_ops_library(path)``, C:
+  ``RegisterCustomOpsLibrary_V2`` (position 228, since version 14).
 - At the default level of optimisation (ORT_ENABLE_ALL), from bytes, like the raw file.
 - A form with weights needs them as the file ``weights.bin`` in a folder of their own, and the session option
   ``session.model_external_initializers_file_folder_path`` with that folder's path (Python:
@@ -26,8 +30,8 @@ How a form is loaded, by both engines:
   ``options.add_external_initializers_from_files_in_memory(["weights.bin"], [bytes], [size])``. The buffer has to
   outlive the session. That is as fast, but takes as much memory as the raw file. Without the option onnxruntime copies.
 
-Use `compiler.compile_model` and `zipmap.zipmap_classes`. `loading` is the only module that an endpoint imports, so this
-one imports nothing.
+Use `compiler.compile_model` and `zipmap.zipmap_classes`. An endpoint imports `loading`, and `kernel` for a form that
+requires it, and no other module; so this one imports nothing.
 
 A model that cannot be compiled is a version like any other: the raw file serves, and the reason is recorded.
 """

@@ -34,7 +34,7 @@ class CompiledForm(msgspec.Struct, frozen=True):
 
 
 class CompiledModel(msgspec.Struct, frozen=True):
-    """The forms of a model, the portable one first.
+    """The forms of a model, the portable one first where there is one.
 
     Attributes:
         onnxruntime: The version that made them, and the only one that they are proven for.
