@@ -91,6 +91,12 @@ def test_for_another_processor_it_takes_ziglang(monkeypatch: pytest.MonkeyPatch)
     assert compiler(other)[-2:] == ("-target", f"{other}-linux-gnu.2.28")
 
 
+def test_on_another_system_than_linux_there_is_none(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.platform", "darwin")
+    assert "Linux" in build_here(project.root, environ=project.environ).problem
+    assert compiler(HOST) is None
+
+
 def test_what_does_not_compile_is_a_reason_and_no_error(project: Project, tmp_path: Path) -> None:
     project.write(SOURCE, "this is no C\n")
     assert build_native(project.root, HOST, environ=project.environ).problem.startswith("forest.c does not compile: ")
@@ -121,6 +127,8 @@ def test_a_layer_has_it_once_there_is_a_compiler_and_says_so_while_there_is_none
     assert layer.native is None
     assert f"no C compiler for {HOST}" in project.said
     assert not libraries_in(layer)
+    assert project.build("local")[LOCAL]["serving"] == layer
+    assert len(project.said.splitlines()) == 1, "what was said once is not said at every synth"
 
     project.environ["PATH"] = compilers
     layer = project.build("local")[LOCAL]["serving"]

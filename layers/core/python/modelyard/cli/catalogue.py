@@ -169,7 +169,8 @@ def _compiled(compilation: "Compilation | None") -> str | None:
     if not compilation.forms:
         return f"no, served as it is ({compilation.refused})"
     forms = [
-        f"{form.architecture}: {(form.model.size + (form.weights.size if form.weights else 0)) / 1e6:.1f} MB"
+        f"{form.requires or form.architecture}: "
+        f"{sum(file.size for file in (form.model, form.weights) if file) / 1e6:.1f} MB"
         for form in compilation.forms
     ]
     return f"{', '.join(forms)}; proven equal with onnxruntime {compilation.onnxruntime}"

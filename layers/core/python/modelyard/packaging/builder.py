@@ -175,10 +175,14 @@ class _Build:
                 else:
                     layers[target.name][name] = present
         self.kept, self.built = sum(map(len, layers.values())), len(missing)
+        without: dict[str, str] = {}
         for target, source in missing:
             self._interpreter(target)
             if source.compiled:
-                self._native(target)
+                without.setdefault(machine_of(target.platform) or "this system", self._native(target).problem)
+        for machine, problem in without.items():
+            if problem:
+                self.progress.without_native(machine, problem)
         # The largest first: whatever is begun last is short.
         missing.sort(key=lambda job: (job[1].is_own_code, job[1].name != "training"))
         for manifest in self._in_threads(missing):
@@ -209,8 +213,6 @@ class _Build:
             self.natives[machine] = build_native(
                 self.project, machine, environ=self.environ, checkpoint=self._checkpoint
             )
-            if self.natives[machine].problem:
-                self.progress.without_native(machine, self.natives[machine].problem)
         return self.natives[machine]
 
     def _interpreter(self, target: BuildTarget) -> Interpreter | None:

@@ -59,8 +59,9 @@ class Native:
 
 
 def machine_of(platform_name: str) -> str:
-    """The processor of a build target, as Linux calls it; ``local`` is this machine's."""
-    return _MACHINES.get(platform_name, platform.machine())
+    """The processor of a build target, as Linux calls it; ``local`` is this machine's. Nothing where it is no Linux."""
+    own = platform.machine() if sys.platform == "linux" else ""
+    return _MACHINES.get(platform_name, own)
 
 
 def compiler(machine: str, environ: Mapping[str, str] = os.environ) -> tuple[str, ...] | None:
@@ -85,10 +86,12 @@ def build_native(
 
     Args:
         project: The folder with ``layers``.
-        machine: As Linux calls it, such as ``aarch64``.
+        machine: As `machine_of` says, such as ``aarch64``.
         environ: The process environment.
         checkpoint: Called again and again; whatever it raises ends the work.
     """
+    if not machine:
+        return Native(problem="what is compiled of ours runs on Linux alone")
     command = compiler(machine, environ)
     if command is None:
         return Native(problem=f"{_NO_COMPILER} for {machine}")
@@ -114,7 +117,7 @@ def build_native(
 
 def build_here(project: Path, *, environ: Mapping[str, str] = os.environ) -> Native:
     """The libraries for this machine, where `modelyard.compiling.kernel` finds them."""
-    machine = platform.machine()
+    machine = machine_of("local")
     native = build_native(project, machine, environ=environ)
     try:
         for path in native.paths:
