@@ -37,6 +37,32 @@ def honest() -> Any:
     return words
 
 
+def regression(targets: int) -> Any:
+    """The same trees for one target, or for three."""
+    words = honest()
+    words = np.concatenate((words[:BODY], words[BODY + 6 :]))
+    words[FLAGS], words[OUTPUTS] = 0, targets
+    if targets == 1:
+        words[VOTES] = 0
+        words = np.concatenate((words[: BODY + 2], words[BODY + 6 :]))
+        rests = words[BODY + 3 :: 2]
+        rests[rests & BRANCH == 0] &= 0xFFF
+    words[SIZE] = len(words)
+    return words
+
+
+def two_classes() -> Any:
+    """The same trees for two classes, of which both get numbers."""
+    words = honest()
+    words = np.concatenate((words[: BODY + 4], words[BODY + 6 :]))
+    words[OUTPUTS] = 2
+    words[TABLE] = 1
+    rests = words[FIRST - 1 :: 2]
+    rests[rests == 2 << 14] = 1 << 14
+    words[SIZE] = len(words)
+    return words
+
+
 ROOTS = BODY - 1 + 6 + 1
 TABLE = ROOTS + 2
 FIRST = TABLE + 4
@@ -139,13 +165,13 @@ def model(words: Any, kind: str = "ForestClassifier") -> bytes:
     return helper.make_model(graph, opset_imports=opsets, ir_version=9).SerializeToString()
 
 
-def outcome(library: str, words: Any) -> str:
+def outcome(library: str, words: Any, kind: str = "ForestClassifier") -> str:
     """What the kernel says of the words, or ``answered``."""
     from modelyard.compiling.proving import session
 
     table = np.array([[-1, -1], [1, 1], [np.nan, 0], [0.25, -0.5], [9, -9]], np.float32)
     try:
-        engine = session(model(words), kernel=library)
+        engine = session(model(words, kind), kernel=library)
         for rows in (1, 5):
             engine.run(None, {"x": table[:rows]})
     except Exception as refused:  # noqa: BLE001 - onnxruntime's errors have no base class of their own
@@ -158,17 +184,23 @@ def _fuzz(library: str, count: int) -> dict[str, int]:
     random = np.random.default_rng(5)
     found = {"answered": 0, "refused": 0}
     tried = [0, 1, 2, 3, 5, 7, 8, 12, 0x1000, 0x2000, 0x4000, 0x3FFF, 0x7FFFFFFF, 0x80000000, HUGE]
-    for _ in range(count):
-        words = honest()
+    regressor = "ForestRegressor"
+    kinds = [(honest(), "ForestClassifier"), (two_classes(), "ForestClassifier")]
+    kinds += [(regression(1), regressor), (regression(3), regressor)]
+    for words, kind in kinds:
+        assert outcome(library, words, kind) == "answered", (kind, outcome(library, words, kind))
+    for number in range(count):
+        words, kind = kinds[number % len(kinds)]
+        words = words.copy()
         for place in random.integers(0, len(words), random.integers(1, 4)):
-            kind = random.integers(0, 3)
-            if kind == 0:
+            way = random.integers(0, 3)
+            if way == 0:
                 words[place] = random.choice(tried)
-            elif kind == 1:
+            elif way == 1:
                 words[place] ^= np.uint32(1 << int(random.integers(0, 32)))
             else:
                 words[place] = random.integers(0, 1 << 32)
-        found["answered" if outcome(library, words) == "answered" else "refused"] += 1
+        found["answered" if outcome(library, words, kind) == "answered" else "refused"] += 1
     return found
 
 

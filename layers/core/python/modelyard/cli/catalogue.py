@@ -168,10 +168,10 @@ def _compiled(compilation: "Compilation | None") -> str | None:
         return None
     if not compilation.forms:
         return f"no, served as it is ({compilation.refused})"
+    sizes = [form.model.size + (form.weights.size if form.weights else 0) for form in compilation.forms]
     forms = [
-        f"{form.requires or form.architecture}: "
-        f"{sum(file.size for file in (form.model, form.weights) if file) / 1e6:.1f} MB"
-        for form in compilation.forms
+        f"{form.requires or form.architecture}: {size / 1e6:.1f} MB"
+        for form, size in zip(compilation.forms, sizes, strict=True)
     ]
     return f"{', '.join(forms)}; proven equal with onnxruntime {compilation.onnxruntime}"
 
