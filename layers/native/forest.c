@@ -553,22 +553,39 @@ static Status *create(const Operation *operation, Api api, const Info *info, voi
     return NULL;
 }
 
-/* What onnxruntime calls for each session; the operations are the same for all, and the library is never unloaded. */
+/* The operations as one onnxruntime knows them; a process may have two, one in each engine's library. */
+typedef struct Shared {
+    Api api;
+    Domain *domain;
+    struct Shared *next;
+} Shared;
+
+static _Atomic(Shared *) all_shared;
+
+static Status *share(Api api, Domain **domain) {
+    Shared *first = atomic_load(&all_shared);
+    for (Shared *known = first; known; known = known->next)
+        if (known->api == api) return *domain = known->domain, NULL;
+    Status *failed;
+    if ((failed = CreateCustomOpDomain("modelyard", domain)) || (failed = CustomOpDomain_Add(*domain, &REGRESSOR)) ||
+        (failed = CustomOpDomain_Add(*domain, &CLASSIFIER)))
+        return failed;
+    Shared *made = malloc(sizeof *made);
+    if (!made) return NULL; /* made again for the next session */
+    *made = (Shared){api, *domain, first};
+    while (!atomic_compare_exchange_weak(&all_shared, &made->next, made)) {
+    } /* two that are made at once may both stay */
+    return NULL;
+}
+
+/* What onnxruntime calls for each session. The library is never unloaded, so sessions share what is made here. */
 __attribute__((visibility("default"))) Status *RegisterCustomOps(Options *options, const ApiBase *base) {
-    static _Atomic(Domain *) shared;
-    const Api api = base->GetApi(API_VERSION);
+    Api api = base->GetApi(API_VERSION);
     if (!api) {
-        const Api api = base->GetApi(1); /* every version has the first */
+        api = base->GetApi(1); /* every version has the first */
         return CreateStatus(INVALID_ARGUMENT, "packed forests need onnxruntime 1.16 or later");
     }
-    Domain *domain = atomic_load(&shared);
-    if (!domain) {
-        Status *failed;
-        if ((failed = CreateCustomOpDomain("modelyard", &domain)) ||
-            (failed = CustomOpDomain_Add(domain, &REGRESSOR)) || (failed = CustomOpDomain_Add(domain, &CLASSIFIER)))
-            return failed;
-        Domain *other = NULL;
-        if (!atomic_compare_exchange_strong(&shared, &other, domain)) domain = other;
-    }
-    return AddCustomOpDomain(options, domain);
+    Domain *domain = NULL;
+    Status *failed = share(api, &domain);
+    return failed ? failed : AddCustomOpDomain(options, domain);
 }
