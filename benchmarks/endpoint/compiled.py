@@ -11,8 +11,8 @@ random data (`tests/fakes/realistic_models.py`). Each is compiled once by `model
 
 The claims are of the form that an endpoint on this machine takes. Where one for our own kernel exists it is the row
 ``compiled_forest-1``; without a C compiler there is none. Where a form of the machine's own exists, the portable one is
-loaded a second time at the level EXTENDED: what it takes less to create is what onnxruntime takes to lay out weights for
-the processor, which no portable file can spare it.
+loaded a second time at the level EXTENDED: what it takes less to create is what onnxruntime takes to lay out weights
+for the processor, which no portable file can spare it.
 
     python benchmarks/endpoint/compiled.py [--quick] [--json]
 """
