@@ -18,7 +18,7 @@ from tests.functions.test_compiled import Scene
 @cache
 def a_forest() -> tuple[bytes, CompiledModel]:
     forest_kernel()
-    raw = realistic_models.forest("RandomForestRegressor")
+    raw = realistic_models.forest()
     for _ in range(5):  # on a busy machine a form may seem slower than the raw file
         compiled = compile_model(raw)
         if isinstance(compiled, CompiledModel) and len(compiled.forms) == 2:
@@ -96,8 +96,8 @@ def test_pointers_of_earlier_releases_say_nothing_of_it(scene):
 
 
 def test_a_damaged_forest_is_refused_and_the_next_form_serves(scene, capsys):
-    weights = forms(scene)[1]["weights"]["key"]
-    scene.objects.put(weights, b"\0" * forms(scene)[1]["weights"]["size"])
+    model = forms(scene)[1]["model"]
+    scene.objects.put(model["key"], b"\0" * model["size"])
     scene.start()
     assert "form_not_loaded" in capsys.readouterr().out
     assert scene.answer() == scene.expected()

@@ -16,6 +16,7 @@ from modelyard.compiling import compiler, kernel, packed_forest
 from modelyard.compiling.child import Compilation
 from modelyard.compiling.compiler import CompilationRefused, CompiledForm, CompiledModel, compile_model
 from modelyard.compiling.loading import ANY, WEIGHTS, WEIGHTS_FOLDER, machine
+from modelyard.compiling.proving import Measure
 from modelyard.predictor.arrays import from_numpy, to_numpy
 from modelyard.predictor.lean import LeanEngine
 from modelyard.predictor.signature import signature_of
@@ -33,6 +34,15 @@ def compiled(model: bytes, *, forms: int = 1, **settings: Any) -> CompiledModel:
             break
     assert isinstance(result, CompiledModel), result
     return result
+
+
+def for_our_kernel(model: bytes) -> tuple[list[CompiledForm], CompiledForm]:
+    """The other forms, and that for our own kernel."""
+    for _ in range(TRIES):
+        *others, own = compiled(model).forms
+        if own.requires == kernel.FOREST:
+            return others, own
+    raise AssertionError(own)
 
 
 def refused(model: bytes, **settings: Any) -> CompilationRefused:
@@ -156,16 +166,16 @@ def test_a_forest_with_a_zipmap_gives_plain_probabilities_from_fewer_bytes(tmp_p
 def test_a_forest_has_a_form_for_our_own_kernel_beside_the_portable_one(tmp_path: Path) -> None:
     library = forest_kernel()
     model = realistic_models.forest("RandomForestRegressor")
-    portable, own = compiled(model, forms=2).forms
-    assert (portable.requires, own.requires) == ("", kernel.FOREST)
-    assert own.architecture == portable.architecture == ANY
+    others, own = for_our_kernel(model)
+    assert {form.requires for form in others} <= {""}
+    assert own.architecture == ANY
     assert [(step.name, step.outcome) for step in own.steps] == [
         ("forest kernel", "kept"),
     ]
     assert len(own.model) < 10_000
     assert own.weights is not None
     assert len(own.weights) >= packed_forest.LEAST_OUTSIDE
-    assert own.measured["compiled_create_ms"] < 0.5 * portable.measured["compiled_create_ms"]
+    assert own.measured["compiled_create_ms"] < 0.3 * own.measured["raw_create_ms"]
     table = {"x": np.random.default_rng(3).standard_normal((30, 10)).astype(np.float32)}
     (expected,) = session(model, None, tmp_path).run(None, table)
     with pytest.raises(Exception, match="modelyard"):
@@ -177,9 +187,9 @@ def test_a_forest_has_a_form_for_our_own_kernel_beside_the_portable_one(tmp_path
 
 def test_boosting_that_no_other_form_is_made_of_has_the_one_for_our_kernel_alone() -> None:
     forest_kernel()
-    model = realistic_models.forest("HistGradientBoostingClassifier", missing=True)
-    *others, own = compiled(model, forms=2).forms
-    assert (own.requires, own.weights) == (kernel.FOREST, None), "small trees stay in the file"
+    model = realistic_models.forest("HistGradientBoostingClassifier", trees=30, missing=True)
+    others, own = for_our_kernel(model)
+    assert own.weights is None, "small trees stay in the file"
     assert not any(step.name == "tree ensemble" and step.outcome == "kept" for form in others for step in form.steps)
 
 
@@ -346,3 +356,14 @@ def test_metadata_survives(text_encoder: bytes) -> None:
     helper.set_model_props(made, {"author": "grün"})
     (form,) = compiled(made.SerializeToString()).forms
     assert {entry.key: entry.value for entry in load_from_string(form.model).metadata_props} == {"author": "grün"}
+
+
+def test_single_rows_are_cut_from_the_first_batch() -> None:
+    model = realistic_models.forest(trees=5, rows=100)
+    measure = Measure(model, [], seconds=30.0, columns={})
+    rows = measure.single_rows(16)
+    _, batch = measure.single_and_batch()
+    assert [row["x"].shape for row in rows] == [(1, 10)] * 16
+    assert np.concatenate([row["x"] for row in rows]).tobytes() == batch["x"][:16].tobytes()
+    alone = Measure(model, [{"x": np.zeros((1, 10), np.float32)}], seconds=30.0, columns={})
+    assert alone.single_rows(16) == []

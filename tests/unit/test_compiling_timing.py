@@ -16,12 +16,14 @@ class Machine:
 
     Args:
         busy: The share of runs that another process interrupts.
+        stalls: The share of runs in which the clock stands still.
     """
 
-    def __init__(self, *, busy: float = 0.0) -> None:
+    def __init__(self, *, busy: float = 0.0, stalls: float = 0.0) -> None:
         self.now = 0.0
         self.runs = 0
         self._busy = busy
+        self._stalls = stalls
         self._random = random.Random(5)  # noqa: S311 - no secret
 
     def clock(self) -> float:
@@ -30,6 +32,8 @@ class Machine:
     def run(self, seconds: float) -> Callable[[], None]:
         def once() -> None:
             self.runs += 1
+            if self._random.random() < self._stalls:
+                return
             self.now += seconds
             if self._random.random() < self._busy:
                 self.now += self._random.expovariate(1 / seconds)
@@ -57,6 +61,11 @@ def test_other_processes_drop_no_form_and_let_no_slow_one_through(busy: float) -
     machine = Machine(busy=busy)
     assert not machine.slower(0.0)
     assert machine.slower(0.1)
+
+
+def test_a_clock_that_stands_still_now_and_then_drops_no_form_and_lets_no_slow_one_through() -> None:
+    assert not Machine(stalls=0.2).slower(0.0)
+    assert Machine(stalls=0.2).slower(0.1)
 
 
 def test_one_operation_more_behind_a_small_forest_is_allowed_and_more_than_that_is_not() -> None:
