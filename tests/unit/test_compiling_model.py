@@ -187,7 +187,7 @@ def test_a_forest_has_a_form_for_our_own_kernel_beside_the_portable_one(tmp_path
 
 def test_boosting_that_no_other_form_is_made_of_has_the_one_for_our_kernel_alone() -> None:
     forest_kernel()
-    model = realistic_models.forest("HistGradientBoostingClassifier", trees=30, missing=True)
+    model = realistic_models.forest("GradientBoostingClassifier", trees=80, rows=500)
     others, own = for_our_kernel(model)
     assert own.weights is None, "small trees stay in the file"
     assert not any(step.name == "tree ensemble" and step.outcome == "kept" for form in others for step in form.steps)
