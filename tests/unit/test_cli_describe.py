@@ -294,6 +294,7 @@ def test_a_card_goes_only_where_a_file_can_be(output: str, capsys: pytest.Captur
 def with_digits(yard: Described, here: Path) -> None:
     class Session:
         registry = yard.ana
+        project = here
 
     register_artifact(Session, load_model(here / "models" / "digits"))  # type: ignore[arg-type]
 

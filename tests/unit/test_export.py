@@ -125,6 +125,7 @@ def test_a_model_with_code_of_its_own_answers_as_the_endpoint_does(
 ) -> None:
     class Session:
         registry = yard.registry()
+        project = tmp_path
 
     model = load_model(DIGITS)
     version = register_artifact(Session, model).version  # type: ignore[arg-type]

@@ -65,7 +65,7 @@ def register_artifact(
             contract=contract,
             accept_breaking=accept_breaking,
             lineage=Lineage(code_digest=code_digest(model)),
-            compiler=compiler_with_progress(artifact.name),
+            compiler=compiler_with_progress(artifact.name, session.project),
             note=note,
             description=spec.description,
             owner=spec.owner,
@@ -90,12 +90,17 @@ def admitted(file: Path) -> "tuple[bytes, Signature]":
     return content, admit(content)
 
 
-def compiler_with_progress(name: str) -> "Compiler":
-    """The compiler of admitted files, saying that it is at work: small ones take a tenth of a second, 90 MB seven."""
+def compiler_with_progress(name: str, project: Path) -> "Compiler":
+    """The compiler of admitted files, saying that it is at work: small ones take a tenth of a second, 90 MB seven.
+
+    Our own kernels are made first, where there is a C compiler: without them no version would have a form for them.
+    """
     from modelyard.compiling.compiler import compile_model
+    from modelyard.packaging.native import build_here
 
     def compiled(content: bytes) -> "Compiled":
         with errors.status(f"compile {escape(name)}"):
+            build_here(project)
             return compile_model(content)
 
     return compiled

@@ -150,7 +150,7 @@ def _register(
         contract=contract_of(model, imported.signature),
         accept_breaking=accept_breaking,
         metrics=imported.metrics,
-        compiler=compiler_with_progress(source),
+        compiler=compiler_with_progress(source, session.project),
         lineage=Lineage(code_digest=code_digest(model), imported_from=imported.imported_from, params=imported.params),
         note=f"imported from {source if is_uri else imported.imported_from}",
         description=spec.description,
