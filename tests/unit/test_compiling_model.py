@@ -21,6 +21,7 @@ from modelyard.predictor.arrays import from_numpy, to_numpy
 from modelyard.predictor.lean import LeanEngine
 from modelyard.predictor.signature import signature_of
 from tests.fakes import hostile_models, onnx_models, realistic_models
+from tests.fakes.hand_made_trees import ensemble
 from tests.fakes.native import forest_kernel
 
 TRIES = 5
@@ -367,3 +368,11 @@ def test_single_rows_are_cut_from_the_first_batch() -> None:
     assert np.concatenate([row["x"] for row in rows]).tobytes() == batch["x"][:16].tobytes()
     alone = Measure(model, [{"x": np.zeros((1, 10), np.float32)}], seconds=30.0, columns={})
     assert alone.single_rows(16) == []
+
+
+def test_a_form_that_takes_longer_to_load_than_the_file_is_left_out() -> None:
+    """onnxruntime takes a time for a `TreeEnsemble` that grows with the square of its trees."""
+    stumps = [(number % 3, "LEQ", number / 5000, {0: number / 7}, {0: -1.0}) for number in range(5000)]
+    result = compile_model(ensemble(*stumps), deadline_s=30.0)
+    forms = result.forms if isinstance(result, CompiledModel) else ()
+    assert not [form for form in forms if any(step.name == "tree ensemble" for step in form.steps)]

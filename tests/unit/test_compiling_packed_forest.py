@@ -170,6 +170,11 @@ def test_three_classes(case: str, post: str, base: list[float] | None, labels: A
     assert equal(ensemble(*CLASSES[case], classes=labels, post_transform=post, base_values=base))
 
 
+def test_a_base_value_of_minus_zero_keeps_its_sign_only_where_no_number_is() -> None:
+    trees = [(0, "LEQ", 0.0, {0: 1.0, 1: 0.0, 2: 2.0}, {0: 0.5, 1: 0.0, 2: 0.0})]
+    assert equal(ensemble(*trees, classes=["a", "b", "c"], base_values=[0.0, -0.0, 0.25]))
+
+
 PAIRS: dict[str, Any] = {
     "shares of the first": [(n % 3, "LEQ", 0.1 * n, {0: 0.25}, {0: 0.05}) for n in range(4)],
     "shares of the second": [(n % 3, "LEQ", 0.1 * n, {1: 0.25}, {1: 0.05}) for n in range(4)],

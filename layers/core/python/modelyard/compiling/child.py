@@ -42,6 +42,10 @@ LEAST_SAVED = 64 << 10
 TIMING_SHARE = 0.04
 """Of the time for a compilation: to find out whether a form is slower on one input. Mostly a tenth of it is enough."""
 
+LONGEST_CREATION, CREATION_NOISE_S = 1.2, 1e-3
+"""A session of a form may take at most this share of the raw file's, and this time, to create. onnxruntime looks for
+each tree of a `TreeEnsemble` among all its nodes, so of a thousand small trees that takes longer than what it saves."""
+
 VARIETY = 64
 """Rows that our own kernel is timed on."""
 
@@ -185,7 +189,7 @@ class Compilation:
         return False
 
     def timed(self, form: _Form) -> tuple[dict[str, float], bool]:
-        """Milliseconds to create a session and to run, raw and compiled; and whether it is slower.
+        """Milliseconds to create a session and to run, raw and compiled; and whether it is slower in one of the two.
 
         The least of the processor's time. One row is run, and the first batch: an operation more shows in one, a slower
         kernel in the other. Our own kernel runs different rows in turn.
@@ -218,6 +222,7 @@ class Compilation:
             if place == 0 or longer:
                 least["raw_run_ms"], least["compiled_run_ms"] = (took / len(inputs) for took in times)
         created()
+        slower |= least["compiled_create_ms"] > LONGEST_CREATION * least["raw_create_ms"] + CREATION_NOISE_S
         return {name: round(seconds * 1000, 4) for name, seconds in least.items()}, slower
 
 

@@ -80,7 +80,7 @@ class _Answer(msgspec.Struct, tag_field="outcome", tag="compiled"):
 
 def _nothing_helps(answer: _Answer) -> str:
     if answer.slower:
-        return f"a run took longer than the raw file's: {answer.slower[0]}"
+        return f"a session took longer to create, or to run, than the raw file's: {answer.slower[0]}"
     tried = [f"{step.name}: {step.note}" for step in answer.steps]
     return "; ".join(tried) or "it is small and loads quickly as it is"
 

@@ -112,6 +112,8 @@ class Trees:
             positive = np.bincount(self.places, self.weight > 0, minlength=len(self.tree))
             if not (self.weight >= 0).all() or (positive[self.modes == LEAF] == 0).any():
                 zero[:] = False
+        if (np.signbit(self.base) & (self.base == 0)).any():
+            zero[:] = False  # a base value of -0.0 is the answer where there is no number, and 0.0 beside a zero
         # A leaf without any weight is refused: it keeps what it has.
         return ~zero | (kept[self.places] == 0)
 
