@@ -18,6 +18,10 @@ from typing import Any
 import pytest
 from pytest_localstack.session import RunningSession
 
+from modelyard.aws.bucket import S3Artifacts
+from modelyard.aws.table import DynamoDBRecords
+from modelyard.registry import Registry
+
 PROJECT = Path(__file__).parents[2]
 REGION = "eu-west-1"
 ROOT = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
@@ -77,6 +81,13 @@ class System:
     def outputs(self, stack: str) -> dict[str, str]:
         (found,) = self.client("cloudformation").describe_stacks(StackName=f"Modelyard-local-{stack}")["Stacks"]
         return {output["OutputKey"]: output["OutputValue"] for output in found["Outputs"]}
+
+    def registry(self, artifacts: type[S3Artifacts] = S3Artifacts, **settings: Any) -> Registry:
+        """The deployed registry, as the developer unless ``credentials`` are given."""
+        keys, names = settings.pop("credentials", self.developer), self.outputs("Registry")
+        records = DynamoDBRecords(self.client("dynamodb", **keys), names["RegistryTable"])
+        kept = artifacts(self.client("s3", **keys), names["ArtifactBucket"])
+        return Registry(records, kept, actor="test", **settings)
 
     def url(self, path: str) -> str:
         return self.outputs("Api")["Url"] + path

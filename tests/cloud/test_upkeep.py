@@ -13,7 +13,6 @@ import pytest
 from botocore.exceptions import ClientError
 
 from modelyard.aws.bucket import S3Artifacts
-from modelyard.aws.table import DynamoDBRecords
 from modelyard.errors import AWSError, CredentialsError
 from modelyard.pointer_key import pointer_key
 from modelyard.ports import StoredObject
@@ -39,10 +38,7 @@ class Deployed:
         return self.system.outputs("Registry")["ArtifactBucket"]
 
     def registry(self, artifacts: type[S3Artifacts] = S3Artifacts, **settings: Any) -> Registry:
-        keys = settings.pop("credentials", self.system.developer)
-        table = self.system.outputs("Registry")["RegistryTable"]
-        records = DynamoDBRecords(self.system.client("dynamodb", **keys), table)
-        return Registry(records, artifacts(self.system.client("s3", **keys), self.bucket), actor="test", **settings)
+        return self.system.registry(artifacts, **settings)
 
 
 @pytest.fixture
