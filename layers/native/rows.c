@@ -19,6 +19,7 @@
 #define EXACT_POWER 22                   /* 10^22 is the largest power of ten that a double holds */
 #define EXACT_MANTISSA (UINT64_C(1) << 53)
 #define MOST_DIGITS 18                   /* always fit into 63 bits */
+#define ALIGNED 16                       /* rows; see block.py */
 #define GUESSES 32                       /* for each key of the first row, on average; more are not worth it */
 
 enum kind { FLOAT32, FLOAT64, INT8, INT16, INT32, INT64, UINT8, UINT16, UINT32, UINT64, KINDS };
@@ -186,14 +187,25 @@ static const char *object(const char *at, Column *columns, int64_t width, int64_
     return token(at, '}');
 }
 
+/* The columns lie apart by as many rows as there might have been: now without those that there are not. */
+static void close_ranks(const Column *columns, int64_t width, int64_t rows)
+{
+    int64_t stride = (rows + ALIGNED - 1) / ALIGNED * ALIGNED;
+    char *out = columns[0].out;
+    for (int64_t place = 0; place < width; place++) {
+        memmove(out, columns[place].out, (size_t)(rows * BYTES[columns[place].kind]));
+        out += BYTES[columns[place].kind] * stride;
+    }
+}
+
 /* Read a body into columns.
  *
  * text, size: The body, with a NUL behind it.
  * columns, width: Of the inputs, or of the places of a row.
  * named: Whether rows are objects.
  * order: Room for `width` numbers.
- * out, capacity: Room for so many rows, a multiple of 8, so that every column is aligned. Of objects the columns lie one
- *   after the other, each of `capacity` elements; of lists the rows do.
+ * out, capacity: Room for so many rows, a multiple of ALIGNED, so that every column is aligned. Of objects the columns
+ *   lie one after the other, each of so many elements as there are rows, rounded up to ALIGNED; of lists the rows do.
  *
  * Returns how many rows it read, or UNDECIDED.
  */
@@ -225,5 +237,7 @@ __attribute__((visibility("default"))) int64_t modelyard_rows(const char *text, 
     }
     if (*at != ']' || (at = token(at + 1, '}')) == NULL || at != text + size)
         return UNDECIDED;
+    if (named)
+        close_ranks(columns, width, rows);
     return rows;
 }

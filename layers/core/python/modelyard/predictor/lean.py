@@ -12,6 +12,7 @@ memory.
 import ctypes
 import os
 import struct
+from collections.abc import Sequence
 from contextlib import suppress
 from ctypes import byref, c_char, c_char_p, c_int64, c_void_p, string_at
 from itertools import accumulate
@@ -104,7 +105,7 @@ class LeanEngine:
         self._outputs = (c_char_p * len(outputs))(*outputs)
         # Types made once: ctypes forgets an array type that nobody holds, and making one again costs 20 us.
         self._values, self._found = c_void_p * len(inputs), c_void_p * len(outputs)
-        self._slots: dict[tuple[tuple[int, ...], ...], Slot] = {}
+        self._slots: dict[tuple[Any, ...], Slot] = {}
         # Whether equal shapes in mean equal shapes out, as far as was seen. An output that is an input is not written.
         self._fixed = set(outputs).isdisjoint(inputs)
         # The outputs' dtypes, so that no value is asked what it is; None is the sequence of a ZipMap.
@@ -133,7 +134,7 @@ class LeanEngine:
 
         return LeanStop(self._api)
 
-    def run(self, arrays: list[Array], stop: "LeanStop | None" = None) -> list[Any]:
+    def run(self, arrays: Sequence[Array], stop: "LeanStop | None" = None) -> list[Any]:
         """Run the model once.
 
         Args:
@@ -147,7 +148,7 @@ class LeanEngine:
         Raises:
             ModelError: When the model raises; the cause is chained.
         """
-        shapes = tuple([array.shape for array in arrays])
+        shapes: Any = getattr(arrays, "key", None) or tuple([array.shape for array in arrays])  # `key`: of a block
         slot = self._slots.pop(shapes, None)  # so no other thread has it meanwhile
         try:
             if slot is not None:
@@ -182,7 +183,7 @@ class LeanEngine:
             slot.expect(self._found(), outputs)
         return outputs
 
-    def _run_in_place(self, arrays: list[Array], options: int | None) -> list[Any]:
+    def _run_in_place(self, arrays: Sequence[Array], options: int | None) -> list[Any]:
         """Run over the arrays' own memory."""
         values = self._values()
         try:

@@ -1,6 +1,6 @@
 """`Predictor`: a loaded model that answers a list of instances, or says what is wrong with them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from math import prod
 from time import perf_counter
@@ -29,7 +29,7 @@ EngineName = Literal["lean", "standard"]
 class Engine(Protocol):
     """What runs a model: one array for each input in, one output for each of the signature's out."""
 
-    def run(self, arrays: list[Array], stop: Any = None) -> list[Any]:
+    def run(self, arrays: Sequence[Array], stop: Any = None) -> list[Any]:
         """Run the model once; ``stop`` may end it."""
         ...
 
@@ -38,8 +38,8 @@ class Engine(Protocol):
         ...
 
 
-Run = Callable[[list[Array]], list[Any]]
-Timed = Callable[[list[Array]], tuple[list[Any], float]]
+Run = Callable[[Sequence[Array]], list[Any]]
+Timed = Callable[[Sequence[Array]], tuple[list[Any], float]]
 """Runs an engine once: what came out, and the engine's seconds."""
 
 

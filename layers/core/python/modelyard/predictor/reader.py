@@ -2,7 +2,7 @@
 
 ::
 
-    a large body of numbers ─► rows.py ─► Array
+    a large body of numbers ─► rows.py ─► Block
                                     │ leaves it
     '{"instances": [...]}' ─► decoder made for this model ─► rows ─► struct.pack ─► Array, see columns.py
                                     │ refuses
@@ -14,9 +14,9 @@ than the slow path. What it refuses is read again, and the slow path decides and
 """
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -28,6 +28,9 @@ from modelyard.predictor.encode import encode
 from modelyard.predictor.enforcement import checks_of
 from modelyard.predictor.signature import Signature
 from modelyard.predictor.structs import struct_of
+
+if TYPE_CHECKING:
+    from modelyard.predictor.block import Block
 
 LARGE_BODY = 2048
 """Characters from which on a body is worth a look by `modelyard.predictor.rows`."""
@@ -46,7 +49,7 @@ class Batch:
 
     __slots__ = ("arrays", "rows", "warnings")
 
-    def __init__(self, rows: int, arrays: list[Array], warnings: list[dict[str, Any]]) -> None:
+    def __init__(self, rows: int, arrays: Sequence[Array], warnings: list[dict[str, Any]]) -> None:
         self.rows = rows
         self.arrays = arrays
         self.warnings = warnings
@@ -116,9 +119,9 @@ class Reader:
             RequestError: For what is wrong with it, with field and row; status 422 where the contract says so.
         """
         if len(body) >= LARGE_BODY and self._row_reader is not False:
-            read = self._read_large(body)
-            if read is not None:
-                return self._enforced(*read)
+            block = self._read_large(body)
+            if block is not None:
+                return self._enforced(block.rows, block)
         if self._decoder is not None:
             try:
                 instances = self._decoder.decode(body).instances
@@ -129,20 +132,22 @@ class Reader:
                 return self._enforced(len(instances), arrays)
         return self.batch(read_instances(body))
 
-    def _enforced(self, rows: int, arrays: list[Array]) -> Batch:
+    def _enforced(self, rows: int, arrays: Sequence[Array]) -> Batch:
         warnings: list[dict[str, Any]] = []
-        for place, check in self._late:
-            arrays[place] = check.apply(arrays[place], warnings)
+        if self._late:
+            arrays = list(arrays)
+            for place, check in self._late:
+                arrays[place] = check.apply(arrays[place], warnings)
         return Batch(rows, arrays, warnings)
 
-    def _read_large(self, body: str | bytes) -> tuple[int, list[Array]] | None:
+    def _read_large(self, body: str | bytes) -> "Block | None":
         if self._row_reader is None:
             from modelyard.predictor.rows import RowReader
 
             self._row_reader = RowReader.of(self.inputs, self.checks) or False
             if self._row_reader is False:
                 return None
-        found: tuple[int, list[Array]] | None = self._row_reader.arrays(body)
+        found: Block | None = self._row_reader.arrays(body)
         return found
 
     def batch(self, instances: list[Any]) -> Batch:

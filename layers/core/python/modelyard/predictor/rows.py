@@ -2,7 +2,7 @@
 
 ::
 
-    body ─► layers/native/rows.c ─► one buffer, a column for each input ─► Array
+    body ─► layers/native/rows.c ─► one buffer, a column for each input ─► Block
                 │ UNDECIDED
                 └─► the decoder of reader.py, as for any other request
 
@@ -20,7 +20,8 @@ from math import ceil, floor, inf
 from typing import Any
 
 from modelyard.compiling import kernel
-from modelyard.predictor.array import CODES, ITEM_BYTES, Array
+from modelyard.predictor.array import CODES, ITEM_BYTES
+from modelyard.predictor.block import ALIGNED, Block, Layout
 from modelyard.predictor.enforcement import FieldCheck
 from modelyard.predictor.signature import Tensor
 from modelyard.predictor.structs import UNWRITABLE
@@ -31,7 +32,6 @@ _KINDS = {
         ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
     )
 }
-_ALIGNED = 16  # rows of a column: each begins where onnxruntime's loads are fastest
 _SHORTEST = 2  # characters of a number in a list, with what parts it from the next
 _INT64 = (-(2**63), 2**63 - 1)
 
@@ -59,7 +59,7 @@ class RowReader:
         checks: What the contract says of each.
     """
 
-    __slots__ = ("_columns", "_each", "_keys", "_least_row", "_named", "_order", "_read", "_row_bytes", "_width")
+    __slots__ = ("_columns", "_keys", "_layout", "_least_row", "_named", "_order", "_read", "_row_bytes", "_width")
 
     def __init__(self, library: str, tensors: tuple[Tensor, ...], checks: list[FieldCheck | None]) -> None:
         # `PyDLL` keeps the GIL: this takes less than letting it go and fighting for it.
@@ -79,12 +79,13 @@ class RowReader:
         self._keys = [column.key for column in columns]  # which the columns point at
         self._order = (c_int32 * self._width)()
         self._row_bytes = 0
-        self._each = []
+        layout = []
         for tensor in tensors:
             size = ITEM_BYTES[tensor.dtype] * (1 if self._named else self._width)
             rest = (1,) * (len(tensor.shape) - 1) if self._named else (self._width,)
-            self._each.append((tensor.dtype, rest, self._row_bytes, size))
+            layout.append((tensor.dtype, rest, self._row_bytes, self._row_bytes + size))
             self._row_bytes += size
+        self._layout = Layout(layout)
         names = [column.key_size + 2 + _SHORTEST for column in columns] if self._named else []
         self._least_row = max(1, sum(names) or _SHORTEST * self._width)
 
@@ -99,8 +100,8 @@ class RowReader:
         except (OSError, AttributeError):  # made for another processor, or of another release
             return None
 
-    def arrays(self, body: str | bytes) -> tuple[int, list[Array]] | None:
-        """How many rows a body has, and one array for each input; None where the other decoder has to say."""
+    def arrays(self, body: str | bytes) -> Block | None:
+        """One array for each input; None where the other decoder has to say."""
         try:
             text = body.encode() if type(body) is str else body
         except UnicodeEncodeError:
@@ -108,7 +109,7 @@ class RowReader:
         if type(text) is not bytes:  # which alone have a NUL behind them
             return None
         size = len(text)
-        capacity = size // self._least_row + _ALIGNED & -_ALIGNED
+        capacity = size // self._least_row + ALIGNED & -ALIGNED
         out = bytearray(capacity * self._row_bytes)
         rows: int = self._read(
             text,
@@ -120,13 +121,7 @@ class RowReader:
             addressof(c_char.from_buffer(out)),
             capacity,
         )
-        if rows <= 0:
-            return None
-        view = memoryview(out)
-        return rows, [
-            Array(dtype, (rows, *rest), view[start * capacity : start * capacity + rows * each])
-            for dtype, rest, start, each in self._each
-        ]
+        return None if rows <= 0 else Block(self._layout, rows, memoryview(out))
 
 
 def _regular(tensors: tuple[Tensor, ...]) -> bool:

@@ -6,7 +6,7 @@ these shapes are copied through their memory, which takes a tenth of that. A lar
 the copy would be what takes time.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from ctypes import addressof, c_char
 from typing import Any
 
@@ -19,8 +19,16 @@ Make = Callable[[Array, int, int], int]
 Release = Callable[[int], None]
 
 
-def fits(arrays: list[Any]) -> bool:
+def block_of(arrays: Sequence[Any]) -> Any:
+    """The memory of all, where they lie in one `modelyard.predictor.block.Block`; no cold start imports that."""
+    return getattr(arrays, "memory", None)
+
+
+def fits(arrays: Sequence[Any]) -> bool:
     """Whether arrays are ones to copy: they hold numbers, and few."""
+    memory = block_of(arrays)
+    if memory is not None:
+        return len(memory) <= MOST_BYTES
     size = 0
     for array in arrays:
         if type(array) is list or array.dtype == "string":  # the rows of a ZipMap, or text
@@ -48,13 +56,17 @@ class Slot:
 
     __slots__ = ("_dtypes", "_input_views", "_make", "_output_views", "_release", "inputs", "outputs")
 
-    def __init__(self, inputs: Any, arrays: list[Array], make: Make, release: Release) -> None:
+    def __init__(self, inputs: Any, arrays: Sequence[Array], make: Make, release: Release) -> None:
         self.inputs = inputs
         self.outputs: Any = None
         self._make = make
         self._release = release
-        self._dtypes = [array.dtype for array in arrays]
-        self._input_views = [self._hold(inputs, place, array) for place, array in enumerate(arrays)]
+        memory = block_of(arrays)
+        self._dtypes = None if memory is not None else [array.dtype for array in arrays]
+        if memory is None:
+            self._input_views = [self._hold(inputs, place, array) for place, array in enumerate(arrays)]
+        else:
+            self._input_views = [self._hold_block(inputs, arrays, bytearray(memory))]
         self._output_views: list[tuple[str, tuple[int, ...], memoryview, bytes]] = []
 
     def _hold(self, values: Any, place: int, array: Array) -> memoryview:
@@ -62,22 +74,31 @@ class Slot:
         values[place] = self._make(array, addressof(c_char.from_buffer(memory)), len(memory))
         return memoryview(memory)  # which keeps the memory where it is
 
+    def _hold_block(self, values: Any, block: Any, memory: bytearray) -> memoryview:
+        address = addressof(c_char.from_buffer(memory))
+        for place, (array, start) in enumerate(zip(block, block.starts, strict=True)):
+            values[place] = self._make(array, address + start, memoryview(array.buffer).nbytes)
+        return memoryview(memory)
+
     def __del__(self) -> None:
         for values in (self.inputs, self.outputs or ()):
             for value in values:
                 self._release(value)  # NULL where none was made
 
-    def fill(self, arrays: list[Array]) -> None:
+    def fill(self, arrays: Sequence[Array]) -> None:
         """Put another batch of the same shapes in.
 
         Raises:
             ValueError: When it has other dtypes or sizes than the first.
         """
-        if [array.dtype for array in arrays] != self._dtypes:
+        if self._dtypes is None:
+            self._input_views[0][:] = block_of(arrays)
+        elif [array.dtype for array in arrays] != self._dtypes:
             raise ValueError(f"the arrays are not of {self._dtypes}")
-        for view, array in zip(self._input_views, arrays, strict=True):
-            buffer = array.buffer
-            view[:] = buffer if type(buffer) is bytes else memoryview(buffer).cast("B")
+        else:
+            for view, array in zip(self._input_views, arrays, strict=True):
+                buffer = array.buffer
+                view[:] = buffer if type(buffer) is bytes else memoryview(buffer).cast("B")
         for _, _, view, nothing in self._output_views:
             view[:] = nothing  # of another request, should onnxruntime ever leave it as it was
 

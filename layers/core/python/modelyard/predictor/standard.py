@@ -4,12 +4,13 @@ The rule: a session is loaded from bytes whose digest is known, never from a pat
 model with Python code of its own, which brings numpy anyway, and the measure that the lean engine is held against.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import onnxruntime
 
 from modelyard.predictor.array import Array
-from modelyard.predictor.arrays import from_numpy, to_numpy
+from modelyard.predictor.arrays import all_to_numpy, from_numpy
 from modelyard.predictor.failures import not_loadable, raised
 from modelyard.predictor.signature import signature_of
 
@@ -77,7 +78,7 @@ class StandardEngine:
 
         return StandardStop(onnxruntime.RunOptions())
 
-    def run(self, arrays: list[Array], stop: "StandardStop | None" = None) -> list[Any]:
+    def run(self, arrays: Sequence[Array], stop: "StandardStop | None" = None) -> list[Any]:
         """Run the model once.
 
         Args:
@@ -91,7 +92,7 @@ class StandardEngine:
         Raises:
             ModelError: When the model raises; the cause is chained.
         """
-        feeds = {name: to_numpy(array) for name, array in zip(self._inputs, arrays, strict=True)}
+        feeds = dict(zip(self._inputs, all_to_numpy(arrays), strict=True))
         try:
             options = None if stop is None else stop.options
             outputs: list[Any] = self.session.run(self._outputs, feeds, options)

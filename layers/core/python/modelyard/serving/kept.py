@@ -4,7 +4,7 @@ The rule: a request pays for references. What was asked is made into JSON, and w
 when the answer is out. The same request can be asked of another version, whatever form it came in.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -60,7 +60,7 @@ class AskedArrays:
 
     __slots__ = ("_arrays", "_names")
 
-    def __init__(self, names: list[str], arrays: list[Array]) -> None:
+    def __init__(self, names: list[str], arrays: Sequence[Array]) -> None:
         self._names = names
         self._arrays = arrays
 

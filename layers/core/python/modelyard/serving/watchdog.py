@@ -6,6 +6,7 @@ dictionary and no thread of its own. See `modelyard.predictor.stopping` for how 
 
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from modelyard.errors import ModelError
@@ -98,7 +99,7 @@ class Bounded:
         """Longest run, of one that begins now."""
         return self.limit_s
 
-    def __call__(self, arrays: list[Any]) -> tuple[list[Any], float]:
+    def __call__(self, arrays: Sequence[Any]) -> tuple[list[Any], float]:
         """Run the engine once; what came out, and the engine's seconds.
 
         Raises:
