@@ -14,6 +14,9 @@ The claims are of the form that an endpoint on this machine takes. Where one for
 loaded a second time at the level EXTENDED: what it takes less to create is what onnxruntime takes to lay out weights
 for the processor, which no portable file can spare it.
 
+An LSTM is there for networks that are little else than large matrices: most of their creation is onnxruntime copying
+each matrix into its order of calculation, which it does for saved copies as well (`modelyard.compiling.optimising`).
+
     python benchmarks/endpoint/compiled.py [--quick] [--json]
 """
 
@@ -137,6 +140,7 @@ def _digits(trees: int) -> bytes:
 MODELS: dict[str, Callable[[], bytes]] = {
     "text_encoder_90mb": realistic_models.text_encoder,
     "image_classifier_14mb": realistic_models.image_classifier,
+    "lstm_14mb": realistic_models.recurrent,
     "digits_100_trees": lambda: _digits(100),
     "digits_1000_trees": lambda: _digits(1000),
     "three_classes_100_trees": realistic_models.forest,
@@ -144,7 +148,7 @@ MODELS: dict[str, Callable[[], bytes]] = {
     "regression_100_trees": lambda: realistic_models.forest("RandomForestRegressor"),
     "boosting_100_trees": lambda: realistic_models.forest("HistGradientBoostingClassifier", missing=True),
 }
-NETWORKS = ("text_encoder_90mb", "image_classifier_14mb")
+NETWORKS = ("text_encoder_90mb", "image_classifier_14mb", "lstm_14mb")
 QUICK = {name: MODELS[name] for name in ("image_classifier_14mb", "digits_100_trees", "regression_100_trees")}
 
 

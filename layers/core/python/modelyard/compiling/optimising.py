@@ -13,7 +13,10 @@ What was found with onnxruntime 1.31 on a text encoder of 90 MB and an image cla
   long as copying 32 KB.
 - **Prepacked weights are not saved.** That took 12 ms from 47 ms for the text encoder and nothing from the image
   classifier, and made the files 40 % larger: 42 MB more to fetch from S3, which takes 400 ms at 100 MB/s. And
-  onnxruntime does not check that they were packed for its own processor.
+  onnxruntime does not check that they were packed for its own processor. Of an LSTM or a perceptron of 14 MB, whose
+  packing is nine tenths of what is left, a twentieth is spared and the file is twice as large: onnxruntime packs the
+  weights all the same. Loaded without packing, they create in a tenth of the time, give other bits and run 1.2 to 5
+  times as long.
 """
 
 from pathlib import Path
