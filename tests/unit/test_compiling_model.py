@@ -10,6 +10,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper, load_from_string, numpy_helper
+from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from modelyard import confined
 from modelyard.compiling import compiler, kernel, packed_forest
@@ -132,6 +133,26 @@ def test_an_image_classifier_has_a_second_form_for_this_machine(tmp_path: Path) 
         for form in (portable, own)
     ]
     assert len(set(answers)) == 1
+
+
+def test_where_the_optimised_graph_answers_otherwise_the_weights_alone_go_outside(tmp_path: Path) -> None:
+    """Half floats are widened where the file is loaded; what was optimised before rounds elsewhere."""
+    single = load_from_string(realistic_models.text_encoder(layers=2, width=96, words=9000, heads=2))
+    model = convert_float_to_float16(single, keep_io_types=True).SerializeToString()
+    (form,) = compiled(model).forms
+    outcomes = [(step.name, step.outcome) for step in form.steps]
+    assert outcomes == [
+        ("optimised graph (extended)", "dropped"),
+        ("optimised graph (basic)", "dropped"),
+        ("weights outside", "kept"),
+    ]
+    assert (form.architecture, len(form.model) < len(model) / 4) == ("any", True)
+    feeds = {name: np.ones((2, 5), np.int64) for name in ("input_ids", "attention_mask")}
+    answers = [session(*one, tmp_path).run(None, feeds) for one in ((model, None), (form.model, form.weights))]
+    assert answers[0][0].tobytes() == answers[1][0].tobytes()
+    kept = load_from_string(model).graph
+    moved = load_from_string(form.model).graph
+    assert [node.SerializeToString() for node in moved.node] == [node.SerializeToString() for node in kept.node]
 
 
 def test_half_floats_are_proven_for_this_machine_only() -> None:

@@ -6,6 +6,7 @@ packed, the other form that every protobuf reader has to take, which is a quarte
 """
 
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ _MODES_RUN = re.compile(rb"(?:\x4a(?:\x04LEAF|\x09BRANCH_(?:LT|GT|EQ)|\x0aBRANCH
 
 # Fields of TensorProto, and the numbers of its element types that are used here.
 _DIMS, _DATA_TYPE, _NAMED, _RAW, _EXTERNAL, _LOCATION = 1, 2, 8, 9, 13, 14
+_PAGE = 4096  # what is mapped begins at a multiple
 _ELEMENTS = {"float32": 1, "uint8": 2, "int32": 6, "int64": 7}
 
 
@@ -117,14 +119,31 @@ def tensor(array: Any, name: str = "") -> bytes:
     return _described(array, name) + protobuf.content(_RAW, array.tobytes())
 
 
-def outside_tensor(array: Any, name: str, location: str, offset: int) -> bytes:
-    """A TensorProto whose elements lie in another file from a byte on."""
-    where = {"location": location, "offset": str(offset), "length": str(array.nbytes)}
+def outside_tensor(array: Any, name: str, path: Path) -> bytes:
+    """A TensorProto whose elements are appended to another file."""
+    return _described(array, name) + _appended(array.tobytes(), path)
+
+
+def moved_outside(message: memoryview, path: Path) -> bytes | None:
+    """The same TensorProto with its bytes appended to another file; None where it has none, or elements one by one."""
+    parts = list(protobuf.fields(message))
+    content = [part.value for part in parts if part.number == _RAW and part.wire == protobuf.BYTES]
+    if len(content) != 1 or any(part.number in (_EXTERNAL, _LOCATION) for part in parts):
+        return None
+    kept = b"".join(part.raw for part in parts if part.number != _RAW)
+    return kept + _appended(content[0], path)
+
+
+def _appended(content: bytes | memoryview, path: Path) -> bytes:
+    with path.open("ab") as file:
+        file.write(bytes(-file.tell() % _PAGE))
+        where = {"location": path.name, "offset": str(file.tell()), "length": str(len(content))}
+        file.write(content)
     entries = (
         protobuf.content(_EXTERNAL, protobuf.content(1, key.encode()) + protobuf.content(2, value.encode()))
         for key, value in where.items()
     )
-    return b"".join((_described(array, name), *entries, protobuf.number(_LOCATION, 1)))
+    return b"".join((*entries, protobuf.number(_LOCATION, 1)))
 
 
 def _described(array: Any, name: str) -> bytes:

@@ -51,6 +51,7 @@ VARIETY = 64
 
 _OUT_OF_MEMORY = r"allocate memory|bad_alloc|bad allocation"
 _NO_USE = "does not pay"
+_OPTIMISED = "optimised graph"
 
 
 class _Form:
@@ -71,6 +72,11 @@ class _Form:
     @property
     def changed(self) -> bool:
         return any(step["outcome"] == "kept" for step in self.steps)
+
+    @property
+    def optimised(self) -> bool:
+        """Whether onnxruntime wrote the graph, as it would run it on this processor."""
+        return any(step["outcome"] == "kept" and step["name"].startswith(_OPTIMISED) for step in self.steps)
 
     @property
     def kernel(self) -> str | None:
@@ -107,7 +113,7 @@ class Compilation:
             packed = self._packed(portable)
             if not self._try(portable, "tree ensemble", as_tree_ensemble):
                 self._try(portable, "compact trees", without_zeros, shrinks=True)
-        if OnnxFile(portable.model).has_half_floats():
+        if portable.optimised and OnnxFile(portable.model).has_half_floats():
             portable.architecture = machine()
         self.steps = portable.steps
         found = [portable] if portable.changed else []
@@ -162,11 +168,19 @@ class Compilation:
         return difference is None
 
     def _optimise_portably(self, form: _Form) -> None:
-        if not self._optimise(form, "extended") and not form.steps[-1]["note"].startswith(_NO_USE):
-            self._optimise(form, "basic")  # fusions that are saved, then fused again, may round in another way
+        if self._optimise(form, "extended"):
+            return
+        if not form.steps[-1]["note"].startswith(_NO_USE) and self._optimise(form, "basic"):
+            return  # fusions that are saved, then fused again, may round in another way
+        model = optimising.weights_outside(form.model, form.folder)
+        if model is not None and not self._keep(form, "weights outside", model, self._outside(form), str(form.folder)):
+            (form.folder / WEIGHTS).unlink()
+
+    def _outside(self, form: _Form) -> str:
+        return f"{(form.folder / WEIGHTS).stat().st_size:,} bytes of weights in a file of their own"
 
     def _optimise(self, form: _Form, level: str) -> bool:
-        name = f"optimised graph ({level})"
+        name = f"{_OPTIMISED} ({level})"
         for left in form.folder.iterdir():
             left.unlink()
         try:
@@ -181,8 +195,7 @@ class Compilation:
         elif not outside and after > LEAST_SHRINKING * before:
             form.steps.append({"name": name, "outcome": "dropped", "note": f"{_NO_USE}: {note}"})
         else:
-            size = (form.folder / WEIGHTS).stat().st_size if outside else 0
-            note += f"; {size:,} bytes of weights in a file of their own" if outside else ""
+            note += f"; {self._outside(form)}" if outside else ""
             if self._keep(form, name, saved, note, str(form.folder) if outside else None):
                 return True
         (form.folder / WEIGHTS).unlink(missing_ok=True)

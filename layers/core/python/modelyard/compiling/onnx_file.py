@@ -5,6 +5,7 @@ nodes (the branches of an If, the body of a Loop) are never edited.
 """
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from modelyard.compiling import attributes, protobuf
@@ -131,6 +132,16 @@ class OnnxFile:
     def add_initializer(self, tensor: bytes) -> None:
         """Give the graph one more constant."""
         self.graph.append((INITIALIZER, protobuf.content(INITIALIZER, tensor)))
+
+    def move_initializers(self, path: Path, least: int) -> int:
+        """Append the bytes of constants to another file, of those that take more than ``least``; how many those are."""
+        moved = 0
+        for place, (kind, raw) in enumerate(self.graph):
+            message = attributes.moved_outside(_value(raw), path) if kind == INITIALIZER and len(raw) > least else None
+            if message is not None:
+                self.graph[place] = (INITIALIZER, protobuf.content(INITIALIZER, message))
+                moved += 1
+        return moved
 
     def output_place(self, name: str) -> int | None:
         """Where in ``graph`` the output of this name is declared."""

@@ -81,6 +81,14 @@ def optimised(model: bytes, level: str, folder: Path) -> tuple[bytes, bool]:
     return saved, (folder / WEIGHTS).exists()
 
 
+def weights_outside(model: bytes, folder: Path) -> bytes | None:
+    """The model with its weights in the folder and nothing else changed; None where they are not worth a file."""
+    file = OnnxFile(model)
+    if weights_in(file) < LEAST_WEIGHTS or not file.move_initializers(folder / WEIGHTS, _SMALLEST_TENSOR):
+        return None
+    return file.to_bytes()
+
+
 def has_layout(model: bytes) -> bool:
     """Whether the file holds operations on one processor's layout of weights."""
     return any(node.domain == _NCHWC for _, node in OnnxFile(model).nodes())

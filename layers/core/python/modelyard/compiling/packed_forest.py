@@ -31,7 +31,6 @@ LAYOUT = 1
 LEAST_OUTSIDE = 1 << 20
 """Bytes of trees from which on they are mapped from the file of weights: another file is another request to S3."""
 
-_PAGE = 4096  # what is mapped begins at a multiple
 _MAGIC = 0x3146594D
 _MISSING, _AVERAGE, _CLASSIFIES, _ONE_CLASS, _POSITIVE = 1, 2, 4, 8, 16
 _TRANSFORMS = {b"NONE": 0, b"SOFTMAX": 1, b"LOGISTIC": 2}
@@ -76,11 +75,7 @@ def as_packed_forest(model: bytes, folder: Path | None = None) -> tuple[bytes, s
 def _constant(words: Any, name: str, folder: Path | None) -> bytes:
     if folder is None or words.nbytes < LEAST_OUTSIDE:
         return attributes.tensor(words, name)
-    with (folder / WEIGHTS).open("ab") as file:
-        file.write(bytes(-file.tell() % _PAGE))
-        offset = file.tell()
-        file.write(words.tobytes())
-    return attributes.outside_tensor(words, name, WEIGHTS, offset)
+    return attributes.outside_tensor(words, name, folder / WEIGHTS)
 
 
 def _operations(file: OnnxFile, old: Node, trees: Trees, packed_name: str, used: set[str]) -> list[bytes]:
