@@ -1,13 +1,16 @@
 """`Block`: a model is run over it as over a list of the same arrays."""
 
+import struct
 from typing import Any
 
 import pytest
 
-from modelyard.predictor.array import ITEM_BYTES, Array
-from modelyard.predictor.block import ALIGNED, Block, Layout
+from modelyard.predictor.array import CODES, Array
+from modelyard.predictor.block import ALIGNED, Block, Layout, Packer
+from modelyard.predictor.columns import FEW, Column, Columns
 from modelyard.predictor.lean import LeanEngine
 from modelyard.predictor.reader import Batch
+from modelyard.predictor.signature import FLOATS, Tensor
 from modelyard.predictor.slot import MOST_BYTES
 from modelyard.predictor.standard import StandardEngine
 from modelyard.server.merging import kind_of, merged
@@ -21,21 +24,21 @@ ONE = [("a", "float32", [None, 5])]
 MODELS = {"alike": ALIKE, "flat": FLAT, "mixed": MIXED, "one": ONE}
 
 
+def tensors_of(tensors: list[Any]) -> list[Tensor]:
+    return [Tensor(name, dtype, tuple(shape)) for name, dtype, shape in tensors]
+
+
 def block_of(tensors: list[Any], rows: int, first: int = 1) -> Block:
     """Column after column, row after row counts up from ``first``; what lies between the columns is no zero."""
-    columns, at = [], 0
-    for _, dtype, shape in tensors:
-        width = shape[-1] or 1
-        columns.append((dtype, tuple(shape[1:]), at, at + width * ITEM_BYTES[dtype]))
-        at = columns[-1][3]
+    layout = Layout(tensors_of(tensors))
     room = rows + ALIGNED - 1 & -ALIGNED
-    memory = bytearray(b"\x77" * ((room + 32) * at))
-    for dtype, rest, start, _ in columns:
+    memory = bytearray(b"\x77" * ((room + 32) * layout.row_bytes))
+    for dtype, rest, start, _ in layout.columns:
         elements = [(first + number) % 100 for number in range(rows * (rest[-1] if rest else 1))]
         packed = Array.pack(dtype, (len(elements),), elements).buffer
         memory[start * room : start * room + len(packed)] = packed
         first += rows
-    return Block(Layout(columns), rows, memoryview(memory))
+    return Block(layout, rows, memoryview(memory))
 
 
 def bits(arrays: Any) -> list[Any]:
@@ -80,3 +83,50 @@ def test_a_block_is_a_sequence_of_arrays(case: str) -> None:
     together = merged([Batch(7, block, []), Batch(7, list(block), [])])
     assert kind_of(together) == kind_of(Batch(7, block, []))
     assert together.rows == 14
+
+
+def value_of(dtype: str, number: int) -> Any:
+    return number % 2 == 0 if dtype == "bool" else number / 4 if dtype in FLOATS else number
+
+
+EVERY = [(dtype, dtype, [None, 1] if place % 2 else [None]) for place, dtype in enumerate(CODES)]
+
+
+@pytest.mark.parametrize("rows", range(1, FEW + 1))
+def test_a_few_rows_of_every_dtype_are_packed_as_one_by_one(rows: int) -> None:
+    values = [tuple(value_of(dtype, row * 7 + at) for at, dtype in enumerate(CODES)) for row in range(rows)]
+    made = Columns([Column(tensor, None) for tensor in tensors_of(EVERY)])
+    first, second = made.arrays(values), made.arrays(values)
+    assert (type(first), type(second)) == (list, Block)
+    assert bits(first) == bits(second)
+
+
+def test_more_rows_are_no_block() -> None:
+    made = Columns([Column(tensor, None) for tensor in tensors_of(ALIKE)])
+    for rows in (1, FEW + 1, 1000):
+        assert type(made.arrays([(1.0, 2.0, 3.0)] * rows)) is list
+    assert FEW == ALIGNED
+
+
+def test_what_does_not_fit_is_left_to_the_way_of_single_columns() -> None:
+    made = Columns([Column(tensor, None) for tensor in tensors_of(ALIKE)])
+    for _ in range(3):
+        assert made.arrays([(1.0, None, 3.0)])[2].elements() == [3.0]
+        with pytest.raises(OverflowError):
+            made.arrays([(1.0, 1e300, 3.0)])
+    whole = Columns([Column(tensor, None) for tensor in tensors_of(FLAT)])
+    for _ in range(3):
+        with pytest.raises(struct.error):
+            whole.arrays([(1, 2**63)])
+
+
+def test_text_beside_numbers_is_no_block() -> None:
+    made = Columns([Column(tensor, None) for tensor in tensors_of([*ALIKE, ("t", "string", [None, 1])])])
+    for _ in range(3):
+        assert type(made.arrays([(1.0, 2.0, 3.0, "x")])) is list
+
+
+def test_a_packer_makes_the_block_that_a_reader_makes() -> None:
+    packed = Packer(tensors_of(ALIKE)).block([(1.0, 4.0, 7.0), (2.0, 5.0, 8.0), (3.0, 6.0, 9.0)])
+    other = block_of(ALIKE, 3)
+    assert (packed.key, bits(packed), len(packed.memory)) == (other.key, bits(other), len(other.memory))

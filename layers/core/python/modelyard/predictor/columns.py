@@ -1,11 +1,13 @@
 """Columns: from what the decoder gives, row by row, to one `Array` for each input; see reader.py.
 
 Nearly all inputs of a table are one number a row, and there are many of them. So these are packed row by row into one
-buffer, and each column is then a stride of it: a third of the time that it takes to pack each by itself.
+buffer, and each column is then a stride of it: a third of the time that it takes to pack each by itself. A few rows are
+packed as they lie in memory, see block.py: the arrays are then not even made.
 """
 
 import struct
 import typing
+from collections.abc import Sequence
 from itertools import chain, starmap
 from math import inf
 from operator import itemgetter
@@ -19,6 +21,9 @@ from modelyard.predictor.encode import absent
 from modelyard.predictor.enforcement import FieldCheck
 from modelyard.predictor.signature import FLOATS, INTEGERS, Tensor
 
+FEW = 16
+"""Rows that are packed at once; as many as `modelyard.predictor.block.ALIGNED`."""
+
 _INT64 = range(-(2**63), 2**63)
 _UNSIGNED: dict[int, Any] = {1: "B", 2: "H", 4: "I", 8: "Q"}
 
@@ -30,7 +35,7 @@ class Columns:
         columns: The inputs.
     """
 
-    __slots__ = ("_columns", "_rest", "_tables")
+    __slots__ = ("_columns", "_packer", "_requests", "_rest", "_tables")
 
     def __init__(self, columns: list["Column"]) -> None:
         self._columns = columns
@@ -43,8 +48,10 @@ class Columns:
         ]
         packed = {place for table in self._tables for place in table.places}
         self._rest = [place for place in range(len(columns)) if place not in packed]
+        self._packer: Any = None
+        self._requests = 0
 
-    def arrays(self, rows: list[tuple[Any, ...]]) -> list[Array]:
+    def arrays(self, rows: list[tuple[Any, ...]]) -> Sequence[Array]:
         """One array for each input.
 
         Args:
@@ -54,6 +61,16 @@ class Columns:
             struct.error: For an integer that does not fit.
             OverflowError: For a number that does not fit into a float dtype.
         """
+        packer = self._packer
+        if packer is None:
+            packer = self._packer_from_the_second_request()
+        if packer and len(rows) <= FEW:
+            try:
+                block: Sequence[Array] = packer.block(rows)
+            except struct.error:  # a null, most likely
+                pass
+            else:
+                return block
         found: list[Any] = [None] * len(self._columns)
         for table in self._tables:
             try:
@@ -64,6 +81,18 @@ class Columns:
         for place in self._rest:
             found[place] = self._column(place, rows)
         return found
+
+    def _packer_from_the_second_request(self) -> Any:
+        """What packs a few rows at once; False where inputs are others than numbers."""
+        tensors = [column.tensor for column in self._columns]
+        if not all(tensor.scalar and tensor.dtype in ITEM_BYTES for tensor in tensors):
+            self._packer = False
+        elif self._requests:
+            from modelyard.predictor.block import Packer
+
+            self._packer = Packer(tensors)
+        self._requests += 1
+        return self._packer
 
     def _column(self, place: int, rows: list[tuple[Any, ...]]) -> Array:
         return self._columns[place].array(list(map(itemgetter(place), rows)), len(rows))

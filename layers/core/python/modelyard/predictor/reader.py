@@ -181,7 +181,7 @@ class Reader:
             warnings,
         )
 
-    def _arrays(self, body: str | bytes, instances: list[Any]) -> list[Array]:
+    def _arrays(self, body: str | bytes, instances: list[Any]) -> Sequence[Array]:
         rows = len(instances)
         if not rows:
             raise _UndecidedError

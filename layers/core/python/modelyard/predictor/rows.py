@@ -59,7 +59,7 @@ class RowReader:
         checks: What the contract says of each.
     """
 
-    __slots__ = ("_columns", "_keys", "_layout", "_least_row", "_named", "_order", "_read", "_row_bytes", "_width")
+    __slots__ = ("_columns", "_keys", "_layout", "_least_row", "_named", "_order", "_read", "_width")
 
     def __init__(self, library: str, tensors: tuple[Tensor, ...], checks: list[FieldCheck | None]) -> None:
         # `PyDLL` keeps the GIL: this takes less than letting it go and fighting for it.
@@ -78,14 +78,7 @@ class RowReader:
         self._columns = (_Column * self._width)(*columns)
         self._keys = [column.key for column in columns]  # which the columns point at
         self._order = (c_int32 * self._width)()
-        self._row_bytes = 0
-        layout = []
-        for tensor in tensors:
-            size = ITEM_BYTES[tensor.dtype] * (1 if self._named else self._width)
-            rest = (1,) * (len(tensor.shape) - 1) if self._named else (self._width,)
-            layout.append((tensor.dtype, rest, self._row_bytes, self._row_bytes + size))
-            self._row_bytes += size
-        self._layout = Layout(layout)
+        self._layout = Layout(tensors)
         names = [column.key_size + 2 + _SHORTEST for column in columns] if self._named else []
         self._least_row = max(1, sum(names) or _SHORTEST * self._width)
 
@@ -110,7 +103,7 @@ class RowReader:
             return None
         size = len(text)
         capacity = size // self._least_row + ALIGNED & -ALIGNED
-        out = bytearray(capacity * self._row_bytes)
+        out = bytearray(capacity * self._layout.row_bytes)
         rows: int = self._read(
             text,
             size,

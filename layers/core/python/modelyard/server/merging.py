@@ -14,7 +14,9 @@ Kind = tuple[tuple[str, tuple[int, ...]], ...]
 
 def kind_of(batch: Batch) -> Kind:
     """What two batches must have in common to be run together."""
-    return tuple([(array.dtype, array.shape[1:]) for array in batch.arrays])
+    layout = getattr(batch.arrays, "layout", None)  # of a `modelyard.predictor.block.Block`
+    kind: Kind = layout.kind if layout else tuple([(array.dtype, array.shape[1:]) for array in batch.arrays])
+    return kind
 
 
 def merged(batches: list[Batch]) -> Batch:
