@@ -181,6 +181,17 @@ def test_of_two_classes_with_numbers_for_both_only_the_negative_loses_zeros() ->
         as_tree_ensemble(model)
 
 
+@pytest.mark.parametrize("base", [None, [0.5, 0.25], [0.0, 0.0]])
+@pytest.mark.parametrize("other", [{0: 0.0, 1: 0.25}, {0: 0.5, 1: 0.25}])
+def test_zeros_of_the_negative_class_stay_where_they_tell_two_columns_from_one_or_bring_a_base_value(
+    base: list[float] | None, other: dict[int, float]
+) -> None:
+    model = ensemble((0, "LEQ", 0.0, {0: 0.0, 1: 0.75}, other), classes=[3, 7], base_values=base)
+    compact, _ = without_zeros(model)
+    assert equal(model, compact)
+    assert (weights(compact) == weights(model)) is (base is not None or other[0] == 0)
+
+
 def test_a_least_value_may_be_zero_so_it_stays() -> None:
     tree = (0, "LEQ", 0.0, {0: 0.0, 1: 1.0}, {0: 2.0, 1: 0.0})
     model = ensemble(tree, {0: 1.0, 1: 1.0}, targets=2, aggregate_function="MIN")

@@ -98,8 +98,10 @@ class Trees:
         zero: Any = self.weight == 0  # NaN is not
         if self.classifies and self.outputs == 2:
             # onnxruntime takes the positive class for absent where no tree gave it a number, even a zero; and it tells
-            # one column of weights from two. The negative class is read only through its sum.
-            zero &= self.weight_to == 0
+            # one column of weights from two. The negative class is read only through its sum, unless there are base
+            # values: it gets its own only where a tree gave it a number.
+            negative = self.weight_to == 0
+            zero &= negative & (len(self.base) == 0) & (self.weight[negative] != 0).any()
         elif not self.classifies and (
             self.outputs == 1 or len(self.base) or self.aggregate not in (b"SUM", b"AVERAGE")
         ):
