@@ -62,13 +62,24 @@ def test_where_the_library_is_not_the_portable_form_serves(scene, monkeypatch):
     assert scene.answer() == scene.expected()
 
 
-@pytest.mark.parametrize("content", [b"", b"no library", None], ids=["empty", "text", "another one"])
+def damaged_libraries() -> dict[str, bytes]:
+    whole = Path(forest_kernel()).read_bytes()
+    return {
+        "empty": b"",
+        "text": b"no library",
+        "another one": Path(sys.executable).read_bytes(),
+        "cut off": whole[: len(whole) // 2],
+        "without its last byte": whole[:-1],
+    }
+
+
+@pytest.mark.parametrize("damage", ["empty", "text", "another one", "cut off", "without its last byte"])
 def test_a_library_that_does_not_load_is_an_event_and_the_next_form_serves(
-    scene, monkeypatch, tmp_path, capsys, content
+    scene, monkeypatch, tmp_path, capsys, damage
 ):
     place = tmp_path / "layer" / kernel.FOLDER / f"{kernel.FOREST}.so"
     place.parent.mkdir(parents=True)
-    place.write_bytes(Path(sys.executable).read_bytes() if content is None else content)
+    place.write_bytes(damaged_libraries()[damage])
     monkeypatch.syspath_prepend(str(tmp_path / "layer"))
     scene.start()
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

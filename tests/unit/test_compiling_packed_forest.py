@@ -15,8 +15,9 @@ from modelyard.compiling.forests import Trees, UnusualForestError, forests
 from modelyard.compiling.loading import WEIGHTS
 from modelyard.compiling.onnx_file import OnnxFile
 from modelyard.compiling.packed_forest import as_packed_forest, packed
-from modelyard.compiling.proving import same, session
+from modelyard.compiling.proving import Measure, same, session
 from modelyard.compiling.sampling import Hints
+from modelyard.compiling.zipmap import zipmap_classes
 from modelyard.predictor.array import Array
 from modelyard.predictor.arrays import from_numpy, to_numpy
 from modelyard.predictor.lean import LeanEngine
@@ -295,6 +296,17 @@ def test_no_library_is_found_by_another_name_nor_for_more_threads_than_it_is_pro
     assert kernel.find(kernel.FOREST, threads=2) is None
     assert kernel.find("") is None
     assert kernel.find("../x86_64/forest-1") is None
+
+
+def test_nothing_is_compared_with_a_library_that_was_cut_off(tmp_path: Path) -> None:
+    """Loading it would end the process, and with it the other steps."""
+    library = tmp_path / "forest-1.so"
+    whole = Path(forest_kernel()).read_bytes()
+    library.write_bytes(whole[: len(whole) // 2])
+    model = forest(trees=2, rows=100, features=3)
+    measure = Measure(model, [], seconds=10.0, columns=zipmap_classes(model))
+    difference = measure.differs(as_packed_forest(model)[0], kernel=str(library))
+    assert f"was cut off: {len(whole) // 2:,} bytes of {len(whole):,}" in str(difference)
 
 
 def test_the_name_of_the_library_has_the_number_of_the_layout() -> None:

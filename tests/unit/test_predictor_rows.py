@@ -5,12 +5,14 @@ import math
 import struct
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from modelyard.compiling import kernel
 from modelyard.contract.document import parse
 from modelyard.errors import RequestError
 from modelyard.predictor import reader as module
@@ -234,6 +236,18 @@ def test_bounds_of_the_contract_hold(value, inside):
 def test_models_with_other_inputs_have_no_such_reader(inputs):
     reader = reader_of(signature(*inputs))
     assert RowReader.of(reader.inputs, reader.checks) is None
+
+
+def test_a_library_that_was_cut_off_is_left_alone(monkeypatch, tmp_path):
+    whole = Path(row_reader()).read_bytes()
+    library = tmp_path / "rows-1.so"
+    monkeypatch.setattr(kernel, "find", lambda name: str(library))
+    reader = reader_of(TABLE)
+    for size in (0, 64, len(whole) // 2, len(whole) - 1):
+        library.write_bytes(whole[:size])
+        assert RowReader.of(reader.inputs, reader.checks) is None
+    library.write_bytes(whole)
+    assert RowReader.of(reader.inputs, reader.checks) is not None
 
 
 def test_the_reader_uses_it_for_large_bodies_only(monkeypatch):

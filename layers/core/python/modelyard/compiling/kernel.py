@@ -25,6 +25,9 @@ MOST_THREADS = 1
 FOLDER = "modelyard_native"
 """Beside the packages of a layer."""
 
+_HEADER, _SECTIONS = 64, ((40, 8), (58, 2), (60, 2))
+"""Bytes of an ELF header; of what it says of its sections, which are listed last: where, the size of each, how many."""
+
 
 def find(name: str, threads: int = 1) -> str | None:
     """The path of a library; None where it is not here, is not known, or may not be used on so many threads."""
@@ -33,6 +36,22 @@ def find(name: str, threads: int = 1) -> str | None:
     places = (f"{folder or '.'}/{FOLDER}" for folder in sys.path)
     paths = (f"{place}/{name}.so" for place in (*places, built_in()))
     return next((path for path in paths if os.path.isfile(path)), None)  # noqa: PTH113 - pathlib is one import more
+
+
+def whole(path: str) -> str:
+    """The path again, of a library that has its end.
+
+    The system maps as much as a library says that it has, and reading what was cut off ends the process.
+
+    Raises:
+        OSError: When it was cut off, or cannot be read.
+    """
+    with open(path, "rb") as file:  # noqa: PTH123 - as above
+        head, size = file.read(_HEADER), os.fstat(file.fileno()).st_size
+    begins, each, count = (int.from_bytes(head[at : at + length], "little") for at, length in _SECTIONS)
+    if size < begins + each * count:
+        raise OSError(f"{path} was cut off: {size:,} bytes of {begins + each * count:,}")
+    return path
 
 
 def built_in() -> str:

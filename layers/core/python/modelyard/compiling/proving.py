@@ -12,6 +12,7 @@ import numpy as np
 import onnxruntime
 
 from modelyard.compiling import sampling
+from modelyard.compiling.kernel import whole
 from modelyard.compiling.loading import WEIGHTS_FOLDER
 from modelyard.trial import readable
 
@@ -57,7 +58,7 @@ def session(
     if weights is not None:
         options.add_session_config_entry(WEIGHTS_FOLDER, weights)
     if kernel is not None:
-        options.register_custom_ops_library(kernel)
+        options.register_custom_ops_library(whole(kernel))
     for name, value in (save or {}).items():
         if name == "optimized_model_filepath":
             options.optimized_model_filepath = value

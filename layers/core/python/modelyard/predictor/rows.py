@@ -63,7 +63,7 @@ class RowReader:
 
     def __init__(self, library: str, tensors: tuple[Tensor, ...], checks: list[FieldCheck | None]) -> None:
         # `PyDLL` keeps the GIL: this takes less than letting it go and fighting for it.
-        self._read: Any = PyDLL(library).modelyard_rows
+        self._read: Any = PyDLL(kernel.whole(library)).modelyard_rows
         self._read.restype = c_int64
         self._read.argtypes = (
             *(c_char_p, c_int64, POINTER(_Column), c_int64, c_int64, POINTER(c_int32), c_void_p, c_int64),
@@ -90,7 +90,7 @@ class RowReader:
         library = kernel.find(kernel.ROWS)
         try:
             return None if library is None else cls(library, tensors, checks)
-        except (OSError, AttributeError):  # made for another processor, or of another release
+        except (OSError, AttributeError):  # made for another processor, of another release, or cut off
             return None
 
     def arrays(self, body: str | bytes) -> Block | None:

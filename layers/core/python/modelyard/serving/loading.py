@@ -83,7 +83,7 @@ class Loader:
                 self._in_use.append(folder)
             try:
                 options = self._weights_option(form, fetch)
-                predictor = self._predictor(deployed, form.model, fetch, options, self._kernel(form))
+                predictor = self._predictor(deployed, form.model, fetch, options, self._whole_kernel(form))
                 self._forget_weights_but_of(form.weights)
                 return predictor
             except (ModelyardError, OSError) as error:
@@ -183,6 +183,19 @@ class Loader:
         from modelyard.compiling import kernel
 
         return kernel.find(form.requires, self._settings.threads)
+
+    def _whole_kernel(self, form: Form) -> str | None:
+        """The same to be loaded.
+
+        Raises:
+            OSError: When the library was cut off.
+        """
+        found = self._kernel(form)
+        if found is None:
+            return None
+        from modelyard.compiling.kernel import whole
+
+        return whole(found)
 
     def _engine_version(self) -> str:
         if self._settings.engine == "lean":
