@@ -298,6 +298,21 @@ def test_no_library_is_found_by_another_name_nor_for_more_threads_than_it_is_pro
     assert kernel.find("../x86_64/forest-1") is None
 
 
+def test_the_operations_of_a_file_are_read_as_often_for_many_forests_as_for_two(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An isolation forest has one for each tree, between thousands of other operations."""
+    read: list[int] = []
+    nodes = OnnxFile.nodes
+    monkeypatch.setattr(OnnxFile, "nodes", lambda file: read.append(1) or nodes(file))
+    counts = []
+    for trees in (2, 20):
+        as_packed_forest(forest(kind="IsolationForest", trees=trees))
+        counts.append(len(read))
+        read.clear()
+    assert counts[0] == counts[1]
+
+
 def test_nothing_is_compared_with_a_library_that_was_cut_off(tmp_path: Path) -> None:
     """Loading it would end the process, and with it the other steps."""
     library = tmp_path / "forest-1.so"

@@ -109,6 +109,7 @@ class OnnxFile:
         self.graph: list[tuple[int, bytes | memoryview]] = [
             (part.number, part.raw) for part in protobuf.fields(graphs[0])
         ]
+        self._taken: set[str] | None = None  # names of values
 
     def to_bytes(self) -> bytes:
         """The file."""
@@ -151,11 +152,13 @@ class OnnxFile:
         return next(places, None)
 
     def unused_name(self, wanted: str) -> str:
-        """A name for a new value that no other value has."""
-        taken = {name for _, node in self.nodes() for name in (*node.inputs, *node.outputs)}
-        taken.update(_name(_value(raw), 8) for kind, raw in self.graph if kind == INITIALIZER)
-        while wanted in taken:
+        """A name for a new value that no other value has, nor one that was given a name here before."""
+        if self._taken is None:  # once: a file may have hundreds of forests, and thousands of other operations
+            self._taken = {name for _, node in self.nodes() for name in (*node.inputs, *node.outputs)}
+            self._taken.update(_name(_value(raw), 8) for kind, raw in self.graph if kind == INITIALIZER)
+        while wanted in self._taken:
             wanted += "_"
+        self._taken.add(wanted)
         return wanted
 
     def opset(self, domain: str) -> int | None:
