@@ -153,6 +153,13 @@ def test_a_zero_that_decides_a_label_stays() -> None:
         as_tree_ensemble(negative)
 
 
+def test_a_zero_that_is_all_the_votes_decides_the_label() -> None:
+    model = ensemble((0, "LEQ", 0.0, {2: 0.0}, {0: 1.0}), classes=["a", "b", "c"])
+    assert session(model).run(None, {"x": np.zeros((1, 3), np.float32)})[0] == ["c"]
+    with pytest.raises(UnusualForestError, match="zeros alone"):
+        as_tree_ensemble(model)
+
+
 def test_a_leaf_of_zeros_alone_keeps_every_zero() -> None:
     model = ensemble((0, "LEQ", 0.0, {1: 0.0, 2: 0.0}, {0: 0.0, 2: 1.0}), classes=["a", "b", "c"])
     compact, _ = without_zeros(model)

@@ -84,7 +84,7 @@ def _replace(file: OnnxFile, place: int, old: Node, trees: Trees, used: set[str]
         raise UnusualForestError(f"{trees.post.decode()} after the sum, which as an operation of its own may round")
     needed = trees.needed()
     if trees.classifies:
-        _check_classifier(trees)
+        _check_classifier(trees, needed)
     elif trees.outputs > 1 and trees.base.any():
         raise UnusualForestError("base values of several targets: one that got no number does not get its own either")
     binary = trees.classifies and trees.outputs == 2
@@ -106,13 +106,15 @@ def _replace(file: OnnxFile, place: int, old: Node, trees: Trees, used: set[str]
     file.replace(place, NODE, *made)
 
 
-def _check_classifier(trees: Trees) -> None:
+def _check_classifier(trees: Trees, needed: Any) -> None:
     if trees.outputs < 2 or (trees.outputs == 2 and trees.weight_to.any()):
         raise UnusualForestError("two classes with numbers for both, or one class: the label has rules of its own")
     if len(trees.base):
         raise UnusualForestError("base values of classes")
     if not (trees.weight >= 0).all():
         raise UnusualForestError("weights below zero: a class without votes may lose to one that has them")
+    if trees.outputs > 2 and not (trees.weight[needed] > 0).all():
+        raise UnusualForestError("leaves of zeros alone: a class without votes may win against one that has them")
 
 
 def _two_columns(labels: Any, sums: str, outputs: list[str]) -> bytes:
