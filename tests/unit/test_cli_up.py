@@ -1,14 +1,19 @@
 """What ``up`` takes away, what it says of a training that failed, and that what it proposes would work."""
 
 import hashlib
+from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from modelyard.cli import up
 from modelyard.errors import ModelyardError
+from modelyard.local.cdk import Cdk
+from modelyard.packaging.progress import BuildProgress
 from modelyard.spec import Model, load_model
 from tests.fakes.registries import Yard, register
 from tests.fakes.training_data import WEATHER
@@ -67,6 +72,29 @@ def test_stacks_of_a_model_without_folder_are_removed_and_no_others(monkeypatch:
         "Modelyard-local-Endpoint-wine",
     ], "what uses another stack's exports goes before it"
     assert up._remove_stacks_without_model(session, models) is False
+
+
+def test_what_the_build_goes_without_is_said_and_no_other_line_of_cdk(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def deploy(_cdk: Cdk, report: Callable[[str], None]) -> None:
+        progress = BuildProgress(Console(file=(said := StringIO()), width=40))
+        progress.without_native("x86_64", "no C compiler for x86_64")
+        progress.without_bytecode("3.13")
+        progress.finished(4, 0)
+        for line in said.getvalue().splitlines():
+            report(line)
+
+    monkeypatch.setattr(Cdk, "deploy", deploy)
+    stacks = Stacks("CDKToolkit", "Modelyard-local-Api")
+    monkeypatch.setattr(up, "_root", lambda _session: SimpleNamespace(client=lambda _service: stacks))
+    local = SimpleNamespace(endpoint="http://127.0.0.1:1", port=1)
+    session: Any = SimpleNamespace(
+        project=Path(), home=Path(), local_aws=local, settings=SimpleNamespace(region="eu-west-1")
+    )
+    up._deploy(session)
+    told = [line.split(",")[0] for line in capsys.readouterr().err.splitlines()[1:]]
+    assert told == ["Note: no C compiler for x86_64", "Warning: no Python 3.13 on this machine"]
 
 
 # -- a training that fails ----------------------------------------------------------------------------------------

@@ -143,6 +143,14 @@ def _root(session: Session) -> "Clients":
 def _deploy(session: Session) -> bool:
     """Bootstrap if needed, then the real ``cdk deploy``; whether any stack changed."""
     from modelyard.local.cdk import Cdk
+    from modelyard.packaging.progress import REMARKS
+
+    remarks: list[str] = []
+
+    def report(line: str) -> None:
+        step.doing(line)
+        if line.startswith(REMARKS):
+            remarks.append(line)
 
     cloudformation = _root(session).client("cloudformation")
     cdk = Cdk(
@@ -157,10 +165,12 @@ def _deploy(session: Session) -> bool:
         with Step("cdk bootstrap") as step:
             cdk.bootstrap(step.doing)
     with Step("cdk deploy --all") as step:
-        cdk.deploy(step.doing)
+        cdk.deploy(report)
         after = _stacks(cloudformation)
         changed = sorted(name for name, state in after.items() if before.get(name) != state and name != BOOTSTRAP_STACK)
         step.outcome = f"{len(changed)} of {len(after) - 1} stacks changed" if changed else "nothing changed"
+    for remark in remarks:  # of the build: nobody reads the log of what went well
+        errors.print(escape(remark), soft_wrap=True, highlight=False)
     return bool(changed)
 
 

@@ -15,6 +15,8 @@ from modelyard.packaging.fit import megabytes
 from modelyard.packaging.manifest import LayerManifest
 
 STAGES = ("install", "prune", "compile", "zip")
+REMARKS = ("Warning: ", "Note: ")
+"""How the lines begin that a person should read although the build went on."""
 
 
 class BuildProgress:
