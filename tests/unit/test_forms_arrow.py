@@ -105,6 +105,8 @@ def test_a_missing_value_is_refused_elsewhere_with_its_row(name: str, row: int) 
     ("name", "code", "said"),
     [
         ("lists of different lengths", "ragged", "different lengths"),
+        ("lists in lists", "wrong_type", "lists in lists"),
+        ("lists in lists of fixed length", "wrong_type", "lists in lists"),
         ("dictionary", "wrong_type", "dictionary"),
         ("timestamps", "wrong_type", "timestamp"),
         ("views", "wrong_type", "string view"),

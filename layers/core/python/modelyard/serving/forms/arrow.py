@@ -58,6 +58,8 @@ class Column:
             if len(children) != 1 or self.width == 0 or self.width < -1:
                 raise MalformedError(f"column {self.name[:80]!r} is a list without elements")
             self.inner = children[0]
+            if self.inner.number(2, "B") in (_LIST, FIXED_LIST):
+                raise _unread(self.name, "of lists in lists", "Give the values of a row as one flat list, or send NPY.")
         self.dtype = _dtype(self.name, self.inner)
 
 
