@@ -78,8 +78,9 @@ def _predict(predictor: Predictor, fields: dict[str, Field]) -> dict[str, Any]:
         texts = [tensor.name for tensor in predictor.signature.inputs if tensor.dtype == "string"]
         unknown = [name for name in texts if name not in fields or fields[name].categories is None]
         free = f'; "text" stands for any text of {", ".join(unknown[:5])}' if unknown else ""
+        middle = "The middle of the training data" if fields else "Made up from the signature"
         taken[JSON]["examples"] = {
-            "one": {"summary": f"The middle of the training data{free}", "value": {"instances": shown[:1]}},
+            "one": {"summary": f"{middle}{free}", "value": {"instances": shown[:1]}},
             **(
                 {"several": {"summary": f"Middle and ends{free}", "value": {"instances": shown}}}
                 if len(shown) > 1
