@@ -142,6 +142,7 @@ def test_six_mebibytes_are_taken_and_one_byte_more_is_413(binary, over, refused)
     if refused:
         found = refusal(event(body, binary=binary))
         assert (found.code, found.status) == ("body_too_large", 413)
+        assert found.message.startswith(f"the body has {MAX_BODY_BYTES + over:,} bytes")
     else:
         assert read_instances(event(body, binary=binary)) == [1]
 

@@ -102,7 +102,7 @@ def read_body(event: Any, *, allowed: tuple[str, ...] = (JSON,)) -> tuple[str, s
         # A character is at most 4 bytes: only a long text has to be encoded to know its size.
         _refuse_large(len(body) if len(body) * 4 <= MAX_BODY_BYTES else len(body.encode("utf-8", "replace")))
         return content_type, body
-    _refuse_large(len(body) * 3 // 4)  # padding makes no difference: the limit is a multiple of 3
+    _refuse_large(len(body) * 3 // 4 - body[-2:].count("="))
     try:
         return content_type, binascii.a2b_base64(body, strict_mode=True)
     except ValueError as error:
