@@ -84,6 +84,17 @@ def test_a_changed_source_is_compiled_anew_and_what_a_session_has_mapped_stays(p
     assert place.stat().st_ino != before.st_ino
 
 
+@pytest.mark.parametrize("left", [0, 5000])
+def test_a_library_that_was_cut_short_is_compiled_anew(project: Project, left: int) -> None:
+    first = build_here(project.root, environ=project.environ)
+    for path in first.paths:
+        path.write_bytes(path.read_bytes()[:left])
+    assert build_here(project.root, environ=project.environ) == first
+    here = [project.root / "build" / "native" / HOST / path.name for path in first.paths]
+    assert [path.read_bytes() for path in here] == [path.read_bytes() for path in first.paths]
+    assert min(path.stat().st_size for path in here) > left
+
+
 def test_for_another_processor_it_takes_ziglang(monkeypatch: pytest.MonkeyPatch) -> None:
     other = "aarch64" if HOST == "x86_64" else "x86_64"
     assert compiler(other) is None

@@ -5,7 +5,8 @@ here is a reason in words, never an error, and a layer without the libraries is 
 
 `ziglang`, where it is installed, compiles for every platform that functions run on; otherwise the machine's own C
 compiler does for its own platform. What was compiled is kept below ``build/native`` by a digest of everything that
-decides its bytes. glibc 2.28 is what onnxruntime's own wheels are made for: so the exponential is the same function.
+decides its bytes, beside a digest of these: a file that is no longer that is compiled anew. glibc 2.28 is what
+onnxruntime's own wheels are made for: so the exponential is the same function.
 """
 
 import hashlib
@@ -101,13 +102,14 @@ def build_native(
             source = project / inside
             folder = project / "build" / "native" / f"{machine}-{_recipe(source, command)[:16]}"
             path = folder / f"{name}.so"
-            if not path.is_file():
+            if not _is_whole(path):
                 folder.mkdir(parents=True, exist_ok=True)
                 with tempfile.TemporaryDirectory(prefix=".building-", dir=folder) as scratch:
                     problem = _compile(command, source, path.name, Path(scratch), environ, checkpoint)
                     if problem:
                         return Native(problem=problem)
                     (Path(scratch) / path.name).replace(path)
+                    _sum_of(path).write_text(hashlib.sha256(path.read_bytes()).hexdigest())
             paths.append(path)
             digest.update(path.read_bytes())
     except OSError as failed:
@@ -130,6 +132,17 @@ def build_here(project: Path, *, environ: Mapping[str, str] = os.environ) -> Nat
     except OSError as failed:
         return Native(problem=f"{failed}")
     return native
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a library is there as it was compiled; one that was cut short would end the process that loads it."""
+    if not path.is_file() or not _sum_of(path).is_file():
+        return False
+    return _sum_of(path).read_text(errors="replace") == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _sum_of(path: Path) -> Path:
+    return path.with_suffix(".sha256")
 
 
 def _recipe(source: Path, command: tuple[str, ...]) -> str:
