@@ -228,6 +228,18 @@ def test_a_model_that_cannot_serve_is_refused_with_the_cause(artifact: Any, code
     assert said in refused.message
 
 
+def test_a_locale_that_systems_lack_is_answered_with_one_that_they_have() -> None:
+    def lowered(locale: str) -> bytes:
+        node = helper.make_node("StringNormalizer", ["x"], ["y"], case_change_action="LOWER", locale=locale)
+        texts = [helper.make_tensor_value_info(name, TensorProto.STRING, ["n"]) for name in "xy"]
+        return model([node], inputs=texts[:1], outputs=texts[1:]).SerializeToString()
+
+    refused = refusal(lowered("xx_XX.UTF-8"))
+    assert refused.code == "not_loadable"
+    assert "'C.UTF-8'" in str(refused.next_step)
+    assert admit(lowered("C")).inputs[0].dtype == "string"
+
+
 def test_a_zipmap_counts_as_the_probabilities_that_it_was_made_of() -> None:
     zipmap = helper.make_node("ZipMap", ["x"], ["y"], domain="ai.onnx.ml", classlabels_int64s=[0, 1, 2])
     output = helper.make_value_info(

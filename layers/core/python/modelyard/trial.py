@@ -156,12 +156,10 @@ def _refusal(what: str, code: str, problem: Exception) -> AdmissionError:
             field="artifact",
             next_step="Export the model to ONNX again, and compare the file's size with the original's.",
         )
-    return AdmissionError(
-        f"the model {what}: {said}",
-        code=code,
-        field="artifact",
-        next_step="Run it with onnxruntime's CPU provider on your machine; custom operators are not supported.",
-    )
+    next_step = "Run it with onnxruntime's CPU provider on your machine; custom operators are not supported."
+    if "construct locale" in said:  # scikit-learn's vectorizers export a StringNormalizer without one: en_US.UTF-8
+        next_step = "Set 'locale' of the graph's StringNormalizer to 'C.UTF-8', or to 'C' where lower case is ASCII's."
+    return AdmissionError(f"the model {what}: {said}", code=code, field="artifact", next_step=next_step)
 
 
 def readable(problem: Exception) -> str:
