@@ -190,6 +190,8 @@ def test_no_response_is_larger_than_lambda_returns(character, python, monkeypatc
     status, problem = stand.ask(event([fits + 1]))
     assert (status, problem["code"]) == (413, "response_too_large")
     assert f"{one + fits * (two - one):,} bytes as Lambda writes it" in problem["detail"]
+    assert "for 1 instance has" in problem["detail"]
+    assert "Split" not in problem["next_step"]
 
 
 # -- the audit line ---------------------------------------------------------------------------------------------------

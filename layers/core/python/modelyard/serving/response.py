@@ -67,10 +67,13 @@ def _check_size(size: int, instances: int) -> None:
 
 def too_large(size: int, instances: int) -> RequestError:
     """The error for an answer that Lambda would not return."""
+    one = instances == 1
     return RequestError(
-        f"the answer for {instances:,} instances has {size:,} bytes as Lambda writes it; it returns at most "
-        f"{MAX_RESPONSE_BYTES:,}",
+        f"the answer for {instances:,} {'instance' if one else 'instances'} has {size:,} bytes as Lambda writes it; it "
+        f"returns at most {MAX_RESPONSE_BYTES:,}",
         code="response_too_large",
         status=413,
-        next_step="Split the instances over several requests.",
+        next_step="Ask for fewer outputs, by name, at /v2/models/<model>/infer."
+        if one
+        else "Split the instances over several requests.",
     )
