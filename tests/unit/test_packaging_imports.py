@@ -61,6 +61,20 @@ def test_what_passed_is_not_tried_again(project: Project, monkeypatch: pytest.Mo
         project.build("local")
 
 
+def test_a_layer_that_was_damaged_since_is_said_and_built_anew_once_it_is_deleted(project: Project) -> None:
+    layer = project.build("local")[LOCAL]["serving"].path
+    content = bytearray(layer.read_bytes())
+    at = layer.stat().st_size // 4
+    content[at : at + 40] = bytes(40)
+    layer.write_bytes(content)
+    project.write("layers/core/python/modelyard/__init__.py", "x = 2\n")
+    with pytest.raises(BuildError, match=f"what was built of serving for {LOCAL} is damaged: ") as caught:
+        project.build("local")
+    assert caught.value.next_step == f"Delete {layer}, then run 'modelyard build' again."
+    layer.unlink()
+    assert project.build("local")
+
+
 def test_a_models_package_is_imported_as_the_endpoint_does(project: Project) -> None:
     project.write("models/brought/python/brought_model/__init__.py", "import rich\n")
 

@@ -17,6 +17,7 @@ import platform
 import sys
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -140,10 +141,18 @@ class _Trial:
     def _unpacked(self, name: str) -> Path:
         folder = self._scratch / name
         if not folder.is_dir():
-            with zipfile.ZipFile(self._layers[name].path) as archive:
-                for entry in archive.infolist():
-                    self._checkpoint()
-                    archive.extract(entry, folder)
+            layer = self._layers[name]
+            try:
+                with zipfile.ZipFile(layer.path) as archive:
+                    for entry in archive.infolist():
+                        self._checkpoint()
+                        archive.extract(entry, folder)
+            except (zipfile.BadZipFile, zlib.error, EOFError) as damage:
+                raise BuildError(
+                    f"what was built of {name} for {layer.target} is damaged: {damage}",
+                    code="damaged_layer",
+                    next_step=f"Delete {layer.path}, then run 'modelyard build' again.",
+                ) from damage
         return folder
 
 
