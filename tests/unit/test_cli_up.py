@@ -12,7 +12,7 @@ from rich.console import Console
 
 from modelyard.cli import up
 from modelyard.errors import ModelyardError
-from modelyard.local.cdk import Cdk
+from modelyard.local.cdk import Cdk, _telling
 from modelyard.packaging.progress import BuildProgress
 from modelyard.spec import Model, load_model
 from tests.fakes.registries import Yard, register
@@ -95,6 +95,11 @@ def test_what_the_build_goes_without_is_said_and_no_other_line_of_cdk(
     up._deploy(session)
     told = [line.split(",")[0] for line in capsys.readouterr().err.splitlines()[1:]]
     assert told == ["Note: no C compiler for x86_64", "Warning: no Python 3.13 on this machine"]
+
+
+def test_a_deployment_that_fails_says_what_the_build_said_to_do_next() -> None:
+    said = ["lean: 43 MB", "modelyard: a layer is damaged", "  next: Delete it.", "exited with error 2"]
+    assert _telling(said) == said[1:]
 
 
 # -- a training that fails ----------------------------------------------------------------------------------------

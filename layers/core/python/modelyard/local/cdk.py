@@ -116,6 +116,6 @@ def _lines(process: subprocess.Popen[str]) -> Iterator[str]:
 
 
 def _telling(lines: list[str]) -> list[str]:
-    """The lines that say what went wrong, else the last ones."""
-    telling = [line for line in lines if re.search(r"error|❌|failed|✗|modelyard:", line, re.IGNORECASE)]
+    """The lines that say what went wrong, and what to do next; else the last ones."""
+    telling = [line for line in lines if re.search(r"error|❌|failed|✗|modelyard:|^  next: ", line, re.IGNORECASE)]
     return (telling or lines)[-12:]
