@@ -2,6 +2,8 @@
 
 import json
 import socket
+import time
+from math import inf
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -103,17 +105,19 @@ def test_how_a_run_ended_is_said_once(
 
 
 class Logs:
-    """CloudWatch Logs, whose groups hold lines at milliseconds."""
+    """CloudWatch Logs, whose groups hold lines at milliseconds after a time some seconds ago."""
 
     def __init__(self) -> None:
+        self.began = int(time.time() * 1000) - 5000
         self.groups: dict[str, list[tuple[int, str]]] = {}
 
     def get_paginator(self, _operation: str) -> Any:
         return self
 
-    def paginate(self, *, logGroupName: str, **_: Any) -> Any:  # noqa: N803 - boto3's own spelling
+    def paginate(self, *, logGroupName: str, startTime: int, endTime: float = inf) -> Any:  # noqa: N803 - boto3's own
         for at, message in self.groups.get(logGroupName, []):
-            yield {"events": [{"timestamp": at, "message": message + "\n"}]}
+            if startTime <= self.began + at <= endTime:
+                yield {"events": [{"timestamp": self.began + at, "message": message + "\n"}]}
 
 
 @pytest.fixture
@@ -137,7 +141,7 @@ def test_lambdas_own_lines_are_shown_when_asked_for(line: CommandLine, logs: Log
     texts = [*PLATFORM[:2], "one", "START of a line of ours", *PLATFORM[2:], "two"]
     logs.groups = {"/predict": [(9, text) for text in texts]}
     assert told(line.run("logs", "sums").done()) == ["one", "START of a line of ours", "two"]
-    assert told(line.run("logs", "sums", "--limit", "1").done()) == ["one"]
+    assert told(line.run("logs", "sums", "--limit", "1").done()) == ["two"]
     assert told(line.run("logs", "sums", "--platform").done()) == texts
 
 

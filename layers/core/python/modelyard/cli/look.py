@@ -2,10 +2,10 @@
 
 import re
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
-from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -70,7 +70,9 @@ def logs(
         typer.Option("--step", help="predict, or a step: claim, validate, train, …, rolloutjudge, …; or all."),
     ] = None,
     since_minutes: Annotated[int, typer.Option("--since", min=1, help="Minutes to look back.")] = 60,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10000, help="At most this many lines.")] = 200,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=1, max=10000, help="At most this many lines, the newest.")
+    ] = 200,
     platform: Annotated[
         bool, typer.Option("--platform", help="Show Lambda's own lines too: INIT_START, START, END, REPORT.")
     ] = False,
@@ -93,8 +95,8 @@ def logs(
         lines += [(at, SERVER, text) for at, text in server_lines(session, name, since_ms=start)]
     for title, group in wanted.items():
         with aws_errors(f"read the logs of {name}"):
-            found = _events(client, group, start, platform=platform)
-            lines += [(event["timestamp"], title, event["message"].rstrip()) for event in islice(found, limit)]
+            found = newest_events(client, group, start, limit, platform=platform)
+            lines += [(event["timestamp"], title, event["message"].rstrip()) for event in found]
     # By time alone: the lines of one millisecond stay as they came, a traceback's too.
     for milliseconds, title, message in sorted(lines, key=lambda line: line[0])[-limit:]:
         clock = time.strftime("%H:%M:%S", time.localtime(milliseconds / 1000))
@@ -105,8 +107,24 @@ def logs(
         out.print(f"  next: modelyard logs {escape(name)} {wider}")
 
 
-def _events(client: Any, group: str, start: int, *, platform: bool) -> Iterator[dict[str, Any]]:
-    pages = client.get_paginator("filter_log_events").paginate(logGroupName=group, startTime=start)
+def newest_events(client: Any, group: str, start: int, limit: int, *, platform: bool) -> list[dict[str, Any]]:
+    """The last ``limit`` lines since ``start``, in milliseconds, oldest first.
+
+    CloudWatch gives the oldest first, so it is asked for the last minute, then for ever longer times before it: of a
+    busy endpoint few lines are read, of a quiet one all in a few calls.
+    """
+    found: list[dict[str, Any]] = []
+    begin, width, until = int(time.time() * 1000), 60_000, None
+    while begin > start and len(found) < limit:
+        begin = max(start, begin - width)
+        times = {"startTime": begin} if until is None else {"startTime": begin, "endTime": until}
+        found = [*deque(_events(client, group, times, platform=platform), maxlen=limit), *found][-limit:]
+        until, width = begin - 1, 4 * width  # both ends are inside
+    return found
+
+
+def _events(client: Any, group: str, times: dict[str, int], *, platform: bool) -> Iterator[dict[str, Any]]:
+    pages = client.get_paginator("filter_log_events").paginate(logGroupName=group, **times)
     for page in pages:
         for event in page["events"]:
             if platform or PLATFORM.match(event["message"]) is None:
