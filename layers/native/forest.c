@@ -427,7 +427,7 @@ static void sum_row(const Forest *forest, const float *row, float *scores, uint8
     }
 }
 
-/* The sums of a block of rows: a tree at a time, which then lies in the cache, for eight rows at a time. */
+/* The sums of rows, a multiple of eight: a tree at a time, which then lies in the cache, for eight rows at a time. */
 static void sum_block(const Forest *forest, const float *x, size_t count, size_t stride, float *scores, uint8_t *voted) {
     const float *rows[LANES];
     const Node *leaves[LANES];
@@ -435,10 +435,9 @@ static void sum_block(const Forest *forest, const float *x, size_t count, size_t
     for (uint32_t tree = 0; tree < forest->trees; tree++) {
         const Node *root = forest->nodes + forest->roots[tree];
         for (size_t row = 0; row < count; row += LANES) {
-            const size_t here = count - row < LANES ? count - row : LANES;
-            for (size_t lane = 0; lane < LANES; lane++) rows[lane] = x + (lane < here ? row + lane : row) * stride;
+            for (size_t lane = 0; lane < LANES; lane++) rows[lane] = x + (row + lane) * stride;
             forest->walks->rows(root, rows, leaves);
-            for (size_t lane = 0; lane < here; lane++)
+            for (size_t lane = 0; lane < LANES; lane++)
                 add(forest, leaves[lane], scores + (row + lane) * outputs, voted + (row + lane) * outputs);
         }
     }
@@ -494,11 +493,10 @@ static Status *compute(void *kernel, Context *context) {
         float *sums = (float *)scores + row * outputs;
         memset(sums, 0, count * outputs * sizeof *sums);
         if (outputs > 1) memset(voted, 0, count * outputs);
-        if (count < LANES)
-            for (size_t place = 0; place < count; place++)
-                sum_row(forest, (const float *)x + (row + place) * stride, sums + place * outputs, voted + place * outputs);
-        else
-            sum_block(forest, (const float *)x + row * stride, count, stride, sums, voted);
+        const size_t eights = count - count % LANES;
+        if (eights) sum_block(forest, (const float *)x + row * stride, eights, stride, sums, voted);
+        for (size_t place = eights; place < count; place++)
+            sum_row(forest, (const float *)x + (row + place) * stride, sums + place * outputs, voted + place * outputs);
         for (size_t place = 0; place < count; place++)
             finish(forest, sums + place * outputs, voted + place * outputs, (int64_t *)labels + row + place);
     }

@@ -380,15 +380,18 @@ def test_metadata_survives(text_encoder: bytes) -> None:
     assert {entry.key: entry.value for entry in load_from_string(form.model).metadata_props} == {"author": "grün"}
 
 
-def test_single_rows_are_cut_from_the_first_batch() -> None:
+def test_rows_to_time_are_cut_from_all_batches_of_one_kind() -> None:
     model = realistic_models.forest(trees=5, rows=100)
     measure = Measure(model, [], seconds=30.0, columns={})
-    rows = measure.single_rows(16)
-    _, batch = measure.single_and_batch()
-    assert [row["x"].shape for row in rows] == [(1, 10)] * 16
-    assert np.concatenate([row["x"] for row in rows]).tobytes() == batch["x"][:16].tobytes()
-    alone = Measure(model, [{"x": np.zeros((1, 10), np.float32)}], seconds=30.0, columns={})
-    assert alone.single_rows(16) == []
+    for rows in (1, 40):
+        found = measure.many_rows(rows)
+        assert {inputs["x"].shape for inputs in found} == {(rows, 10)}
+        assert len({inputs["x"].tobytes() for inputs in found}) == len(found) == 240 // rows
+    given = [{"x": np.random.default_rng(0).random((rows, 10)).astype(np.float32)} for rows in (1, 25)]
+    measure = Measure(model, given, seconds=30.0, columns={})
+    assert np.concatenate([inputs["x"] for inputs in measure.many_rows(12)]).tobytes() == given[1]["x"][:24].tobytes()
+    assert measure.many_rows(13) == []
+    assert Measure(model, given[:1], seconds=30.0, columns={}).many_rows(1) == []
 
 
 def test_a_form_that_takes_longer_to_load_than_the_file_is_left_out() -> None:

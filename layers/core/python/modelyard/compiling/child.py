@@ -24,7 +24,7 @@ from modelyard.compiling.forests import UnusualForestError, forests, without_zer
 from modelyard.compiling.loading import ANY, WEIGHTS, machine
 from modelyard.compiling.onnx_file import OnnxFile
 from modelyard.compiling.packed_forest import as_packed_forest
-from modelyard.compiling.proving import THREADS, Measure, NotProvableError, session
+from modelyard.compiling.proving import BATCH, THREADS, Measure, NotProvableError, session
 from modelyard.compiling.tree_ensemble import as_tree_ensemble
 from modelyard.compiling.zipmap import without_zipmap, zipmap_classes
 from modelyard.external_data import MalformedError, has_external_data
@@ -45,9 +45,6 @@ TIMING_SHARE = 0.04
 LONGEST_CREATION, CREATION_NOISE_S = 1.2, 1e-3
 """A session of a form may take at most this share of the raw file's, and this time, to create. onnxruntime looks for
 each tree of a `TreeEnsemble` among all its nodes, so of a thousand small trees that takes longer than what it saves."""
-
-VARIETY = 64
-"""Rows that our own kernel is timed on."""
 
 _OUT_OF_MEMORY = r"allocate memory|bad_alloc|bad allocation"
 _NO_USE = "does not pay"
@@ -205,7 +202,7 @@ class Compilation:
         """Milliseconds to create a session and to run, raw and compiled; and whether it is slower in one of the two.
 
         The least of the processor's time. One row is run, and the first batch: an operation more shows in one, a slower
-        kernel in the other. Our own kernel runs different rows in turn.
+        kernel in the other. Our own kernel runs different ones in turn.
         """
         least: dict[str, float] = {}
 
@@ -227,8 +224,9 @@ class Compilation:
 
         slower = False
         single, *batch = ([feeds] for feeds in self.measure.single_and_batch())
-        rows = self.measure.single_rows(VARIETY) if form.requires else []
-        for place, inputs in enumerate((rows or single, *batch)):
+        if form.requires and batch:
+            single, batch = self.measure.many_rows(1) or single, [self.measure.many_rows(4 * BATCH) or batch[0]]
+        for place, inputs in enumerate((single, *batch)):
             seconds = TIMING_SHARE * self._seconds
             times, longer = timing.compared(partial(sessions, inputs), seconds=seconds)
             slower |= longer

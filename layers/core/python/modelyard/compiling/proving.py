@@ -22,8 +22,8 @@ THREADS = (1, 2)
 SHARE_OF_TIME, LONGEST_S = 0.02, 1.0
 """Of what a compilation may take, and in seconds: for the first answers. Each step answers the sample twice more."""
 
-BATCH = 10
-"""Rows from which on an input is a batch."""
+BATCH, MOST_ROWS = 10, 1000
+"""Rows from which on an input is a batch; and those that are cut from batches."""
 
 
 class NotProvableError(Exception):
@@ -119,16 +119,22 @@ class Measure:
         batches = (feeds for _, feeds in self.samples[1:] if len(next(iter(feeds.values()))) >= BATCH)
         return [self.samples[0][1], *itertools.islice(batches, 1)]
 
-    def single_rows(self, most: int) -> list[dict[str, Any]]:
-        """Different inputs of one row, cut from the first batch; none where it cannot be cut.
+    def many_rows(self, rows: int) -> list[dict[str, Any]]:
+        """Different inputs of so many rows, cut from all batches that are of the first one's kind; none for one alone.
 
-        A processor learns the way that one row takes through trees, and then runs them as no request finds them.
+        A processor learns the ways that forty rows take through trees, one by one or as a batch, and then runs them as
+        no request finds them; of two hundred it does not.
         """
-        for feeds in self.single_and_batch()[1:]:
-            if len({len(array) for array in feeds.values()}) == 1:
-                count = min(most, len(next(iter(feeds.values()))))
-                return [{name: array[at : at + 1] for name, array in feeds.items()} for at in range(count)]
-        return []
+        kinds = [(words.partition(" x ")[2], feeds) for words, feeds in self.samples[1:] if _rows(feeds) >= BATCH]
+        alike = [feeds for kind, feeds in kinds if kind == kinds[0][0]]
+        count = min(MOST_ROWS, sum(map(_rows, alike)))
+        if count < 2 * rows:
+            return []
+        pooled = {name: np.concatenate([feeds[name] for feeds in alike]) for name in alike[0]}
+        return [
+            {name: array[start : start + rows] for name, array in pooled.items()}
+            for start in range(0, count - rows + 1, rows)
+        ]
 
     def differs(self, model: bytes, *, weights: str | None = None, kernel: str | None = None) -> str | None:
         """How the answers of another model differ, or None when they are the same to the bit on 1 and 2 threads.
@@ -164,6 +170,12 @@ class Measure:
             else answer
             for output, answer in zip(self.outputs, answers, strict=True)
         ]
+
+
+def _rows(feeds: dict[str, Any]) -> int:
+    """How many rows an input has; 0 where its arrays differ in that."""
+    found = {len(array) for array in feeds.values()}
+    return found.pop() if len(found) == 1 else 0
 
 
 def same(some: list[Any], others: list[Any]) -> bool:
