@@ -45,6 +45,9 @@ from tests.fakes.hostile_models import harmless  # noqa: E402
 
 ROUNDS, QUICK_ROUNDS = 11, 3
 RUN_ROUNDS, RUN_SESSIONS = 80, 4
+TRIES = 3
+"""On a busy machine a form may seem slower than the file by more than a compilation lets pass."""
+
 VARIETY = 64
 """Inputs that runs of one row go through."""
 
@@ -154,10 +157,13 @@ QUICK = {name: MODELS[name] for name in ("image_classifier_14mb", "digits_100_tr
 
 
 def _measured(raw: bytes, folder: Path, rounds: int) -> dict[str, Any]:
-    began = time.perf_counter()
-    compiled = compile_model(raw)
-    seconds = time.perf_counter() - began
-    if isinstance(compiled, CompilationRefused):
+    for _ in range(TRIES):
+        began = time.perf_counter()
+        compiled = compile_model(raw)
+        seconds = time.perf_counter() - began
+        if not isinstance(compiled, CompilationRefused):
+            break
+    else:
         raise SystemExit(f"not compiled: {compiled.reason}")
     files: dict[str, tuple[bytes, bytes | None]] = {"raw": (raw, None)}
     libraries: dict[str, str | None] = {}
