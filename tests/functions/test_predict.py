@@ -6,6 +6,8 @@ import copy
 import gzip
 import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -238,7 +240,8 @@ OF_TRIALS = [
     )
 ]  # fmt: skip
 OF_LABELS = ["modelyard.serving.feedback", "modelyard.labels"]
-NUMPYS = ["numpy", "onnxruntime"]
+FOR_LATER = ["modelyard.predictor.block", "modelyard.predictor.rows"]
+NUMPYS = ["numpy", "onnxruntime", "platform"]
 
 
 @pytest.mark.parametrize(("engine", "absent"), [("lean", NUMPYS), ("standard", [])])
@@ -251,8 +254,37 @@ def test_a_cold_start_with_an_answer_imports_none_of_the_heavy_libraries(bucket,
         "MODELYARD_ENGINE": engine,
     }
     made = {**instances([1, 2]), "routeKey": "POST /models/sums/predict"}
-    names = [*FORBIDDEN, *OF_TRIALS, *OF_LABELS, *absent]
+    names = [*FORBIDDEN, *OF_TRIALS, *OF_LABELS, *FOR_LATER, *absent]
     assert imported_by("functions.predict", made, environment, of=names) == []
+
+
+def test_uuid_comes_without_platform_and_both_are_whole_for_others():
+    program = """
+import sys
+from modelyard.serving.start import import_uuid
+import_uuid()
+assert "uuid" in sys.modules and "platform" not in sys.modules
+import uuid, platform
+assert platform.python_version().startswith("3.") and platform.system() == uuid._platform_system
+assert uuid.uuid1() != uuid.uuid4() and uuid.UUID(int=7).int == 7 and uuid.getnode()
+import_uuid()
+assert sys.modules["platform"] is platform
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, env={"PYTHONPATH": os.pathsep.join(sys.path)})
+
+
+def test_a_uuid_that_asks_for_more_is_imported_as_ever(tmp_path):
+    (tmp_path / "uuid.py").write_text("import platform\nNAME = platform.machine()\n")
+    program = """
+import sys
+from modelyard.serving.start import import_uuid
+import_uuid()
+assert "uuid" not in sys.modules and "platform" not in sys.modules
+import uuid
+assert uuid.NAME
+"""
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    subprocess.run([sys.executable, "-c", program], check=True, env={"PYTHONPATH": path})
 
 
 def test_an_incomplete_environment_fails_at_start_and_names_what_is_missing():

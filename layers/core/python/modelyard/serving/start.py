@@ -35,6 +35,7 @@ FLUSH_S = 5.0
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import Any
 
     from modelyard.predictor.c_api import Runtime
     from modelyard.serving.afterwards import Afterwards
@@ -69,6 +70,7 @@ def start(environ: Mapping[str, str], *, make: Callable[..., Endpoint] | None = 
 
     objects = open_bucket(settings.artifact_bucket, environ)
     first = FirstGet(objects, pointer_key(settings.model))
+    import_uuid()
     from modelyard.serving.follow import PointerFollower
     from modelyard.serving.loading import Loader
 
@@ -93,6 +95,26 @@ def start(environ: Mapping[str, str], *, make: Callable[..., Endpoint] | None = 
     follower.wait(START_PATIENCE_S)
     quicken()
     return endpoint
+
+
+def import_uuid() -> None:
+    """Import ``uuid`` for msgspec, but not ``platform`` with it.
+
+    Of that, ``uuid`` asks for the system's name while it is imported, and never again; the regular expressions that
+    ``platform`` compiles for itself take 2 ms of a start. Whoever wants ``platform`` later imports the real one. Should
+    ``uuid`` ever want more, msgspec's own import of it is one without this.
+    """
+    if "uuid" in sys.modules or "platform" in sys.modules:
+        return
+    stand_in: Any = type(sys)("platform")
+    stand_in.system = lambda: os.uname().sysname
+    sys.modules["platform"] = stand_in
+    try:
+        import uuid  # noqa: F401 - for msgspec
+    except AttributeError:  # then it is not in sys.modules either
+        pass
+    finally:
+        del sys.modules["platform"]
 
 
 def assemble(
