@@ -169,6 +169,7 @@ class Compilation:
             return
         if not form.steps[-1]["note"].startswith(_NO_USE) and self._optimise(form, "basic"):
             return  # fusions that are saved, then fused again, may round in another way
+        (form.folder / WEIGHTS).unlink(missing_ok=True)  # of a graph that could not be saved whole
         model = optimising.weights_outside(form.model, form.folder)
         if model is not None and not self._keep(form, "weights outside", model, self._outside(form), str(form.folder)):
             (form.folder / WEIGHTS).unlink()
