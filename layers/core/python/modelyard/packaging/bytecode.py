@@ -5,8 +5,9 @@ cold start, which then takes about twice as long, and up to 3.7 times with the i
 ``unchecked-hash``: the import system neither stats the source nor trusts the zip's timestamps. The paths inside say
 where Lambda puts the file, so the bytes do not depend on where they were compiled.
 
-The lean endpoint's third-party packages lose their docstrings, which nothing there shows and every cold start reads.
-numpy keeps its own: ``numpy.ma``, which ``numpy.median`` and others import, rewrites them and fails without.
+Third-party packages of the lean endpoint and of the API lose their docstrings, which nothing there shows and every cold
+start reads. numpy keeps its own: ``numpy.ma``, which ``numpy.median`` and others import, rewrites them and fails
+without. Our own stay: those of routes are what the API's description says of them.
 
 One interpreter process compiles one layer, in the order of the names and with a fixed hash seed: what a process
 compiled before can show in the bytes that it writes next.

@@ -66,8 +66,8 @@ class LayerSource:
 
     @property
     def keeps_docstrings(self) -> bool:
-        """Whether its bytecode has docstrings; what a lean endpoint imports at its start does without."""
-        return self.name != "lean"
+        """Whether its bytecode has docstrings; the packages of a lean endpoint and of the API do without."""
+        return self.name not in ("lean", "api")
 
     @property
     def is_function(self) -> bool:
