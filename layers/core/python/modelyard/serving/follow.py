@@ -407,7 +407,7 @@ def free_elsewhere(replaced: Live) -> None:
 
     Whoever lets go of a session last frees it, and 90 MB take 7 ms to give back: no request should be the one.
     """
-    from weakref import ref
+    from _weakref import ref  # the module around it is one import more, which requests would wait for
 
     predictor, in_use = [replaced.predictor], ref(replaced)
 

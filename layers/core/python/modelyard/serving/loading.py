@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from modelyard.predictor.code import ModelCode
 
 NICENESS = 5
-"""Of a thread that loads beside requests: it gets a quarter of a processor that they want as well."""
+"""Of a thread that loads beside requests on the only processor: it gets a quarter of it while they want it as well."""
 
 GENTLE_BYTES_PER_S = 50 << 20
 """What it fetches, checks and loads in a second then."""
@@ -275,10 +275,17 @@ def _path_of(descriptor: int) -> str:
 
 
 def _give_way() -> None:
-    """Let this thread have less of the processor than those that answer: on one processor they would halve each other.
+    """Let this thread have less of the processors than those that answer: they would halve each other.
 
-    For good, since only root may take it back. Linux counts niceness by thread, others by process.
+    With two processors (Lambda shows two to functions of 1 vCPU and less) only what nothing else wants: one is idle
+    while a request runs, and whoever has a part in a request gets the other at once, where an ordinary thread may keep
+    it for 4 ms. On one processor the load would never end so, and has a share.
+
+    For good, since only root may take it back. Linux counts this by thread, others by process.
     """
     if sys.platform == "linux":
         with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+            if len(os.sched_getaffinity(0)) > 1:
+                os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+            else:
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
