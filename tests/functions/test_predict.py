@@ -287,6 +287,48 @@ assert uuid.NAME
     subprocess.run([sys.executable, "-c", program], check=True, env={"PYTHONPATH": path})
 
 
+def test_parts_of_msgspec_come_when_they_are_asked_for():
+    program = """
+import sys
+from modelyard.serving.start import import_msgspec
+import_msgspec()
+later = ["inspect", "msgpack", "structs", "toml", "yaml", "_json_schema"]
+assert not [name for name in later if f"msgspec.{name}" in sys.modules]
+import msgspec
+class Point(msgspec.Struct):
+    x: int
+assert msgspec.json.decode(b'{"x": 1}', type=Point) == Point(1)
+assert msgspec.json.schema(Point)["$ref"] == "#/$defs/Point"
+assert msgspec.structs.replace(Point(1), x=2).x == 2
+import msgspec.inspect
+assert type(msgspec.inspect.type_info(int)).__name__ == "IntType"
+from msgspec import msgpack
+from msgspec.toml import decode
+assert msgpack.decode(msgpack.encode(Point(3)), type=Point) == Point(3)
+assert sys.modules["msgspec.toml"] is msgspec.toml and sys.modules["msgspec._json_schema"] is msgspec._json_schema
+assert not hasattr(msgspec, "xml") and msgspec.yaml.encode
+import_msgspec()
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, env={"PYTHONPATH": os.pathsep.join(sys.path)})
+
+
+def test_a_msgspec_that_wants_more_is_imported_as_ever(tmp_path):
+    package = tmp_path / "msgspec"
+    package.mkdir()
+    (package / "__init__.py").write_text("from . import inspect\nfrom .inspect import type_info\n")
+    (package / "inspect.py").write_text("def type_info():\n    return 7\n")
+    program = """
+import sys
+from modelyard.serving.start import import_msgspec
+import_msgspec()
+assert not [name for name in sys.modules if name.startswith("msgspec")]
+import msgspec
+assert msgspec.type_info() == msgspec.inspect.type_info() == 7
+"""
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    subprocess.run([sys.executable, "-c", program], check=True, env={"PYTHONPATH": path})
+
+
 def test_an_incomplete_environment_fails_at_start_and_names_what_is_missing():
     assert "MODELYARD_MODEL is not set" in refusal_of("functions.predict", {})
 

@@ -29,6 +29,9 @@ SWITCH_S = 0.0002
 """How long a thread that loads a new version keeps Python from one that answers; in Python's own 5 ms many requests are
 answered."""
 
+_LATER = ("_json_schema", "inspect", "msgpack", "structs", "toml", "yaml")
+_SCHEMAS = ("schema", "schema_components")
+
 FLUSH_S = 5.0
 """Longest wait for work that must not go into a snapshot."""
 
@@ -70,7 +73,7 @@ def start(environ: Mapping[str, str], *, make: Callable[..., Endpoint] | None = 
 
     objects = open_bucket(settings.artifact_bucket, environ)
     first = FirstGet(objects, pointer_key(settings.model))
-    import_uuid()
+    import_msgspec()
     from modelyard.serving.follow import PointerFollower
     from modelyard.serving.loading import Loader
 
@@ -95,6 +98,49 @@ def start(environ: Mapping[str, str], *, make: Callable[..., Endpoint] | None = 
     follower.wait(START_PATIENCE_S)
     quicken()
     return endpoint
+
+
+def import_msgspec() -> None:
+    """Import ``msgspec``, but not its parts for other formats than JSON and for describing types: 3 ms of a start.
+
+    Each is imported when somebody asks for it, by its name or as an attribute. Should ``msgspec`` itself ever want more
+    of them, the next import of it is one without this.
+    """
+    if "msgspec" in sys.modules:
+        return
+    import_uuid()
+    stand_ins = {f"msgspec.{name}": type(sys)(name) for name in _LATER}
+    for name in _SCHEMAS:
+        setattr(stand_ins["msgspec._json_schema"], name, _later(name))
+    sys.modules.update(stand_ins)
+    try:
+        import msgspec
+    except ImportError:
+        return
+    finally:
+        for name in stand_ins:
+            del sys.modules[name]
+
+    def imported(name: str) -> Any:
+        if name not in _LATER:
+            raise AttributeError(f"module 'msgspec' has no attribute {name!r}")
+        __import__(f"msgspec.{name}")
+        return sys.modules[f"msgspec.{name}"]
+
+    for name in _LATER:
+        vars(msgspec).pop(name, None)
+    msgspec.__getattr__ = imported  # type: ignore[method-assign,assignment,unused-ignore]
+
+
+def _later(name: str) -> Callable[..., Any]:
+    """A function of ``msgspec.json`` that is imported when it is called."""
+
+    def call(*args: Any, **options: Any) -> Any:
+        from msgspec import _json_schema
+
+        return getattr(_json_schema, name)(*args, **options)
+
+    return call
 
 
 def import_uuid() -> None:
