@@ -241,10 +241,10 @@ OF_TRIALS = [
 ]  # fmt: skip
 OF_LABELS = ["modelyard.serving.feedback", "modelyard.labels"]
 FOR_LATER = ["modelyard.predictor.block", "modelyard.predictor.rows"]
-NUMPYS = ["numpy", "onnxruntime", "platform"]
+NOT_LEAN = ["numpy", "onnxruntime", "platform", "decimal", "_decimal", "_uuid", "msgspec.inspect", "textwrap"]
 
 
-@pytest.mark.parametrize(("engine", "absent"), [("lean", NUMPYS), ("standard", [])])
+@pytest.mark.parametrize(("engine", "absent"), [("lean", NOT_LEAN), ("standard", [])])
 def test_a_cold_start_with_an_answer_imports_none_of_the_heavy_libraries(bucket, engine, absent):
     promote(bucket, "sums", onnx_models.row_sum(), version=1, revision=1)
     environment = {
@@ -308,6 +308,22 @@ assert msgpack.decode(msgpack.encode(Point(3)), type=Point) == Point(3)
 assert sys.modules["msgspec.toml"] is msgspec.toml and sys.modules["msgspec._json_schema"] is msgspec._json_schema
 assert not hasattr(msgspec, "xml") and msgspec.yaml.encode
 import_msgspec()
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, env={"PYTHONPATH": os.pathsep.join(sys.path)})
+
+
+@pytest.mark.parametrize("bare", [True, False])
+def test_only_where_no_other_code_runs_does_msgspec_come_without_decimal(bare):
+    program = f"""
+import sys
+from modelyard.serving.start import import_msgspec
+import_msgspec(bare={bare})
+assert [name in sys.modules for name in ("decimal", "_uuid")] == [{not bare}] * 2
+import decimal, msgspec, uuid
+assert msgspec.json.encode([1.5, uuid.UUID(int=7)]) == b'[1.5,"00000000-0000-0000-0000-000000000007"]'
+if {not bare}:
+    assert msgspec.json.encode(decimal.Decimal("1.50")) == b'"1.50"'
+assert decimal.Decimal("0.1") + decimal.Decimal("0.2") == decimal.Decimal("0.3") and uuid.uuid4() != uuid.uuid1()
 """
     subprocess.run([sys.executable, "-c", program], check=True, env={"PYTHONPATH": os.pathsep.join(sys.path)})
 

@@ -73,7 +73,7 @@ def start(environ: Mapping[str, str], *, make: Callable[..., Endpoint] | None = 
 
     objects = open_bucket(settings.artifact_bucket, environ)
     first = FirstGet(objects, pointer_key(settings.model))
-    import_msgspec()
+    import_msgspec(bare=settings.engine == "lean" and settings.code is None and make is None)
     from modelyard.serving.follow import PointerFollower
     from modelyard.serving.loading import Loader
 
@@ -100,16 +100,23 @@ def start(environ: Mapping[str, str], *, make: Callable[..., Endpoint] | None = 
     return endpoint
 
 
-def import_msgspec() -> None:
+def import_msgspec(*, bare: bool = False) -> None:
     """Import ``msgspec``, but not its parts for other formats than JSON and for describing types: 3 ms of a start.
 
     Each is imported when somebody asks for it, by its name or as an attribute. Should ``msgspec`` itself ever want more
     of them, the next import of it is one without this.
+
+    Args:
+        bare: Also without ``decimal``, so that it reads and writes no such number, and without the C half of ``uuid``:
+            2 ms. For a process that runs no code but ours, which has neither.
     """
     if "msgspec" in sys.modules:
         return
-    import_uuid()
+    import_uuid(bare=bare)
     stand_ins = {f"msgspec.{name}": type(sys)(name) for name in _LATER}
+    if bare and "decimal" not in sys.modules:
+        stand_ins["decimal"] = type(sys)("decimal")
+        stand_ins["decimal"].Decimal = type("Decimal", (), {})  # type: ignore[attr-defined]
     for name in _SCHEMAS:
         setattr(stand_ins["msgspec._json_schema"], name, _later(name))
     sys.modules.update(stand_ins)
@@ -143,8 +150,8 @@ def _later(name: str) -> Callable[..., Any]:
     return call
 
 
-def import_uuid() -> None:
-    """Import ``uuid`` for msgspec, but not ``platform`` with it.
+def import_uuid(*, bare: bool = False) -> None:
+    """Import ``uuid`` for msgspec, but not ``platform`` with it, nor the system's library for UUIDs if ``bare``.
 
     Of that, ``uuid`` asks for the system's name while it is imported, and never again; the regular expressions that
     ``platform`` compiles for itself take 2 ms of a start. Whoever wants ``platform`` later imports the real one. Should
@@ -155,12 +162,17 @@ def import_uuid() -> None:
     stand_in: Any = type(sys)("platform")
     stand_in.system = lambda: os.uname().sysname
     sys.modules["platform"] = stand_in
+    if bare and "_uuid" not in sys.modules:
+        modules: dict[str, Any] = sys.modules
+        modules["_uuid"] = None  # as good as not there
     try:
         import uuid  # noqa: F401 - for msgspec
     except AttributeError:  # then it is not in sys.modules either
         pass
     finally:
         del sys.modules["platform"]
+        if sys.modules.get("_uuid", "") is None:
+            del sys.modules["_uuid"]
 
 
 def assemble(
