@@ -3,17 +3,21 @@
 Where the dtype has a buffer, both sides share it; text and another byte order are converted.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from modelyard.errors import ModelError
 from modelyard.predictor import encode as plain
 from modelyard.predictor.array import CODES, Array
 from modelyard.predictor.signature import Tensor
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray  # a millisecond of a cold start
 
 _DTYPES = {name: np.dtype(name) for name in CODES}  # to make one of its name takes longer than the array
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}  # a dtype's own ``name`` takes 2 us
