@@ -12,3 +12,5 @@ bucket.py        a stand-in for S3 in a process of its own
 table.py         Markdown
 picture.py       SVG
 """
+
+import modelyard  # noqa: F401 - it keeps onnxruntime from calling anybody outside

@@ -93,7 +93,12 @@ class Contestant:
         """
         port = free_port()
         folder.mkdir(parents=True)
-        environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "ORT_DISABLE_TELEMETRY": "1",  # nothing measured here calls anybody outside
+        }
         if self.ours:
             command = [sys.executable, "-m", "modelyard.server"]
             environment |= variables | {"MODELYARD_SERVER_PORT": str(port), "MODELYARD_SERVER_WORKERS": "1"}

@@ -7,6 +7,7 @@ from types import ModuleType
 
 import pytest
 
+import modelyard  # noqa: F401 - before onnxruntime, which it keeps from calling anybody outside
 from tests.fakes import onnx_models
 from tests.fakes.endpoint import EndpointStand
 from tests.fakes.http_bucket import HttpBucket

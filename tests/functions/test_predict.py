@@ -258,6 +258,20 @@ def test_a_cold_start_with_an_answer_imports_none_of_the_heavy_libraries(bucket,
     assert imported_by("functions.predict", made, environment, of=names) == []
 
 
+@pytest.mark.parametrize("engine", ["lean", "standard"])
+def test_onnxruntime_tells_nobody_about_a_model_and_keeps_no_notes_for_it(bucket, engine, tmp_path):
+    promote(bucket, "sums", onnx_models.row_sum(), version=1, revision=1)
+    environment = {
+        **bucket.environment,
+        "MODELYARD_MODEL": "sums",
+        "MODELYARD_ARTIFACT_BUCKET": bucket.name,
+        "MODELYARD_ENGINE": engine,
+        "HOME": str(tmp_path),
+    }
+    imported_by("functions.predict", {**instances([1, 2]), "routeKey": "POST /models/sums/predict"}, environment, of=[])
+    assert list(tmp_path.rglob("*")) == []
+
+
 def test_uuid_comes_without_platform_and_both_are_whole_for_others():
     program = """
 import sys

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import modelyard  # noqa: F401 - before onnxruntime, which it keeps from calling anybody outside
+
 if TYPE_CHECKING:
     from tests.fakes.following import Scene
     from tests.fakes.registries import Yard

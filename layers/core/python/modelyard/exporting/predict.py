@@ -6,12 +6,15 @@ instance is an object with a value for each input that manifest.json names. The 
 
 import importlib
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime would tell its makers about the model
 import onnxruntime
 
 HERE = Path(__file__).resolve().parent
