@@ -17,8 +17,10 @@ This process and the stand-in keep to one processor, so that they disturb less. 
 Lambda, where a function sees two and has time on them by its memory: 1,769 MB is the time of one. So everybody starts
 once more in each round on one processor alone, where nothing goes on beside anything else.
 
-A claim takes the worse of two ratios, of the medians and of the least: numpy's OpenBLAS starts a thread for the second
-processor that spins for 60 ms, so on a busy machine the median of everybody who imports numpy that way grows.
+A claim takes the worse of two ratios, of the medians and of the lower quartiles: numpy's OpenBLAS starts a thread for
+the second processor that spins for 60 ms, so on a busy machine the median of everybody who imports numpy so grows. The
+least of all rounds is no measure: it is one lucky start, and its ratio moved by a fifth between runs on a machine that
+others share. onnxruntime's reports to Microsoft are off for all: nothing measured here calls anybody outside.
 
     python benchmarks/endpoint/cold_start.py [--quick] [--json]
 """
@@ -41,12 +43,12 @@ from benchmarks.measuring.starting import FUNCTION, Contestant, Start, answer_of
 from benchmarks.measuring.table import table  # noqa: E402
 from benchmarks.measuring.workload import as_rest_api_event, one_input  # noqa: E402
 
-ROUNDS, QUICK_ROUNDS = 15, 2
+ROUNDS, QUICK_ROUNDS = 25, 2
 ALLOWED = {("standard", "floor"): 1.15, ("standard", "naive"): 0.25, ("lean", "floor"): 0.55, ("lean", "naive"): 0.12}
 
 COLUMNS = (
-    "new process to first answer", "median ms", "least ms", "x floor", "of the least", "x naive", "one processor, ms",
-    "x floor",
+    "new process to first answer", "median ms", "quartile ms", "x floor", "of the quartiles", "x naive",
+    "one processor, ms", "x floor",
 )  # fmt: skip
 
 PYTHON = "import sys; print('answered', flush=True); sys.stdin.read()"
@@ -137,15 +139,15 @@ def _check(contestants: list[Contestant], found: dict[str, list[Start]]) -> None
 def _result(
     found: dict[str, list[Start]], alone: dict[str, list[Start]], spans: list[stages.Span], rounds: int
 ) -> Result:
-    wall, least = _milliseconds(found, statistics.median), _milliseconds(found, min)
-    one, least_one = _milliseconds(alone, statistics.median), _milliseconds(alone, min)
+    wall, quick = _milliseconds(found, statistics.median), _milliseconds(found, _lower_quartile)
+    one, quick_one = _milliseconds(alone, statistics.median), _milliseconds(alone, _lower_quartile)
     figures, rows = {}, []
     for name in found:
-        times = {"ms": wall[name], "least_ms": least[name], "one_ms": one[name], "least_one_ms": least_one[name]}
+        times = {"ms": wall[name], "quartile_ms": quick[name], "one_ms": one[name], "quartile_one_ms": quick_one[name]}
         times["cpu_ms"] = statistics.median(start.cpu for start in found[name]) * 1000
         ratios = {
             "over_floor": wall[name] / wall["floor"],
-            "least_over_floor": least[name] / least["floor"],
+            "quartile_over_floor": quick[name] / quick["floor"],
             "over_naive": wall[name] / wall["naive"],
             "one_over_floor": one[name] / one["floor"],
             "one_over_naive": one[name] / one["naive"],
@@ -154,8 +156,8 @@ def _result(
         rows.append(
             [
                 TITLES[name],
-                *(f"{value:,.1f}" for value in (wall[name], least[name])),
-                *(f"{ratios[key]:.2f}" for key in ("over_floor", "least_over_floor", "over_naive")),
+                *(f"{value:,.1f}" for value in (wall[name], quick[name])),
+                *(f"{ratios[key]:.2f}" for key in ("over_floor", "quartile_over_floor", "over_naive")),
                 f"{one[name]:,.1f}",
                 f"{ratios['one_over_floor']:.2f}",
             ]
@@ -163,7 +165,7 @@ def _result(
     claims = [
         Claim(
             f"cold start, {name} engine against {other}",
-            round(max(wall[name] / wall[other], least[name] / least[other]), 3),
+            round(max(wall[name] / wall[other], quick[name] / quick[other]), 3),
             allowed,
         )
         for (name, other), allowed in ALLOWED.items()
@@ -172,12 +174,16 @@ def _result(
         Bar(TITLES[name], wall[name], f"{wall[name]:,.0f} ms", ours=name in ("standard", "lean"))
         for name in sorted(wall, key=lambda name: wall[name])
     ]
-    report = f"{table(COLUMNS, rows)}\n\nMedians and least of {rounds} rounds.\n\n{stages.report(spans)}"
+    report = f"{table(COLUMNS, rows)}\n\nMedians and lower quartiles of {rounds} rounds.\n\n{stages.report(spans)}"
     pictures = {
         "cold_start.svg": bars("New process to first answer, median ms", shown),
         "lean_start.svg": stages.picture(spans),
     }
     return Result(report, figures, claims, pictures)
+
+
+def _lower_quartile(values: list[float]) -> float:
+    return statistics.quantiles(values, n=4, method="inclusive")[0]
 
 
 def _milliseconds(starts: dict[str, list[Start]], of: Callable[[list[float]], float]) -> dict[str, float]:
