@@ -1,5 +1,6 @@
 """Compiling a whole model in its child process: what comes back, and what a hostile model does not achieve."""
 
+import subprocess
 import sys
 import tempfile
 import time
@@ -17,6 +18,7 @@ from modelyard.compiling import compiler, kernel, packed_forest
 from modelyard.compiling.child import Compilation
 from modelyard.compiling.compiler import CompilationRefused, CompiledForm, CompiledModel, compile_model
 from modelyard.compiling.loading import ANY, WEIGHTS, WEIGHTS_FOLDER, machine
+from modelyard.compiling.outcome import SO_FAR, Step
 from modelyard.compiling.proving import Measure
 from modelyard.predictor.arrays import from_numpy, to_numpy
 from modelyard.predictor.lean import LeanEngine
@@ -304,6 +306,55 @@ def test_a_model_that_runs_for_ever_is_ended_at_the_deadline() -> None:
     assert time.monotonic() - began < 5
 
 
+@pytest.mark.parametrize(
+    ("ended", "reason"),
+    [
+        (subprocess.TimeoutExpired("python", 30.0), "it took more than 30 s"),
+        ((-9, b""), "the process that compiles ended with SIGKILL"),
+        ((0, b'{"outcome": "refused", "code": "memory", "reason": "too much"}'), "too much"),
+    ],
+    ids=["at the deadline", "killed", "without memory"],
+)
+def test_forms_that_were_proven_are_kept_when_the_child_does_not_come_to_its_end(
+    ended: Any, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(*arguments: Any, **settings: Any) -> Any:
+        confined_run(*arguments, **settings)
+        if isinstance(ended, Exception):
+            raise ended
+        return ended
+
+    model, confined_run = realistic_models.forest(trees=30, rows=300), confined.run_confined
+    whole = compiled(model)
+    monkeypatch.setattr(confined, "run_confined", run)
+    found = compiled(model, forms=len(whole.forms))
+    assert [form.requires for form in found.forms] == [form.requires for form in whole.forms]
+    assert [form.model for form in found.forms] == [form.model for form in whole.forms]
+    assert {form.steps[-1] for form in found.forms} == {Step("other forms", "skipped", reason)}
+
+
+@pytest.mark.parametrize("left", ["nothing", "half of it", "a link"])
+def test_what_a_child_left_is_read_with_care(left: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    whole = b'{"outcome":"compiled","onnxruntime":"1","forms":[],"checked":{},"steps":[],"slower":[]}'
+    (tmp_path / "elsewhere").write_bytes(whole)
+
+    def run(*_: Any, folder: Path, **__: Any) -> Any:
+        if left == "half of it":
+            (folder / SO_FAR).write_bytes(whole[:40])
+        if left == "a link":
+            (folder / SO_FAR).symlink_to(tmp_path / "elsewhere")
+        return -9, b""
+
+    monkeypatch.setattr(confined, "run_confined", run)
+    assert refused(onnx_models.row_sum()).code == "crashed"
+
+
+def test_the_form_that_saves_most_is_proven_first() -> None:
+    forest_kernel()
+    made = Compilation(realistic_models.forest(trees=30, rows=300), Path(tempfile.mkdtemp()), [], 30.0).forms()
+    assert [form.requires for form in made] == [kernel.FOREST, ""]
+
+
 def test_memory_is_limited(text_encoder: bytes) -> None:
     assert refused(text_encoder, memory_mb=250).code in ("memory", "failed", "crashed")
     # Where memory runs out in one of the engine's own threads, the process ends at once.
@@ -348,7 +399,7 @@ def test_a_form_that_asks_for_more_than_its_own_weights_is_not_taken(
 
 ONE_FORM = (
     b'{"outcome": "compiled", "onnxruntime": "1", "checked": {}, "steps": [], "slower": [], "forms": '
-    b'[{"architecture": "any", "weights": false, "steps": [], "measured": {}}]}'
+    b'[{"number": 0, "order": 0, "architecture": "any", "weights": false, "steps": [], "measured": {}}]}'
 )
 
 

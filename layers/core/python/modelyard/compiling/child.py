@@ -5,7 +5,7 @@
 
 It runs as ``python -m modelyard.compiling.child`` in an empty folder with the model on standard input; the parent
 (`modelyard.compiling.compiler`) keeps the clock. The answer is one JSON object on what was standard output; the files
-that it names lie in the folder.
+that it names lie in the folder. So does what it would be so far, in case that the child does not come to its end.
 """
 
 import json
@@ -14,7 +14,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from modelyard.compiling import kernel, optimising, timing
 from modelyard.compiling.forests import UnusualForestError, forests, without_zeros
 from modelyard.compiling.loading import ANY, WEIGHTS, machine
 from modelyard.compiling.onnx_file import OnnxFile
+from modelyard.compiling.outcome import SO_FAR
 from modelyard.compiling.packed_forest import as_packed_forest
 from modelyard.compiling.proving import BATCH, THREADS, Measure, NotProvableError, session
 from modelyard.compiling.tree_ensemble import as_tree_ensemble
@@ -49,6 +50,8 @@ each tree of a `TreeEnsemble` among all its nodes, so of a thousand small trees 
 _OUT_OF_MEMORY = r"allocate memory|bad_alloc|bad allocation"
 _NO_USE = "does not pay"
 _OPTIMISED = "optimised graph"
+_PORTABLE, _PACKED, _OWN = range(3)
+"""In which order forms are told of; they are made in another one, what saves most for its time first."""
 
 
 class _Form:
@@ -60,6 +63,7 @@ class _Form:
         self.steps = steps
         self.architecture = ANY
         self.requires = ""
+        self.order = _PORTABLE
 
     @property
     def weights(self) -> str | None:
@@ -98,38 +102,42 @@ class Compilation:
         self.steps: list[dict[str, str]] = []
         self.measure = Measure(raw, sample, seconds=seconds, columns=zipmap_classes(raw))
 
-    def forms(self) -> list[_Form]:
-        """The portable form, that of this machine where its layout of weights can be saved, that of our own kernel."""
+    def forms(self) -> Iterator[_Form]:
+        """The form of our own kernel, the portable one, that of this machine where its layout of weights can be saved.
+
+        Each as soon as it is proven, since there may be no time for the next.
+        """
         portable = _Form(self._raw, self._place("portable"), [])
+        self.steps = portable.steps
         self._try(portable, "plain probabilities", _plain)
         before = _Form(portable.model, self._place("own"), list(portable.steps))
+        before.order = _OWN
         if optimising.pays(portable.model):
             self._optimise_portably(portable)
-        packed = None
-        if forests(OnnxFile(portable.model)):
-            packed = self._packed(portable)
-            if not self._try(portable, "tree ensemble", as_tree_ensemble):
-                self._try(portable, "compact trees", without_zeros, shrinks=True)
         if portable.optimised and OnnxFile(portable.model).has_half_floats():
             portable.architecture = machine()
-        self.steps = portable.steps
-        found = [portable] if portable.changed else []
-        if packed is not None:
-            packed.architecture = portable.architecture
-            self.steps = [*portable.steps, packed.steps[-1]]
-            if packed.steps[-1]["outcome"] == "kept":
-                found.append(packed)
-        if portable.weights and optimising.has_convolutions(before.model) and self._optimise(before, "all"):
+        if forests(OnnxFile(portable.model)):
+            packed = self._packed(portable)
+            if packed is not None:
+                self.steps = [*portable.steps, packed.steps[-1]]
+                if packed.steps[-1]["outcome"] == "kept":
+                    yield packed
+            if not self._try(portable, "tree ensemble", as_tree_ensemble):
+                self._try(portable, "compact trees", without_zeros, shrinks=True)
+            self.steps = portable.steps if packed is None else [*portable.steps, packed.steps[-1]]
+        outside = portable.weights is not None
+        if portable.changed:
+            yield portable
+        if outside and optimising.has_convolutions(before.model) and self._optimise(before, "all"):
             before.architecture = machine()
-            found.append(before)
-        return found
+            yield before
 
     def _packed(self, before: _Form) -> _Form | None:
         """The form whose forests our own kernel runs; None where that is not here."""
         if kernel.find(kernel.FOREST) is None:
             return None
         form = _Form(before.model, self._place("packed"), list(before.steps))
-        form.requires = kernel.FOREST
+        form.requires, form.architecture, form.order = kernel.FOREST, before.architecture, _PACKED
         if before.weights:
             shutil.copyfile(before.folder / WEIGHTS, form.folder / WEIGHTS)
         self._try(form, "forest kernel", partial(as_packed_forest, folder=form.folder))
@@ -266,18 +274,19 @@ def compiled(raw: bytes, folder: Path, sample: list[dict[str, Any]], *, seconds:
         "forms": [],
         "slower": [],
     }
-    for form in compilation.forms():
+    for number, form in enumerate(compilation.forms()):
         times, slower = compilation.timed(form)
         if slower:
             answer["slower"].append(times)
             continue
-        number = len(answer["forms"])
         (folder / f"{number}.onnx").write_bytes(form.model)
         weights = form.weights
         if weights is not None:
             (form.folder / WEIGHTS).rename(folder / f"{number}.{WEIGHTS}")
         answer["forms"].append(
             {
+                "number": number,
+                "order": form.order,
                 "architecture": form.architecture,
                 "weights": weights is not None,
                 "steps": form.steps,
@@ -285,6 +294,9 @@ def compiled(raw: bytes, folder: Path, sample: list[dict[str, Any]], *, seconds:
                 "requires": form.requires,
             }
         )
+        written = folder / f"{SO_FAR}.part"
+        written.write_text(json.dumps(answer | {"steps": compilation.steps}))
+        written.rename(folder / SO_FAR)
     answer["steps"] = compilation.steps
     return answer
 

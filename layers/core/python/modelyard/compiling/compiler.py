@@ -2,7 +2,8 @@
 
 The rule: nothing that a model does while it is compiled can harm, and nothing that goes wrong here keeps a version from
 being registered. So every failure is a `CompilationRefused` with a reason that is recorded, never an exception; the raw
-file serves. And a compiled form may ask for its own weights and for no other file.
+file serves, or the forms that were proven until then. And a compiled form may ask for its own weights and for no other
+file.
 """
 
 import io
@@ -17,7 +18,7 @@ import msgspec
 from modelyard import confined
 from modelyard.compiling.loading import WEIGHTS
 from modelyard.compiling.onnx_file import INITIALIZER, OnnxFile
-from modelyard.compiling.outcome import CompilationRefused, CompiledForm, CompiledModel, Step
+from modelyard.compiling.outcome import SO_FAR, CompilationRefused, CompiledForm, CompiledModel, Step
 from modelyard.external_data import MalformedError, has_external_data
 
 DEADLINE_S = 60.0
@@ -48,9 +49,15 @@ def compile_model(
             folder = Path(name)
             _write_sample(folder, sample or [])
             answer = _run_child(artifact, folder, deadline_s, memory)
+            cut_short: tuple[Step, ...] = ()
             if isinstance(answer, CompilationRefused):
-                return answer
-            forms = tuple(_form(folder, number, described) for number, described in enumerate(answer.forms))
+                so_far = _so_far(folder)
+                if so_far is None:
+                    return answer
+                cut_short = (Step("other forms", "skipped", answer.reason),)
+                answer = so_far
+            described = sorted(answer.forms, key=lambda form: (form.order, form.number))
+            forms = tuple(_form(folder, form, cut_short) for form in described)
     except OSError as failed:
         return CompilationRefused("failed", f"no room, or no process, to compile in: {failed}")
     if not all(_keeps_to_itself(form) for form in forms):
@@ -61,6 +68,8 @@ def compile_model(
 
 
 class _Described(msgspec.Struct):
+    number: int
+    order: int
     architecture: str
     weights: bool
     steps: tuple[Step, ...]
@@ -122,12 +131,20 @@ def _run_child(artifact: bytes, folder: Path, deadline_s: float, memory_mb: int)
         return CompilationRefused("crashed", f"the process that compiles did not finish its answer: {wrong}")
 
 
-def _form(folder: Path, number: int, described: _Described) -> CompiledForm:
+def _so_far(folder: Path) -> _Answer | None:
+    """What a child that was ended, or ended itself, had come to."""
+    try:
+        return msgspec.json.decode(_content(folder / SO_FAR), type=_Answer)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def _form(folder: Path, described: _Described, cut_short: tuple[Step, ...]) -> CompiledForm:
     return CompiledForm(
         described.architecture,
-        _content(folder / f"{number}.onnx"),
-        _content(folder / f"{number}.{WEIGHTS}") if described.weights else None,
-        described.steps,
+        _content(folder / f"{described.number}.onnx"),
+        _content(folder / f"{described.number}.{WEIGHTS}") if described.weights else None,
+        (*described.steps, *cut_short),
         described.measured,
         described.requires,
     )

@@ -4,6 +4,9 @@ from typing import Any
 
 import msgspec
 
+SO_FAR = "so_far.json"
+"""The answer of the child process as it would be if nothing more came of it; in its folder."""
+
 
 class Step(msgspec.Struct, frozen=True):
     """What one step did: ``kept``, ``dropped`` (not equal, does not pay) or ``skipped`` (does not apply), and why."""
