@@ -83,6 +83,8 @@ BAD: dict[str, list[tuple[dict[str, Any], int, str]]] = {
         (changed(columns(), body=base64.b64encode(b"\xff\xff\xff\xff\x10").decode()), 400, "invalid_arrow"),
     ],
     "bytes that are no UTF-8": [
+        (as_json('{"instances": ["\\ud83d"]}'), 400, "invalid_json"),
+        (as_json('{"inputs": [{"name": "\\ud83d"}]}', INFER), 400, "invalid_json"),
         (changed(instances(), body=base64.b64encode(b'{"instances": ["\xff"]}').decode(), isBase64Encoded=True), 400,
          "invalid_json"),
         (tensor_bytes(kind=b"\x04\0\0\0r\xffin"), 400, "wrong_type"),

@@ -12,7 +12,7 @@ from modelyard.errors import RequestError
 from modelyard.predictor import reader as reader_module
 from modelyard.predictor.array import Array
 from modelyard.predictor.encode import limits
-from modelyard.predictor.reader import Reader, read_instances
+from modelyard.predictor.reader import Reader, read_instances, read_json
 from modelyard.predictor.signature import FLOATS, INTEGERS, Signature, Tensor
 
 OUTPUT = (Tensor("y", "float32", (None,)),)
@@ -282,3 +282,21 @@ class TestContract:
     def test_there_are_never_more_warnings_than_fit_an_answer(self, read):
         reader = reading(TEMPERATURE, **{"temp max": field(TEMPERATURE, mode="warn", maximum=5.0)})
         assert len(read(reader, body(*[6] * 500)).warnings) == 20
+
+
+@pytest.mark.parametrize(
+    ("text", "half"),
+    [
+        (r'{"a": "\ud83d"}', True),
+        (rb'{"a": "\uDE00 \ud83d\ude00"}', True),
+        (r'{"a": "\ud83d\ude00", "b": ', False),
+        (r'{"a": "\ud83d', False),
+        ('{"a": ', False),
+        ('{"a": ,}', False),
+    ],
+)
+def test_half_of_a_surrogate_pair_is_called_so(text: str | bytes, half: bool) -> None:
+    with pytest.raises(RequestError) as found:
+        read_json(text, example="Send JSON.")
+    assert ("surrogate pair" in found.value.message) == half
+    assert found.value.message.startswith("the body is not valid JSON: ")

@@ -246,7 +246,22 @@ def read_json(body: str | bytes | msgspec.Raw, *, example: str) -> Any:
     except RecursionError:
         raise RequestError("the body nests too deep", code="invalid_json", next_step=example) from None
     except (msgspec.DecodeError, UnicodeError) as error:
-        raise RequestError(f"the body is not valid JSON: {error}", code="invalid_json", next_step=example) from None
+        why = why_not_json(body, error)
+        raise RequestError(f"the body is not valid JSON: {why}", code="invalid_json", next_step=example) from None
+
+
+def why_not_json(body: str | bytes | msgspec.Raw, error: Exception) -> str:
+    """What a decoder found, in words; of half a character it says that the body ended."""
+    text = body if isinstance(body, str) else bytes(body).decode("latin-1")
+    if "truncated" not in str(error) or "\\ud" not in text.lower():
+        return str(error)
+    import json
+
+    try:
+        json.loads(text)  # takes them
+    except (ValueError, RecursionError):
+        return str(error)
+    return r'it has half of a surrogate pair, like "\ud83d" without "\ude00" behind it, which is no character'
 
 
 def refuse_surplus_keys(body: str | bytes, keys: int) -> None:

@@ -18,7 +18,7 @@ import msgspec
 from modelyard.errors import RequestError
 from modelyard.predictor.array import ITEM_BYTES, Array, nested
 from modelyard.predictor.encode import absent, encode, listed
-from modelyard.predictor.reader import read_json, refuse_duplicate_keys
+from modelyard.predictor.reader import read_json, refuse_duplicate_keys, why_not_json
 from modelyard.predictor.signature import FLOATS, INTEGERS, Tensor
 from modelyard.predictor.values import check_shape
 from modelyard.serving.oip.datatypes import DATATYPES
@@ -102,7 +102,8 @@ def read_request(text: str | bytes) -> InferRequest:
     except RecursionError:
         raise RequestError("the body nests too deep", code="invalid_json", next_step=EXAMPLE) from None
     except (msgspec.DecodeError, UnicodeError) as error:
-        raise RequestError(f"the body is not valid JSON: {error}", code="invalid_json", next_step=EXAMPLE) from None
+        why = why_not_json(text, error)
+        raise RequestError(f"the body is not valid JSON: {why}", code="invalid_json", next_step=EXAMPLE) from None
     colons = text.count(":") if isinstance(text, str) else text.count(b":")
     if colons != _keys(request):
         refuse_duplicate_keys(text)
