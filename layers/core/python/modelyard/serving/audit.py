@@ -165,13 +165,14 @@ def _text(text: str | None) -> str:
 
 
 def identity(event: Any) -> tuple[str | None, str | None]:
-    """ARN and account of the caller, as API Gateway's IAM authorizer established them."""
+    """ARN and account of the caller, as API Gateway's IAM authorizer established them; None for what is no text."""
     found = event
     for key in ("requestContext", "authorizer", "iam"):
         found = found.get(key) if isinstance(found, dict) else None
     if not isinstance(found, dict):
         return None, None
-    return found.get("userArn"), found.get("accountId")
+    caller, account = found.get("userArn"), found.get("accountId")
+    return caller if isinstance(caller, str) else None, account if isinstance(account, str) else None
 
 
 def _write(record: dict[str, Any]) -> None:
