@@ -150,6 +150,8 @@ MODELS: dict[str, Callable[[], bytes]] = {
     "three_classes_100_trees": realistic_models.forest,
     "two_classes_100_trees": lambda: realistic_models.forest(classes=2),
     "regression_100_trees": lambda: realistic_models.forest("RandomForestRegressor"),
+    "isolation_100_trees": lambda: realistic_models.forest("IsolationForest"),
+    "bagging_100_trees": lambda: realistic_models.forest("BaggingClassifier"),
     "boosting_100_trees": lambda: realistic_models.forest("HistGradientBoostingClassifier", missing=True),
 }
 NETWORKS = ("text_encoder_90mb", "image_classifier_14mb", "lstm_14mb")

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, load_from_string, numpy_helper
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from modelyard import confined
-from modelyard.compiling import compiler, kernel, packed_forest
+from modelyard.compiling import child, compiler, kernel, packed_forest, proving
 from modelyard.compiling.child import Compilation
 from modelyard.compiling.compiler import CompilationRefused, CompiledForm, CompiledModel, compile_model
 from modelyard.compiling.loading import ANY, WEIGHTS, WEIGHTS_FOLDER, machine
@@ -353,6 +353,50 @@ def test_the_form_that_saves_most_is_proven_first() -> None:
     forest_kernel()
     made = Compilation(realistic_models.forest(trees=30, rows=300), Path(tempfile.mkdtemp()), [], 30.0).forms()
     assert [form.requires for form in made] == [kernel.FOREST, ""]
+
+
+def trees_apart(kind: str = "IsolationForest") -> bytes:
+    return realistic_models.forest(kind, trees=30, rows=300, features=3)
+
+
+def test_trees_that_are_written_apart_are_one_forest_in_every_form() -> None:
+    forest_kernel()
+    made = Compilation(trees_apart(), Path(tempfile.mkdtemp()), [], 30.0).forms()
+    first = {form.requires: form.steps[0] for form in made}
+    assert list(first) == [kernel.FOREST, ""]
+    assert {(step["name"], step["outcome"]) for step in first.values()} == {("single trees", "kept")}
+    assert "30 operations of one tree as one forest: 820 operations became 12" in first[""]["note"]
+
+
+def test_one_forest_that_runs_slower_than_its_trees_apart_leaves_them_apart() -> None:
+    forest_kernel()
+    made = Compilation(trees_apart("BaggingRegressor"), Path(tempfile.mkdtemp()), [], 30.0).forms()
+    packed, joined = next(made), next(made)
+    assert [form.steps[0]["outcome"] for form in (packed, joined)] == ["kept", "kept"]
+    joined.slower = True
+    (apart,) = made
+    assert apart.steps[0] == {"name": "single trees", "outcome": "dropped", "note": "slower on several rows"}
+    assert apart.requires == ""
+    assert apart.changed
+
+
+def test_a_session_of_a_file_that_takes_long_to_create_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    def counted(model: bytes, **settings: Any) -> Any:
+        made.append((model, settings.get("threads", 1)))
+        return one_session(model, **settings)
+
+    model, one_session = trees_apart(), proving.session
+    monkeypatch.setattr(proving, "LONG_CREATION_S", 0.0)
+    monkeypatch.setattr(proving, "session", counted)
+    monkeypatch.setattr(child, "session", counted)
+    compilation = Compilation(model, Path(tempfile.mkdtemp()), [], 30.0)
+    for form in compilation.forms():
+        times, form.slower = compilation.timed(form)
+        assert times["raw_create_ms"] == round(compilation.measure.created_s * 1000, 4)
+        assert not form.slower
+    assert [threads for asked, threads in made if asked == model] == [1, 2]
 
 
 def test_memory_is_limited(text_encoder: bytes) -> None:

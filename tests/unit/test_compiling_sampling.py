@@ -67,6 +67,10 @@ def test_numbers_for_a_forest_are_infinite_missing_and_zero_of_both_signs_too() 
     assert (words, last["x"].shape) == ("10000 x thresholds and infinities", (10_000, 3))
 
 
+def test_a_forest_of_leaves_alone_has_no_thresholds() -> None:
+    assert Hints(ensemble({0: 1.0}, {0: 2.0})).thresholds == {}
+
+
 def test_text_is_drawn_from_the_categories_in_the_model() -> None:
     node = helper.make_node(
         "LabelEncoder", ["x"], ["y"], domain="ai.onnx.ml", keys_strings=["drizzle", "fog"], values_int64s=[1, 2]

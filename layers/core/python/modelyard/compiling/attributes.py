@@ -31,7 +31,7 @@ _FLOATS_RUN = re.compile(rb"(?:\x3d.{4})++", re.DOTALL)
 _MODES_RUN = re.compile(rb"(?:\x4a(?:\x04LEAF|\x09BRANCH_(?:LT|GT|EQ)|\x0aBRANCH_(?:LEQ|GTE|NEQ)))++")
 
 # Fields of TensorProto, and the numbers of its element types that are used here.
-_DIMS, _DATA_TYPE, _NAMED, _RAW, _EXTERNAL, _LOCATION = 1, 2, 8, 9, 13, 14
+_DIMS, _DATA_TYPE, _INT64S, _NAMED, _RAW, _EXTERNAL, _LOCATION = 1, 2, 7, 8, 9, 13, 14
 _PAGE = 4096  # what is mapped begins at a multiple
 _ELEMENTS = {"float32": 1, "uint8": 2, "int32": 6, "int64": 7}
 
@@ -117,6 +117,21 @@ def write(name: str, value: Any) -> bytes:
 def tensor(array: Any, name: str = "") -> bytes:
     """A TensorProto: an initializer or the value of an attribute."""
     return _described(array, name) + protobuf.content(_RAW, array.tobytes())
+
+
+def integers(message: memoryview) -> Any:
+    """The elements of a TensorProto of int32 or int64, one after the other; None where it holds anything else."""
+    parts = list(protobuf.fields(message))
+    kinds = {"<i4": 6, "<i8": 7}
+    element = next((part.value for part in parts if part.number == _DATA_TYPE), 0)
+    raw = [part.value for part in parts if part.number == _RAW and part.wire == protobuf.BYTES]
+    written = [part.value for part in parts if part.number == _INT64S and part.wire == protobuf.BYTES]
+    if any(part.number in (_EXTERNAL, _LOCATION) for part in parts) or element not in kinds.values():
+        return None
+    if raw:
+        found = np.frombuffer(raw[0], next(dtype for dtype, number in kinds.items() if number == element))
+        return found.astype(np.int64)
+    return np.concatenate([_varints(np.frombuffer(some, np.uint8)) for some in written]) if written else None
 
 
 def outside_tensor(array: Any, name: str, path: Path) -> bytes:

@@ -1,7 +1,7 @@
 """The child process of the compiler: one step after the other, each proven before it is kept.
 
-    limit memory, CPU, files ──► refuse external data ──► answers of the raw file ──► ZipMap ──► optimise ──► forests
-                                                          ──► forest kernel ──► time ──► files in the folder, answer
+    limit memory, CPU, files ──► refuse external data ──► answers of the raw file ──► ZipMap ──► trees apart
+        ──► optimise ──► forests ──► forest kernel ──► time ──► files in the folder, answer
 
 It runs as ``python -m modelyard.compiling.child`` in an empty folder with the model on standard input; the parent
 (`modelyard.compiling.compiler`) keeps the clock. The answer is one JSON object on what was standard output; the files
@@ -26,6 +26,7 @@ from modelyard.compiling.onnx_file import OnnxFile
 from modelyard.compiling.outcome import SO_FAR
 from modelyard.compiling.packed_forest import as_packed_forest
 from modelyard.compiling.proving import BATCH, THREADS, Measure, NotProvableError, session
+from modelyard.compiling.single_trees import as_one_forest
 from modelyard.compiling.tree_ensemble import as_tree_ensemble
 from modelyard.compiling.zipmap import without_zipmap, zipmap_classes
 from modelyard.external_data import MalformedError, has_external_data
@@ -64,6 +65,12 @@ class _Form:
         self.architecture = ANY
         self.requires = ""
         self.order = _PORTABLE
+        self.maps = False  # a file of weights, also when that was taken away
+        self.slower = False  # than the raw file; known once it was timed
+
+    def copy(self, folder: Path) -> "_Form":
+        """The same so far, to go on with in another folder."""
+        return _Form(self.model, folder, list(self.steps))
 
     @property
     def weights(self) -> str | None:
@@ -107,17 +114,30 @@ class Compilation:
 
         Each as soon as it is proven, since there may be no time for the next.
         """
-        portable = _Form(self._raw, self._place("portable"), [])
+        plain = _Form(self._raw, self._folder, [])
+        self.steps = plain.steps
+        self._try(plain, "plain probabilities", _plain)
+        portable = plain.copy(self._place("portable"))
+        joined = self._try(portable, "single trees", as_one_forest)
+        yield from self._portable(portable)
+        if joined and portable.slower:
+            portable = plain.copy(self._place("apart"))
+            portable.steps.append({"name": "single trees", "outcome": "dropped", "note": "slower on several rows"})
+            yield from self._portable(portable, packs=False)
+        own = plain.copy(self._place("own"))
+        if portable.maps and optimising.has_convolutions(own.model) and self._optimise(own, "all"):
+            own.architecture, own.order = machine(), _OWN
+            yield own
+
+    def _portable(self, portable: _Form, *, packs: bool = True) -> Iterator[_Form]:
+        """The form for any machine, after that of its forests for our own kernel."""
         self.steps = portable.steps
-        self._try(portable, "plain probabilities", _plain)
-        before = _Form(portable.model, self._place("own"), list(portable.steps))
-        before.order = _OWN
         if optimising.pays(portable.model):
             self._optimise_portably(portable)
         if portable.optimised and OnnxFile(portable.model).has_half_floats():
             portable.architecture = machine()
         if forests(OnnxFile(portable.model)):
-            packed = self._packed(portable)
+            packed = self._packed(portable) if packs else None
             if packed is not None:
                 self.steps = [*portable.steps, packed.steps[-1]]
                 if packed.steps[-1]["outcome"] == "kept":
@@ -125,12 +145,9 @@ class Compilation:
             if not self._try(portable, "tree ensemble", as_tree_ensemble):
                 self._try(portable, "compact trees", without_zeros, shrinks=True)
             self.steps = portable.steps if packed is None else [*portable.steps, packed.steps[-1]]
-        outside = portable.weights is not None
+        portable.maps = portable.weights is not None
         if portable.changed:
             yield portable
-        if outside and optimising.has_convolutions(before.model) and self._optimise(before, "all"):
-            before.architecture = machine()
-            yield before
 
     def _packed(self, before: _Form) -> _Form | None:
         """The form whose forests our own kernel runs; None where that is not here."""
@@ -215,20 +232,24 @@ class Compilation:
         """
         least: dict[str, float] = {}
 
-        def created() -> dict[str, Any]:
-            made = {}
+        def created() -> list[Any]:
+            made = []
             for name, make in {
                 "raw": partial(session, self._raw),
                 "compiled": partial(session, form.model, weights=form.weights, kernel=form.kernel),
             }.items():
+                if name == "raw" and self.measure.engine is not None:
+                    made.append(self.measure.engine)
+                    least["raw_create_ms"] = self.measure.created_s
+                    continue
                 began = time.thread_time()
-                made[name] = make()
+                made.append(make())
                 took = time.thread_time() - began
                 least[f"{name}_create_ms"] = min(took, least.get(f"{name}_create_ms", took))
             return made
 
         def sessions(inputs: list[dict[str, Any]]) -> tuple[timing.Run, timing.Run]:
-            raw, compiled = (partial(_run_all, engine, self.measure.outputs, inputs) for engine in created().values())
+            raw, compiled = (partial(_run_all, engine, self.measure.outputs, inputs) for engine in created())
             return raw, compiled
 
         slower = False
@@ -275,8 +296,8 @@ def compiled(raw: bytes, folder: Path, sample: list[dict[str, Any]], *, seconds:
         "slower": [],
     }
     for number, form in enumerate(compilation.forms()):
-        times, slower = compilation.timed(form)
-        if slower:
+        times, form.slower = compilation.timed(form)
+        if form.slower:
             answer["slower"].append(times)
             continue
         (folder / f"{number}.onnx").write_bytes(form.model)

@@ -4,7 +4,7 @@ The rule of `modelyard.compiling.protobuf` holds: what is not replaced is writte
 nodes (the branches of an If, the body of a Loop) are never edited.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,10 @@ _IR_VERSION, _GRAPH, _OPSET, _METADATA = 1, 7, 8, 14
 NODE, INITIALIZER, INPUT, OUTPUT = 1, 5, 11, 12
 _NODE_INPUT, _NODE_OUTPUT, _OP_TYPE, _ATTRIBUTE, _DOMAIN = 1, 2, 4, 5, 7
 _VALUE_NAME = 1
+_GRAPH_NAME = 2
 _DATA_TYPE, _EXTERNAL_DATA = 2, 13
 _SUBGRAPHS = (6, 11)  # of AttributeProto: a graph, graphs
-_FLOAT16, _BFLOAT16 = 10, 16
+_FLOAT, _FLOAT16, _BFLOAT16 = 1, 10, 16
 
 ML = "ai.onnx.ml"
 
@@ -118,6 +119,18 @@ class OnnxFile:
             protobuf.content(_GRAPH, graph) if part.number == _GRAPH else part.raw for part in self._model
         )
 
+    def with_graph(self, entries: Iterable[tuple[int, bytes]], constants: Iterable[int] = ()) -> bytes:
+        """Another model with the same versions of operations: these entries, and the initializers at these places."""
+        messages = [protobuf.content(number, message) for number, message in entries]
+        graph = protobuf.joined((*messages, *(self.graph[place][1] for place in constants)))
+        return protobuf.joined(
+            protobuf.content(_GRAPH, protobuf.content(_GRAPH_NAME, b"part") + graph)
+            if part.number == _GRAPH
+            else part.raw
+            for part in self._model
+            if part.number != _METADATA
+        )
+
     def nodes(self) -> list[tuple[int, Node]]:
         """The operations of the main graph with their places in ``graph``."""
         return [(place, Node(_value(raw))) for place, (number, raw) in enumerate(self.graph) if number == NODE]
@@ -126,9 +139,30 @@ class OnnxFile:
         """The names of the graph's inputs or outputs."""
         return [_name(_value(raw)) for kind, raw in self.graph if kind == number]
 
+    def initializers(self) -> dict[str, int]:
+        """The places of the graph's constants by name, of those that no caller can replace."""
+        given = set(self.names(INPUT))
+        found = {
+            _name(_value(raw), 8): place for place, (number, raw) in enumerate(self.graph) if number == INITIALIZER
+        }
+        return {name: place for name, place in found.items() if name not in given}
+
     def replace(self, place: int, number: int, *messages: bytes) -> None:
         """Put entries of one kind where one was."""
         self.graph[place : place + 1] = [(number, protobuf.content(number, message)) for message in messages]
+
+    def drop_unused(self) -> None:
+        """Take out operations whose results nobody uses, and then constants."""
+        used = set(self.names(OUTPUT))
+        unused = []
+        for place, node in reversed(self.nodes()):
+            if used.isdisjoint(node.outputs):
+                unused.append(place)
+            else:
+                used.update(node.inputs)
+        unused += [place for name, place in self.initializers().items() if name not in used]
+        for place in sorted(unused, reverse=True):
+            del self.graph[place]
 
     def add_initializer(self, tensor: bytes) -> None:
         """Give the graph one more constant."""
@@ -156,6 +190,7 @@ class OnnxFile:
         if self._taken is None:  # once: a file may have hundreds of forests, and thousands of other operations
             self._taken = {name for _, node in self.nodes() for name in (*node.inputs, *node.outputs)}
             self._taken.update(_name(_value(raw), 8) for kind, raw in self.graph if kind == INITIALIZER)
+            self._taken.update(self.names(INPUT))
         while wanted in self._taken:
             wanted += "_"
         self._taken.add(wanted)
@@ -216,6 +251,18 @@ class OnnxFile:
             if kind == INITIALIZER
             for part in protobuf.fields(_value(raw))
         )
+
+
+def new_value(name: str, *sizes: str | int) -> bytes:
+    """The declaration of an input or output, float32; sizes by name or number, none where they are left open."""
+    written = (
+        protobuf.content(1, protobuf.content(2, size.encode()) if isinstance(size, str) else protobuf.number(1, size))
+        for size in sizes
+    )
+    shape = protobuf.content(2, b"".join(written)) if sizes else b""
+    return protobuf.content(1, name.encode()) + protobuf.content(
+        2, protobuf.content(1, protobuf.number(1, _FLOAT) + shape)
+    )
 
 
 def _value(raw: bytes | memoryview) -> memoryview:

@@ -72,6 +72,8 @@ class Hints:
         if values is None or features is None or modes is None or not len(values) == len(features) == len(modes):
             return
         branches = np.array(modes) != b"LEAF"
+        if not branches.any():
+            return
         values, features = values[branches], features[branches]
         order = np.argsort(features, kind="stable")
         ids, starts = np.unique(features[order], return_index=True)

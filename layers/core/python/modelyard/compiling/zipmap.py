@@ -7,8 +7,7 @@ from is the probabilities, float32 ``[batch, classes]``, and they become the out
 
 import json
 
-from modelyard.compiling import protobuf
-from modelyard.compiling.onnx_file import ML, NODE, OUTPUT, Node, OnnxFile, new_node
+from modelyard.compiling.onnx_file import ML, NODE, OUTPUT, Node, OnnxFile, new_node, new_value
 from modelyard.external_data import MalformedError
 from modelyard.predictor.signature import CLASSES_KEY
 
@@ -73,7 +72,7 @@ def _replace(file: OnnxFile, place: int, zipmap: Node, classes: int) -> None:
     name, source = zipmap.outputs[0], zipmap.inputs[0]
     declared = file.output_place(name)
     assert declared is not None  # noqa: S101 - the caller has looked; for the type checker
-    file.replace(declared, OUTPUT, _probabilities(name, classes))
+    file.replace(declared, OUTPUT, new_value(name, "batch", classes))
     nodes = file.nodes()
     makers = [(at, node) for at, node in nodes if source in node.outputs]
     seen = source in file.names(OUTPUT) or any(node.holds_graphs() for _, node in nodes)
@@ -86,10 +85,3 @@ def _replace(file: OnnxFile, place: int, zipmap: Node, classes: int) -> None:
         if used not in (place, at) and source in user.inputs:
             file.replace(used, NODE, user.with_inputs([name if taken == source else taken for taken in user.inputs]))
     file.replace(place, NODE)
-
-
-def _probabilities(name: str, classes: int) -> bytes:
-    """The declaration of an output, float32 [batch, classes]."""
-    sizes = protobuf.content(1, protobuf.content(2, b"batch")) + protobuf.content(1, protobuf.number(1, classes))
-    tensor = protobuf.number(1, 1) + protobuf.content(2, sizes)
-    return protobuf.content(1, name.encode()) + protobuf.content(2, protobuf.content(1, tensor))

@@ -1,0 +1,278 @@
+"""Ensembles written tree by tree become one forest: the same bits, and what is left alone because they would not be."""
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from modelyard.compiling import packed_forest, tree_ensemble
+from modelyard.compiling.forests import UnusualForestError, without_zeros
+from modelyard.compiling.leaves import by_row
+from modelyard.compiling.onnx_file import OnnxFile
+from modelyard.compiling.packed_forest import as_packed_forest
+from modelyard.compiling.proving import same, session
+from modelyard.compiling.sampling import Hints, generated
+from modelyard.compiling.single_trees import LEAST, as_one_forest
+from modelyard.compiling.tree_ensemble import as_tree_ensemble
+from tests.fakes.hand_made_trees import around
+from tests.fakes.native import forest_kernel
+from tests.fakes.realistic_models import forest
+
+WRITTEN_TREE_BY_TREE: dict[str, dict[str, Any]] = {
+    "isolation": {"kind": "IsolationForest"},
+    "bagging": {"kind": "BaggingClassifier"},
+    "bagging of two classes": {"kind": "BaggingClassifier", "classes": 2},
+    "bagging of some columns": {"kind": "BaggingRegressor", "max_features": 0.7},
+    "bagging of a regression": {"kind": "BaggingRegressor"},
+    "AdaBoost": {"kind": "AdaBoostClassifier", "depth": 4},
+    "AdaBoost of two classes with names": {"kind": "AdaBoostClassifier", "labels": ["no", "yes"], "classes": 2},
+    "AdaBoost of a regression": {"kind": "AdaBoostRegressor", "depth": 4},
+    "trees of one leaf": {"kind": "IsolationForest", "max_samples": 1},
+}
+
+
+def written(case: str, trees: int = 12) -> bytes:
+    from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+    settings = {"trees": trees, "rows": 300, "features": 3, **WRITTEN_TREE_BY_TREE[case]}
+    depth = settings.pop("depth", None)
+    if depth:
+        kind = DecisionTreeClassifier if settings["kind"].endswith("Classifier") else DecisionTreeRegressor
+        settings["estimator"] = kind(max_depth=depth)
+    return forest(**settings)
+
+
+def joined(model: bytes) -> bytes:
+    found = as_one_forest(model)
+    assert found is not None
+    return found[0]
+
+
+def answers_like(model: bytes, other: bytes, *, kernel: str | None = None) -> bool:
+    """Whether two models answer the same to the bit on all that a compilation would try."""
+    sample = [feeds for _, feeds in generated(session(model).get_inputs(), Hints(model))]
+    assert len(sample) > 10
+    return all(
+        same(one.run(None, feeds), two.run(None, feeds))
+        for one, two in (
+            (session(model, threads=threads), session(other, threads=threads, kernel=kernel))
+            for threads in ((1,) if kernel else (1, 2))
+        )
+        for feeds in sample
+    )
+
+
+def kinds(model: bytes) -> Counter[str]:
+    return Counter(node.kind for _, node in OnnxFile(model).nodes())
+
+
+@pytest.mark.parametrize("case", WRITTEN_TREE_BY_TREE)
+def test_trees_apart_become_one_forest_that_answers_the_same_to_the_bit(case: str) -> None:
+    model = written(case)
+    assert kinds(model)["TreeEnsembleRegressor"] + kinds(model)["TreeEnsembleClassifier"] == 12
+    one = joined(model)
+    assert kinds(one)["TreeEnsembleRegressor"] == 1
+    assert not kinds(one)["TreeEnsembleClassifier"]
+    assert kinds(one).total() < 25
+    assert answers_like(model, one)
+
+
+@pytest.mark.parametrize("case", WRITTEN_TREE_BY_TREE)
+def test_the_one_forest_goes_the_ways_of_other_forests(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tree_ensemble, "SMALLEST", 1)
+    monkeypatch.setattr(packed_forest, "SMALLEST", 1)
+    model = written(case)
+    one = joined(model)
+    assert answers_like(model, without_zeros(one)[0])
+    assert answers_like(model, as_packed_forest(one)[0], kernel=forest_kernel())
+    if "AdaBoost" in case and "regression" not in case:
+        with pytest.raises(UnusualForestError, match="leaves with more numbers than one"):
+            as_tree_ensemble(one)
+    else:
+        assert answers_like(model, as_tree_ensemble(one)[0])
+
+
+@pytest.mark.parametrize("opset", [11, 12, 13, 18])
+def test_in_every_version_of_split(opset: int) -> None:
+    from skl2onnx import to_onnx
+    from sklearn.ensemble import IsolationForest
+
+    table = np.random.default_rng(3).standard_normal((300, 3)).astype(np.float32)
+    fitted = IsolationForest(n_estimators=12, random_state=0).fit(table)
+    model = to_onnx(fitted, table[:1], target_opset={"": opset, "ai.onnx.ml": 3}).SerializeToString()
+    assert kinds(joined(model))["Split"] == 1
+    assert answers_like(model, joined(model))
+
+
+def test_the_same_bytes_come_out_again() -> None:
+    model = written("AdaBoost")
+    assert joined(model) == joined(model)
+
+
+def test_few_trees_and_ordinary_forests_are_none_of_this() -> None:
+    assert as_one_forest(written("isolation", trees=LEAST - 1)) is None
+    assert as_one_forest(forest(trees=20, rows=100, features=3)) is None
+
+
+def by_hand(
+    behind: list[Any], *, constants: dict[str, Any] | None = None, leaves: tuple[float, float] = (1.5, 2.5)
+) -> bytes:
+    """Twelve stumps ``tree0`` to ``tree11`` on three columns, and operations on them that end in ``scores``."""
+    nodes = [
+        helper.make_node(
+            "TreeEnsembleRegressor",
+            ["x"],
+            [f"tree{number}"],
+            domain="ai.onnx.ml",
+            n_targets=1,
+            nodes_treeids=[7, 7, 7],
+            nodes_nodeids=[0, 1, 2],
+            nodes_featureids=[number % 3, 0, 0],
+            nodes_modes=["BRANCH_LEQ", "LEAF", "LEAF"],
+            nodes_values=[number / 10, 0.0, 0.0],
+            nodes_truenodeids=[1, 0, 0],
+            nodes_falsenodeids=[2, 0, 0],
+            target_treeids=[7, 7],
+            target_nodeids=[1, 2],
+            target_ids=[0, 0],
+            target_weights=[leaves[0] * (number + 1), leaves[1]],
+        )
+        for number in range(12)
+    ]
+    return around([*nodes, *behind], None, 1, constants=constants)
+
+
+TREES = [f"tree{number}" for number in range(12)]
+
+
+def each(kind: str, *inputs: str, **attributes: Any) -> list[Any]:
+    return [helper.make_node(kind, [tree, *inputs], [f"{tree}/after"], **attributes) for tree in TREES]
+
+
+AFTER = [f"{tree}/after" for tree in TREES]
+SUM = [helper.make_node("Sum", AFTER, ["scores"])]
+ONE = {"one": np.array([1.0], np.float32)}
+
+
+@pytest.mark.parametrize(
+    ("behind", "constants", "expected"),
+    [
+        ([helper.make_node("Sum", TREES, ["scores"])], {}, {"Split": 1, "Sum": 1}),
+        ([helper.make_node("Sum", TREES[::-1], ["scores"])], {}, {"Split": 1, "Sum": 1}),
+        ([*each("Exp"), *SUM], {}, {"Split": 1, "Sum": 1}),
+        ([*each("Add", "one"), *SUM], ONE, {"Split": 1, "Sum": 1}),
+        ([*each("Identity"), helper.make_node("Concat", AFTER[::-1], ["scores"], axis=1)], {}, {"Identity": 1}),
+        ([*each("Identity"), helper.make_node("Concat", AFTER, ["scores"], axis=-1)], {}, {"Identity": 1}),
+        # One of them is used twice: by its own name too.
+        ([*each("Exp"), *SUM[:0], helper.make_node("Sum", [*AFTER, TREES[3]], ["scores"])], {}, {"Split": 1, "Sum": 1}),
+        # Of another tree's result: a product of two is of neither alone.
+        (
+            [helper.make_node("Mul", TREES[:2], ["two"]), helper.make_node("Sum", ["two", *TREES[2:]], ["scores"])],
+            {},
+            {"Split": 1, "Mul": 1, "Sum": 1},
+        ),
+        # CumSum goes over rows, so it stays for each tree.
+        ([*each("CumSum", "axis"), *SUM], {"axis": np.array(0)}, {"Split": 1, "CumSum": 12, "Sum": 1}),
+    ],
+)
+def test_what_follows_one_tree_alone_goes_into_its_leaves(
+    behind: list[Any], constants: dict[str, Any], expected: dict[str, int]
+) -> None:
+    model = by_hand(behind, constants=constants)
+    one = joined(model)
+    assert kinds(one) == Counter({"TreeEnsembleRegressor": 1} | expected)
+    assert answers_like(model, one)
+
+
+@pytest.mark.parametrize(
+    ("behind", "constants", "leaves", "reason"),
+    [
+        ([*each("Neg"), *SUM], {}, (0.0, 1.0), "zero below zero"),
+        (
+            [
+                *each("Cast", to=TensorProto.INT64),
+                helper.make_node("Concat", AFTER, ["whole"], axis=1),
+                helper.make_node("Cast", ["whole"], ["scores"], to=TensorProto.FLOAT),
+            ],
+            {},
+            (1.5, 2.5),
+            "what follows a tree",
+        ),
+        # A constant with a row for each leaf fits these trees, and no table.
+        (
+            [*each("Add", "rows"), *SUM],
+            {"rows": np.array([[1.0], [2.0]], np.float32)},
+            (1.5, 2.5),
+            "depends on other rows",
+        ),
+        ([*each("Add", "rows"), *SUM], {"rows": np.ones((3, 1), np.float32)}, (1.5, 2.5), "what follows a tree"),
+    ],
+)
+def test_what_a_sum_of_numbers_cannot_give_stays_as_it_is(
+    behind: list[Any], constants: dict[str, Any], leaves: tuple[float, float], reason: str
+) -> None:
+    with pytest.raises(UnusualForestError, match=reason):
+        as_one_forest(by_hand(behind, constants=constants, leaves=leaves))
+
+
+def test_operations_by_row() -> None:
+    """Along axis 1 alone, and of the two domains that say what they do."""
+
+    def is_by_row(kind: str, domain: str = "", **attributes: Any) -> bool:
+        made = helper.make_node(kind, ["x"], ["y"], domain=domain, **attributes)
+        model = around([made], None, 1)
+        (node,) = (node for _, node in OnnxFile(model).nodes())
+        return by_row(node)
+
+    assert is_by_row("Log")
+    assert is_by_row("ArgMax", axis=1)
+    assert not is_by_row("ArgMax", axis=0)
+    assert not is_by_row("ArgMax")
+    assert not is_by_row("CumSum")
+    assert not is_by_row("Log", domain="com.example")
+    assert is_by_row("LabelEncoder", domain="ai.onnx.ml")
+    assert not is_by_row("Normalizer", domain="ai.onnx.ml")
+
+
+def test_a_graph_inside_a_node_may_use_anything_so_nothing_is_moved() -> None:
+    inner = helper.make_graph(
+        [helper.make_node("Identity", ["tree3"], ["y"])], "inner", [], [helper.make_tensor_value_info("y", 1, None)]
+    )
+    chosen = helper.make_node("If", ["yes"], ["chosen"], then_branch=inner, else_branch=inner)
+    model = by_hand(
+        [chosen, helper.make_node("Sum", [*TREES, "chosen"], ["scores"])], constants={"yes": np.array(True)}
+    )
+    with pytest.raises(UnusualForestError, match="a graph inside a node"):
+        as_one_forest(model)
+
+
+def test_what_is_not_used_any_more_is_gone() -> None:
+    model = onnx.load_from_string(joined(written("bagging of some columns")))
+    used = {name for node in model.graph.node for name in node.input}
+    assert {tensor.name for tensor in model.graph.initializer} <= used
+    assert not {node.op_type for node in model.graph.node} & {"Gather", "LabelEncoder", "Log"}
+
+
+def test_a_constant_that_a_caller_may_replace_is_none() -> None:
+    model = onnx.load_from_string(by_hand([*each("Add", "one"), *SUM], constants=ONE))
+    model.graph.input.append(helper.make_tensor_value_info("one", TensorProto.FLOAT, [1]))
+    one = joined(model.SerializeToString())
+    assert kinds(one)["Add"] == 12
+
+
+@pytest.mark.parametrize(
+    "array", [np.array([3, -4, 1 << 40]), np.array([3, -4], np.int32), np.array([], np.int64)], ids=str
+)
+def test_whole_numbers_of_a_tensor_are_read_however_they_are_written(array: Any) -> None:
+    from modelyard.compiling import attributes
+
+    raw = numpy_helper.from_array(array).SerializeToString()
+    assert np.array_equal(attributes.integers(memoryview(raw)), array)
+    if array.dtype == np.int64 and len(array):
+        listed = helper.make_tensor("t", TensorProto.INT64, array.shape, array.tolist()).SerializeToString()
+        assert np.array_equal(attributes.integers(memoryview(listed)), array)
+    text = helper.make_tensor("t", TensorProto.FLOAT, [1], [1.0]).SerializeToString()
+    assert attributes.integers(memoryview(text)) is None
