@@ -8,7 +8,7 @@
     install    uv, wheels of the target's platform, every hash checked       install.py     (network)
     native     layers/native         -> our own operations, where a compiler is  native.py
     prune      what no function reads goes, by one table with reasons        pruning.py, elf.py
-    compile    bytecode by an interpreter of the target's version            bytecode.py
+    compile    bytecode by an interpreter of the target's version            bytecode.py, linking.py
     archive    sorted names, fixed times and modes: equal bytes              archive.py
     commit     zip, then manifest, each by one rename                        manifest.py
     fit        every function's set against Lambda's limit                   fit.py, report.py

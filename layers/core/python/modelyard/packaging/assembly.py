@@ -14,6 +14,7 @@ from modelyard.packaging.archive import write_archive
 from modelyard.packaging.bytecode import Interpreter, compile_tree
 from modelyard.packaging.elf import is_compiled, machine_of
 from modelyard.packaging.install import install
+from modelyard.packaging.linking import link
 from modelyard.packaging.manifest import LayerManifest, commit, describe_layer, layer_folder, read_owners
 from modelyard.packaging.native import INSIDE, Native
 from modelyard.packaging.process import Checkpoint
@@ -114,6 +115,8 @@ class Assembly:
             docstrings=self.source.keeps_docstrings,
             checkpoint=self.checkpoint,
         )
+        if self.source.name == "core" and outcome.complete:
+            link(tree)
         # Packages ship templates and code for other versions; what a wheel holds beyond use is not our error.
         if self.source.is_own_code and not outcome.complete:
             said = outcome.output.replace(f"{tree}/", "").replace(f"{self.source.root}/", "")

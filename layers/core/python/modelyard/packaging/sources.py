@@ -38,7 +38,7 @@ FILES_NOT_IN_LAMBDA = (
 """The same of modules beside them: what a project declares is read before it is deployed."""
 
 _BUILDER_MODULES = (
-    *("archive", "assembly", "bytecode", "elf", "install", "locks", "manifest", "native", "process"),
+    *("archive", "assembly", "bytecode", "elf", "install", "linking", "locks", "manifest", "native", "process"),
     *("pruning", "solver", "sources", "targets", "without_docstrings"),
 )
 """Modules whose change may change the bytes of a layer."""
