@@ -10,14 +10,19 @@ Each version adds its number to the model's output, so an answer shows which ver
   makes it wait.
 
 First requests alone, then promotions one after another. Requests are watched from a promotion until the switch was
-seen, and a moment longer; the time before is cut into windows of the same length, as a control: a machine has pauses of
-its own, and a claim about promotions must not depend on where they fall. So of each window the slowest request counts,
-and of the windows the middle one: what a promotion costs is in each of them. The claims: no request fails, every answer
-names the version that made it, the switch is seen within ``refresh_s``, and the slowest request of a promotion takes at
-most 1.5 times the 99th percentile before, or as much as one took in a window without. How many rows had a single
-request above that in any of their promotions is the strictest claim, and the last one. What a request's thread waited
-for a processor, as Linux counts it, is shown apart: on few processors a load and whatever else runs take turns with it.
-The caller of Lambda has no such count.
+seen, and a moment longer; the time before is cut into as many windows of the same length, as a control: a machine has
+pauses of its own, and a claim about promotions must not depend on where they fall.
+
+The claims: no request fails, every answer names the version that made it, the switch is seen within ``refresh_s``; and
+no request of a promotion takes longer than 1.5 times the 99th percentile before. To the letter, the last one cannot
+hold for anybody: of 30,000 requests a second 300 are beyond the percentile, with or without a promotion. So it is made
+of two. Of each row: the slowest request of the middle one of its promotions, since what a promotion costs is in each of
+them, takes at most that, or as much as one took in a window without. Of all rows: promotions in which a single request
+took longer are as many as windows without one in which it did, within what chance makes of such counts in one of
+twenty runs. Both counts are shown.
+
+What a request's thread waited for a processor, as Linux counts it, is shown apart: on few processors a load and
+whatever else runs take turns with it. The caller of Lambda has no such count.
 
     python benchmarks/endpoint/swap.py [--quick] [--json]
 """
@@ -28,6 +33,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from functools import partial
+from math import sqrt
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -43,9 +49,11 @@ from benchmarks.measuring.table import table  # noqa: E402
 from benchmarks.measuring.versions import MODEL, SIZES, Versions  # noqa: E402
 
 REFRESH_S = 4.0
-BEFORE_S, PROMOTIONS = 12.0, 5
+BEFORE_S, PROMOTIONS = 18.0, 5
 QUICK_BEFORE_S, QUICK_PROMOTIONS, QUICK_SIZES = 2.5, 1, ("4 KB", "14 MB")
 SLOWER = 1.5
+ONE_IN_TWENTY = 1.645
+"""Standard deviations that a normal quantity is above its mean in one of twenty cases."""
 COLUMNS = {
     "requests": "requests",
     "failed": "failed",
@@ -58,6 +66,8 @@ COLUMNS = {
     "over_p99": "x p99",
     "control_worst_ms": "worst without",
     "worst_ms": "worst of all promotions",
+    "control_late": "windows with a request above 1.5 x p99",
+    "late": "promotions with one",
     "seen_after_s": "seen after s",
 }
 
@@ -80,8 +90,9 @@ def measure(quick: bool) -> Result:
                 with tempfile.TemporaryDirectory(dir=folder) as own:  # what one has fetched is not there for the next
                     everything[label] = found = _found(ask(folder=Path(own)))
                 print(f"{label}: slowest {found['slowest_ms']:.1f} ms, p99 {found['p99_ms']:.1f} ms", file=sys.stderr)
+    whole = ("requests", "failed", "wrong", "control_late", "late")
     rows = [
-        [label, *(f"{found[key]:,.{0 if at < 3 else 2}f}" if key in found else "" for at, key in enumerate(COLUMNS))]
+        [label, *(f"{found[key]:,.{0 if key in whole else 2}f}" if key in found else "" for key in COLUMNS)]
         for label, found in everything.items()
     ]
     figures = {f"{label}.{key}": round(value, 4) for label, found in everything.items() for key, value in found.items()}
@@ -143,8 +154,12 @@ def _found(asked: Asked) -> dict[str, float]:
         "p99_ms": p99 * 1000,
         "control_ms": median(control) * 1000,
         "control_worst_ms": max(control) * 1000,
+        "control_late": sum(took > SLOWER * p99 for took in control),
+        "windows": len(control),
         "slowest_ms": middle * 1000,
         "worst_ms": max(took for took, _ in slowest) * 1000,
+        "late": sum(took > SLOWER * p99 for took, _ in slowest),
+        "promotions": len(slowest),
         "allowed_ms": max(SLOWER * p99, max(control)) * 1000,
         "over_p99": middle / p99,
         "seen_after_s": max(seen[version] - moment for version, moment in asked.promoted.items()),
@@ -189,13 +204,21 @@ def _claims(found: dict[str, dict[str, float]]) -> list[Claim]:
             Claim(f"slowest request of a promotion, {label}", one["slowest_ms"], one["allowed_ms"], "ms")
             for label, one in rounded.items()
         ),
-        Claim(
-            "rows with one request above that in any promotion",
-            sum(one["worst_ms"] > one["allowed_ms"] for one in rounded.values()),
-            0,
-            "rows",
-        ),
+        _late(list(found.values())),
     ]
+
+
+def _late(found: list[dict[str, float]]) -> Claim:
+    """Promotions with a request above the limit, against windows without a promotion that have one."""
+    promotions, windows = (sum(one[key] for one in found) for key in ("promotions", "windows"))
+    late, control = (sum(one[key] for one in found) for key in ("late", "control_late"))
+    share = (late + control) / (promotions + windows)
+    deviation = sqrt(share * (1 - share) * promotions * (1 + promotions / windows))
+    allowed = control / windows * promotions + ONE_IN_TWENTY * deviation
+    name = (
+        f"of {promotions:g} promotions, those with a request above {SLOWER:g} x p99; {control:g} of {windows:g} without"
+    )
+    return Claim(name, late, round(allowed, 1), "promotions")
 
 
 if __name__ == "__main__":
