@@ -37,8 +37,11 @@ def core(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (tree / inside).parent.mkdir(parents=True, exist_ok=True)
         (tree / inside).write_bytes(file.read_bytes())
     version = ".".join(map(str, sys.version_info[:3]))
-    assert compile_tree(tree, Interpreter(sys.executable, version), root="/opt/python").complete
-    link(tree)
+    for docstrings in (False, True):
+        python = Interpreter(sys.executable, version)
+        assert compile_tree(tree, python, root="/opt/python", docstrings=docstrings).complete
+        if not docstrings:
+            link(tree)
     return tree
 
 
@@ -121,12 +124,6 @@ def test_without_the_file_or_with_a_damaged_one_the_modules_beside_it_serve(
     if damage in DAMAGED:
         file.write_bytes(whole[DAMAGED[damage]])
     assert run(copy, PLAIN) == "modelyard.serving.start"
-
-
-def test_two_builds_give_the_same_file(core: Path) -> None:
-    before = (core / "modelyard" / FILE).read_bytes()
-    link(core)
-    assert (core / "modelyard" / FILE).read_bytes() == before
 
 
 def test_the_layer_that_was_built_has_it() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from modelyard.errors import BuildError
 from modelyard.packaging.archive import write_archive
-from modelyard.packaging.bytecode import Interpreter, compile_tree
+from modelyard.packaging.bytecode import Compilation, Interpreter, compile_tree
 from modelyard.packaging.elf import is_compiled, machine_of
 from modelyard.packaging.install import install
 from modelyard.packaging.linking import link
@@ -108,15 +108,9 @@ class Assembly:
     def _compile(self, tree: Path) -> None:
         if self.interpreter is None:
             return
-        outcome = compile_tree(
-            tree,
-            self.interpreter,
-            root=self.source.root,
-            docstrings=self.source.keeps_docstrings,
-            checkpoint=self.checkpoint,
-        )
-        if self.source.name == "core" and outcome.complete:
+        if self.source.name == "core" and self._compiled(tree, self.interpreter, docstrings=False).complete:
             link(tree)
+        outcome = self._compiled(tree, self.interpreter, docstrings=self.source.keeps_docstrings)
         # Packages ship templates and code for other versions; what a wheel holds beyond use is not our error.
         if self.source.is_own_code and not outcome.complete:
             said = outcome.output.replace(f"{tree}/", "").replace(f"{self.source.root}/", "")
@@ -124,6 +118,9 @@ class Assembly:
                 f"{self.source.title} does not compile for Python {self.target.python}:\n{said}",
                 next_step="Correct the file, then run 'modelyard build' again.",
             )
+
+    def _compiled(self, tree: Path, interpreter: Interpreter, *, docstrings: bool) -> Compilation:
+        return compile_tree(tree, interpreter, root=self.source.root, docstrings=docstrings, checkpoint=self.checkpoint)
 
 
 def check_processor(tree: Path, source: LayerSource, target: BuildTarget) -> None:
