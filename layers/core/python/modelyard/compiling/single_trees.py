@@ -19,7 +19,7 @@ import numpy as np
 
 from modelyard.compiling import attributes, protobuf
 from modelyard.compiling.forests import REGRESSOR, Trees, UnusualForestError, forests
-from modelyard.compiling.leaves import at_leaves, by_row, leaves_of
+from modelyard.compiling.leaves import ByPlaceError, at_leaves, by_place, by_row, leaves_of
 from modelyard.compiling.onnx_file import ML, NODE, OUTPUT, Node, OnnxFile, new_node
 
 LEAST = 10
@@ -174,9 +174,41 @@ class _Graph:
         return next(iter(trees.values())) if known else None
 
     def evaluate(self, tree: _Tree) -> None:
-        """Give the values of what others use of a tree."""
-        if not tree.gives:
-            return
+        """Give the values of what others use of a tree; what has no such number at a leaf stays an operation."""
+        while tree.gives:
+            try:
+                found = self._at_leaves(tree)
+            except ByPlaceError:
+                made = [
+                    name for place in tree.follows if by_place(self.nodes[place]) for name in self.nodes[place].outputs
+                ]
+            else:
+                made = [name for name, values in found.items() if (np.signbit(values) & (values == 0)).any()]
+                tree.gives = found if not made else tree.gives
+            if not made:
+                break
+            if not set(made).isdisjoint(tree.node.outputs):
+                raise UnusualForestError("a zero below zero, which a sum does not keep")
+            self._leave(tree, set(made))
+        self._measured_by_another(tree)
+
+    def _leave(self, tree: _Tree, made: set[str]) -> None:
+        """Let the operations that make these values, and those that use them, stay where they are."""
+        left: set[int] = set()
+        unknown: set[str] = set()
+        for place in tree.follows:
+            node = self.nodes[place]
+            if not made.isdisjoint(node.outputs) or not unknown.isdisjoint(node.inputs):
+                left.add(place)
+                unknown.update(filter(None, node.outputs))
+        tree.follows = [place for place in tree.follows if place not in left]
+        self.removed.difference_update(left)
+        used = {name for place in left for name in self.nodes[place].inputs} | set(tree.gives)
+        known = (*tree.node.outputs, *(name for place in tree.follows for name in self.nodes[place].outputs))
+        tree.gives = {name: None for name in known if name and name in used}
+
+    def _at_leaves(self, tree: _Tree) -> dict[str, Any]:
+        """The values of what others use of a tree, by name."""
         used = {name for place in tree.follows for name in self.nodes[place].inputs}
         follows: list[bytes] = []
         for name in sorted(used & set(self._alike)):  # a row of them for each leaf, as of the tree that it was made for
@@ -191,10 +223,7 @@ class _Graph:
         constants = sorted(self.constants[name] for name in used & set(self.constants))
         names = list(tree.gives)
         found = at_leaves(self.file, tree.node, tree.trees, follows, constants, names)
-        if any((np.signbit(values) & (values == 0)).any() for values in found):
-            raise UnusualForestError("a zero below zero, which a sum does not keep")
-        tree.gives = dict(zip(names, found, strict=True))
-        self._measured_by_another(tree)
+        return dict(zip(names, found, strict=True))
 
     def _measured_by_another(self, tree: _Tree) -> None:
         """Let what only asks for the shape of a value ask it of another one, which is used for its numbers too."""
