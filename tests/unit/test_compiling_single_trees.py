@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from modelyard.compiling import packed_forest, tree_ensemble
+from modelyard.compiling import packed_forest, single_trees, tree_ensemble
 from modelyard.compiling.forests import UnusualForestError, without_zeros
 from modelyard.compiling.leaves import by_row
 from modelyard.compiling.onnx_file import OnnxFile
@@ -295,6 +295,20 @@ def test_a_graph_inside_a_node_may_use_anything_so_nothing_is_moved() -> None:
     )
     with pytest.raises(UnusualForestError, match="a graph inside a node"):
         as_one_forest(model)
+
+
+def test_the_whole_graph_is_looked_through_as_often_for_many_trees_as_for_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: Counter[int] = Counter()
+    users = single_trees._Graph.users
+
+    def counted(graph: single_trees._Graph) -> dict[str, list[int]]:
+        looked[trees] += 1
+        return users(graph)
+
+    monkeypatch.setattr(single_trees._Graph, "users", counted)
+    for trees in (10, 40):
+        joined(written("isolation", trees=trees))
+    assert looked[10] == looked[40]
 
 
 def test_what_is_not_used_any_more_is_gone() -> None:

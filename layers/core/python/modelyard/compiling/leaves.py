@@ -60,12 +60,19 @@ def leaves_of(trees: Trees) -> Any:
 
 
 def at_leaves(
-    file: OnnxFile, root: Node, trees: Trees, follows: Sequence[bytes], constants: Iterable[int], names: Sequence[str]
+    file: OnnxFile,
+    number: str,
+    root: Node,
+    trees: Trees,
+    follows: Sequence[bytes],
+    constants: Iterable[int],
+    names: Sequence[str],
 ) -> list[Any]:
     """The values at each leaf, float32 [leaves, columns].
 
     Args:
         file: The model, for the versions of its operations.
+        number: A name that no value has, for the number of a leaf.
         root: The ensemble of one tree.
         trees: The same, as arrays.
         follows: Operations on what it gives, in order.
@@ -77,7 +84,6 @@ def at_leaves(
         UnusualForestError: When a value is not float32 with a row for each leaf, or depends on other rows.
     """
     count = len(leaves_of(trees))
-    number = file.unused_name("leaf")
     operations = [_by_number(root, trees, number), *follows]
     rounding = [name for node in map(_read, follows) if by_place(node) for name in node.outputs]
 

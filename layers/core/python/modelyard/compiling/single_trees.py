@@ -71,6 +71,7 @@ def as_one_forest(model: bytes) -> tuple[bytes, str] | None:
     graph.follow(found)
     for tree in found:
         graph.evaluate(tree)
+    graph.measure_by_others(found)
     before = len(graph.nodes)
     _write(graph, [tree for tree in found if tree.gives])
     edited = file.to_bytes()
@@ -92,6 +93,7 @@ class _Graph:
         self.outputs = set(file.names(OUTPUT))
         self.makers = {name: place for place, node in self.nodes.items() for name in node.outputs if name}
         self.removed: set[int] = set()
+        self.leaf = file.unused_name("leaf")
         self._shapes: dict[str, int] = {}  # of a tree's output: the name of its shape, and which of its outputs it is
         self._alike: dict[str, int] = {}  # a constant for each row: its name, and the place of the operation
 
@@ -190,7 +192,6 @@ class _Graph:
             if not set(made).isdisjoint(tree.node.outputs):
                 raise UnusualForestError("a zero below zero, which a sum does not keep")
             self._leave(tree, set(made))
-        self._measured_by_another(tree)
 
     def _leave(self, tree: _Tree, made: set[str]) -> None:
         """Let the operations that make these values, and those that use them, stay where they are."""
@@ -222,19 +223,21 @@ class _Graph:
         follows += [self.nodes[place].with_inputs(self.nodes[place].inputs) for place in tree.follows]
         constants = sorted(self.constants[name] for name in used & set(self.constants))
         names = list(tree.gives)
-        found = at_leaves(self.file, tree.node, tree.trees, follows, constants, names)
+        found = at_leaves(self.file, self.leaf, tree.node, tree.trees, follows, constants, names)
         return dict(zip(names, found, strict=True))
 
-    def _measured_by_another(self, tree: _Tree) -> None:
+    def measure_by_others(self, found: list[_Tree]) -> None:
         """Let what only asks for the shape of a value ask it of another one, which is used for its numbers too."""
         users = self.users()
-        for name, values in list(tree.gives.items()):
-            places = users[name]
-            others = [other for other, its in tree.gives.items() if other != name and its.shape == values.shape]
-            if name not in self.outputs and others and all(self.nodes[place].kind == "Shape" for place in places):
-                for place in places:
-                    self.replace(place, self.nodes[place].with_inputs(others[:1]))
-                del tree.gives[name]
+        for tree in found:
+            for name, values in list(tree.gives.items()):
+                places = users[name]
+                others = [other for other, its in tree.gives.items() if other != name and its.shape == values.shape]
+                if name not in self.outputs and others and all(self.nodes[place].kind == "Shape" for place in places):
+                    for place in places:
+                        self.replace(place, self.nodes[place].with_inputs(others[:1]))
+                    users[others[0]].extend(places)
+                    del tree.gives[name]
 
     def replace(self, place: int, operation: bytes) -> None:
         """Put one operation where another was."""
