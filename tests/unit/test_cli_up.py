@@ -195,9 +195,10 @@ def test_a_file_is_proposed_until_it_was_accepted_and_a_rollback_where_it_can_be
 
 
 def test_the_closing_table_counts_versions_of_which_none_is_live(session: Any) -> None:
+    model: Any = SimpleNamespace(name=NAME)
+    assert ask(session, model)[:3] == [NAME, "none", 0], "its first training was rejected"
     for number in (1, 2):
         register(session.registry, NAME, f"model {number}".encode())
-    model: Any = SimpleNamespace(name=NAME)
     assert ask(session, model)[:3] == [NAME, "none", 2]
 
 

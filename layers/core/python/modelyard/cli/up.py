@@ -25,11 +25,12 @@ from modelyard.cli.runs import RunNotStartedError, wait_for_run
 from modelyard.cli.servers import on_sagemaker, start_servers, stop_servers
 from modelyard.cli.session import CREDENTIALS_FILE, Session
 from modelyard.cli.show import Step, errors, out, table
-from modelyard.errors import ConflictError, ModelyardError, UsageError
+from modelyard.errors import ConflictError, ModelyardError, NotFoundError, UsageError
 from modelyard.spec import Model
 
 if TYPE_CHECKING:
     from modelyard.aws.clients import Clients
+    from modelyard.registry import Registry
 
 DEVELOPER = "developer"
 BOOTSTRAP_STACK = "CDKToolkit"
@@ -295,8 +296,7 @@ def _ask(session: Session, model: Model) -> list[Any]:
         except ConflictError as ahead:  # only here, where the emulator loses what was not saved
             errors.print(f"[yellow]note:[/] {escape(ahead.message)}; the table is taken", soft_wrap=True)
             registry.publish_pointer(name, even_back=True)
-    newest = next(iter(registry.versions(name, limit=1).items), None)
-    versions = newest.number if newest else 0
+    versions = _newest(registry, name)
     if deployment is None or model.spec.model.example is None:
         return [name, deployment.champion if deployment else "none", versions, "", url]
     body = json.loads((model.folder / model.spec.model.example).read_text(encoding="utf-8"))
@@ -307,6 +307,14 @@ def _ask(session: Session, model: Model) -> list[Any]:
         first = brief(answer.body["predictions"][0])
         step.outcome = f"version {answer.body['version']} says {first}"
     return [name, answer.body["version"], versions, first, url]
+
+
+def _newest(registry: "Registry", name: str) -> int:
+    try:
+        newest = next(iter(registry.versions(name, limit=1).items), None)
+    except NotFoundError:  # the gate rejected its first training, say
+        return 0
+    return newest.number if newest else 0
 
 
 def _show_next(session: Session, models: list[Model]) -> None:
