@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from modelyard.cli import up
-from modelyard.errors import ModelyardError
+from modelyard.errors import ModelyardError, UsageError
 from modelyard.local.cdk import Cdk, _telling
 from modelyard.packaging.progress import BuildProgress
 from modelyard.spec import Model, load_model
@@ -127,7 +127,7 @@ ask = up._ask  # the real one; a session's tests put another in its place
 def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     for step in ("_deploy", "_remove_stacks_without_model", "_make_developer"):
         monkeypatch.setattr(up, step, lambda *_: False)
-    monkeypatch.setattr(up, "_ask", lambda _session, model: [model.name, "none", 0, "", "url"])
+    monkeypatch.setattr(up, "_ask", lambda _session, model, _refused: [model.name, "none", 0, "", "url"])
     monkeypatch.setattr(up, "send_file", lambda *_: ("key", "v1"))
     return Session(tmp_path)
 
@@ -196,10 +196,10 @@ def test_a_file_is_proposed_until_it_was_accepted_and_a_rollback_where_it_can_be
 
 def test_the_closing_table_counts_versions_of_which_none_is_live(session: Any) -> None:
     model: Any = SimpleNamespace(name=NAME)
-    assert ask(session, model)[:3] == [NAME, "none", 0], "its first training was rejected"
+    assert ask(session, model, [])[:3] == [NAME, "none", 0], "its first training was rejected"
     for number in (1, 2):
         register(session.registry, NAME, f"model {number}".encode())
-    assert ask(session, model)[:3] == [NAME, "none", 2]
+    assert ask(session, model, [])[:3] == [NAME, "none", 2]
 
 
 def test_a_version_that_is_not_live_is_said_with_how_to_promote_it(
@@ -213,3 +213,24 @@ def test_a_version_that_is_not_live_is_said_with_how_to_promote_it(
     assert up._bring_to_life(session, model, {}) is True
     said = " ".join(capsys.readouterr().err.split())
     assert "version 4 registered; version 1 stays live until you run: modelyard promote seattle_weather 4" in said
+
+
+def test_an_example_that_is_refused_lets_the_rest_go_on_and_is_named_with_its_file(
+    session: Any, weather: Model, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    live(session)
+    problem = {"detail": "'plan' of instance 0 is '0'; allowed are 'basic', 'pro'", "code": "unknown_category"}
+    well = {"version": 1, "predictions": ["sun"]}
+    answers = [SimpleNamespace(status=200, body=well), SimpleNamespace(status=422, body=problem)]
+    session.clients = None
+    monkeypatch.setattr("modelyard.aws.signed.ask", lambda *_, **__: answers.pop())
+    monkeypatch.setattr(up, "check_pointer", lambda *_: None)
+    monkeypatch.setattr(up, "_ask", ask)
+    monkeypatch.chdir(weather.folder)
+    with pytest.raises(UsageError) as ended:
+        up._bring_up(session, [weather, weather])
+    assert ended.value.message == f"{NAME} did not answer its example: the endpoint answered 422: {problem['detail']}"
+    assert ended.value.next_step == "Put a request that works into example.json, then run 'make up' again."
+    shown = capsys.readouterr()
+    assert [line[0] for line in shown.err.splitlines() if "Ask" in line] == ["\N{BALLOT X}", "\N{CHECK MARK}"]
+    assert "modelyard status" in shown.out

@@ -82,7 +82,8 @@ def _bring_up(session: Session, models: list[Model]) -> None:
     failed: dict[str, str] = {}
     for model in models:
         changed |= _bring_to_life(session, model, failed)
-    rows = [_ask(session, model) for model in models]
+    refused: list[ModelyardError] = []
+    rows = [_ask(session, model, refused) for model in models]
     if changed:
         with Step("Save the local AWS") as step:
             # It saves when it ends, and a kill loses what was not saved.
@@ -100,6 +101,8 @@ def _bring_up(session: Session, models: list[Model]) -> None:
             code="training_failed",
             next_step=f"Run 'modelyard logs {name} --step all', then 'make up' again.",
         )
+    if refused:
+        raise refused[0]
 
 
 def down(
@@ -283,8 +286,11 @@ def _bring_to_life(session: Session, model: Model, failed: dict[str, str]) -> bo
     return True
 
 
-def _ask(session: Session, model: Model) -> list[Any]:
-    """One signed request with the model's example, and a row of the closing table."""
+def _ask(session: Session, model: Model, refused: list[ModelyardError]) -> list[Any]:
+    """One signed request with the model's example, and a row of the closing table.
+
+    An example that is refused ends nothing: why goes into ``refused``, and the next model has its turn.
+    """
     from modelyard.aws.signed import ask
 
     registry, name = session.registry, model.name
@@ -303,10 +309,24 @@ def _ask(session: Session, model: Model) -> list[Any]:
     with Step(f"Ask {name}") as step:
         answer = ask(session.clients, url, body, waiting=lambda waited_s: step.doing(later(waited_s)))
         if answer.status != 200:
-            raise refusal(answer.status, answer.body)
+            refused.append(_refused_example(model, answer.status, answer.body))
+            step.is_failed, step.outcome = True, refused[-1].message
+            return [name, deployment.champion, versions, "refused", url]
         first = brief(answer.body["predictions"][0])
         step.outcome = f"version {answer.body['version']} says {first}"
     return [name, answer.body["version"], versions, first, url]
+
+
+def _refused_example(model: Model, status: int, body: Any) -> ModelyardError:
+    error = refusal(status, body)
+    error.message = f"{model.name} did not answer its example: {error.message}"
+    if error.next_step is None:
+        example = _shown(model.folder / str(model.spec.model.example))
+        put_right = (
+            f"Put a request that works into {example}" if status in (400, 422) else f"Run 'modelyard logs {model.name}'"
+        )
+        error.next_step = f"{put_right}, then run 'make up' again."
+    return error
 
 
 def _newest(registry: "Registry", name: str) -> int:
