@@ -88,6 +88,12 @@ def test_another_format_is_named_and_never_loaded(name: str) -> None:
     assert refused.next_step
 
 
+def test_a_table_whose_header_begins_with_c_is_called_no_pickle() -> None:
+    refused = refusal(b"customer id,signup,plan,churned\n1000,2022-11-30,basic,no\n")
+    assert refused.code == "not_onnx"
+    assert "pickle" not in refused.message
+
+
 def test_an_empty_file_is_refused() -> None:
     assert refusal(b"").code == "empty_artifact"
 

@@ -8,6 +8,7 @@ may loop for ever or ask for 32 GiB, so a child with a memory limit does it, and
 
 import json
 import pickletools
+import re
 import signal
 import subprocess
 import tempfile
@@ -41,9 +42,15 @@ def _at_4(mark: bytes) -> Callable[[bytes], bool]:
     return lambda head: head[4:8] == mark
 
 
+_GLOBAL = re.compile(rb"c[^\W\d][\w.]*\r?\n[^\W\d][\w.]*\r?\n")
+"""A pickle that begins with an import: the name of a module, and one in it."""
+
+
 def _is_text_pickle(head: bytes) -> bool:
     """Protocols 0 and 1 have no magic number: whether the first operations read as a pickle's."""
     if head[:1] not in (b"(", b"]", b"}", b")", b"c"):
+        return False
+    if head[:1] == b"c" and _GLOBAL.match(head) is None:  # a line of text, like a CSV's header "customer,age"
         return False
     try:
         operations = pickletools.genops(head)  # reads, never executes
