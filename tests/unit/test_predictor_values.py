@@ -71,6 +71,19 @@ def test_a_dtype_is_converted_exactly_where_json_would_be_taken(given: str, want
         assert (found.dtype, found.elements()) == (wanted, encode((tensor,), array.elements())[0].elements())
 
 
+@pytest.mark.parametrize(
+    ("wanted", "step"),
+    [
+        ("string", "Convert it: column.cast('string') in Arrow; NPY holds no text."),
+        ("int64", "Convert it: column.cast('int64') in Arrow, array.astype('int64') in numpy."),
+    ],
+)
+def test_a_dtype_that_never_fits_is_refused_with_how_to_convert_it(wanted: str, step: str) -> None:
+    with pytest.raises(RequestError) as refused:
+        converted(Tensor("x", wanted, (None,)), from_numpy(np.ones(1)))
+    assert refused.value.next_step == step
+
+
 def test_the_same_dtype_is_the_same_array() -> None:
     array = from_numpy(np.ones(2, np.float32))
     assert converted(Tensor("x", "float32", (None,)), array) is array

@@ -73,7 +73,8 @@ def converted(tensor: Tensor, array: Array) -> Array:
             f"{tensor.name!r} has dtype {array.dtype}; the model takes {tensor.dtype}",
             code="wrong_type",
             field=tensor.name,
-            next_step=f"Convert it: array.astype({tensor.dtype!r}).",
+            next_step=f"Convert it: column.cast({tensor.dtype!r}) in Arrow"
+            + ("; NPY holds no text." if tensor.dtype == "string" else f", array.astype({tensor.dtype!r}) in numpy."),
         )
     elements = array.elements()
     try:
