@@ -1,5 +1,6 @@
 """Compiling a whole model in its child process: what comes back, and what a hostile model does not achieve."""
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -365,7 +366,9 @@ def test_trees_that_are_written_apart_are_one_forest_in_every_form() -> None:
     first = {form.requires: form.steps[0] for form in made}
     assert list(first) == [kernel.FOREST, ""]
     assert {(step["name"], step["outcome"]) for step in first.values()} == {("single trees", "kept")}
-    assert "30 operations of one tree as one forest: 820 operations became 12" in first[""]["note"]
+    left = re.match(r"30 operations of one tree as one forest: 820 operations became (\d+),", first[""]["note"])
+    assert left is not None
+    assert int(left[1]) < 80
 
 
 def test_one_forest_that_runs_slower_than_its_trees_apart_leaves_them_apart() -> None:
