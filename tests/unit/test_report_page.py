@@ -55,6 +55,10 @@ def said(found: Page) -> str:
         (documents.regression(verdict="promoted", version=4), ("✓ Promoted", "It is version 4 and was made the")),
         (documents.regression(verdict="registered", version=4), ("✓ Registered", "It is not the champion until")),
         (documents.multiclass(), ("✗ Rejected", "It became no version. The live model, version 7, is untouched.")),
+        (
+            documents.first(verdict="rejected"),
+            ("✗ Rejected", "It became no version. The model still has no live version."),
+        ),
         (documents.multiclass(verdict="rejected"), ("✗ Rejected", "Log loss is better by 0.036")),
         (documents.refused(), ("✗ Refused", "Nothing was trained. The live model, version 3, is untouched.")),
         (documents.refused() | {"verdict": "rejected"}, ("✗ Refused", "The file cannot be learnt from: 2 findings.")),

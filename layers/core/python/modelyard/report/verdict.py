@@ -49,5 +49,7 @@ def verdict_of(document: Document) -> Said:
 
 
 def _untouched(document: Document) -> str:
+    if document.metrics.get("challenger") and document.opposing == "baseline":
+        return "The model still has no live version."
     number = "" if document.champion is None else f", version {document.champion},"
     return f"The live model{number} is untouched."
