@@ -130,8 +130,9 @@ def test_runs_are_listed_highest_id_first(yard: Yard) -> None:
 
 
 def test_an_unknown_run_is_not_found(yard: Yard) -> None:
-    with pytest.raises(NotFoundError, match="no run 'run-9'"):
+    with pytest.raises(NotFoundError, match="no run 'run-9'") as missing:
         yard.registry().run("weather", "run-9")
+    assert missing.value.next_step == "Run 'modelyard runs weather'.", "the history shows no run's id"
 
 
 @pytest.mark.parametrize(("status", "code"), [("done", "invalid_status"), ("", "invalid_status")])

@@ -69,7 +69,8 @@ class Reader:
             raise NotFoundError(
                 f"model {name!r} is not in the registry",
                 field="model",
-                next_step="Run 'modelyard status' to see what is, or register its first version.",
+                next_step=f"Run 'modelyard status' to see what is, 'modelyard runs {name}' for trainings that made no "
+                "version, or register its first version.",
             )
         return record
 
@@ -134,7 +135,7 @@ class Reader:
         found = self._find_run(check_name(model), check_id(run_id, field="run_id"))
         if found is None:
             raise NotFoundError(
-                f"model {model!r} has no run {run_id!r}", field="run_id", next_step=f"Run 'modelyard history {model}'."
+                f"model {model!r} has no run {run_id!r}", field="run_id", next_step=f"Run 'modelyard runs {model}'."
             )
         return found
 
