@@ -14,6 +14,7 @@ from modelyard import stack_names
 from modelyard.aws import signed
 from modelyard.cli import feedback
 from modelyard.cli.session import Session
+from modelyard.errors import NotFoundError
 from tests.fakes import onnx_models
 from tests.fakes.command_line import CommandLine
 from tests.fakes.endpoint import EndpointStand
@@ -252,3 +253,11 @@ def test_in_the_cloud_the_address_is_what_the_stack_says(monkeypatch: pytest.Mon
     (line.folder / "environments.toml").write_text('[dev]\naccount = "111122223333"\nregion = "eu-west-1"\n')
     session = Session("dev", start=line.folder)
     assert session.predict_url("sums") == "https://id.execute-api.amazonaws.com/models/sums/predict"
+
+
+def test_a_model_without_a_folder_is_named_before_its_stack_is_looked_for(
+    monkeypatch: pytest.MonkeyPatch, line: Line
+) -> None:
+    monkeypatch.setattr(Session, "outputs", lambda *_: pytest.fail("no deployment brings a model without a folder"))
+    with pytest.raises(NotFoundError, match="'sumz' has no models/sumz/model"):
+        Session("local", start=line.folder).predict_url("sumz")

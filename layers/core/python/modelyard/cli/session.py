@@ -230,8 +230,9 @@ class Session:
         return self._url_of(FEEDBACK_ROUTE, model)
 
     def _url_of(self, route: str, model: str) -> str:
+        api = self.model(model).spec.endpoint.api  # first: what no deployment brings says so
         self.outputs(stack_names.endpoint_stack(self.name, model))  # says so when the model is not deployed
-        return self.api_url(self.model(model).spec.endpoint.api) + route_of(route, model)
+        return self.api_url(api) + route_of(route, model)
 
     def api_url(self, index: int = 0) -> str:
         """Where one of the environment's APIs is, without a slash at the end."""
