@@ -37,6 +37,8 @@ def verdict_of(document: Document) -> Said:
             follows = f"It is {number} and was made the champion."
         case "registered":
             follows = f"It is {number}. It is not the champion until somebody promotes it."
+        case "rejected" if document.champion is None and document.opposing == "baseline":
+            follows = "It became no version. The model still has no live version."
         case "rejected":
             follows = f"It became no version. {_untouched(document)}"
         case "refused":
@@ -49,7 +51,5 @@ def verdict_of(document: Document) -> Said:
 
 
 def _untouched(document: Document) -> str:
-    if document.metrics.get("challenger") and document.opposing == "baseline":
-        return "The model still has no live version."
     number = "" if document.champion is None else f", version {document.champion},"
     return f"The live model{number} is untouched."
