@@ -165,6 +165,7 @@ LARGEST_ROW = [
         helper.make_node("Reshape", [f"{tree}/sum", "column"], [f"{tree}/after"]),
     )
 ]
+SUM_OF_TREES = [helper.make_node("Sum", TREES, ["scores"])]
 ONE = {"one": np.array([1.0], np.float32)}
 
 
@@ -309,6 +310,44 @@ def test_the_whole_graph_is_looked_through_as_often_for_many_trees_as_for_few(mo
     for trees in (10, 40):
         joined(written("isolation", trees=trees))
     assert looked[10] == looked[40]
+
+
+def _function(kind: str, inputs: list[str], negated: list[Any]) -> Any:
+    return helper.make_function("own", kind, inputs, ["given"], negated, [helper.make_opsetid("", 17)])
+
+
+@pytest.mark.parametrize("kind", ["Concat", "Reshape", "Gather", "Shape", "ArrayFeatureExtractor"])
+def test_a_function_of_the_files_own_is_not_what_its_name_says(kind: str) -> None:
+    columns, piled = {"columns": np.array([0, 1, 2])}, {"pile": np.array([1, -1, 1]), "first": np.array([0])}
+    summed = [helper.make_node("Concat", AFTER, ["all"], axis=0)]
+    summed.append(helper.make_node("ReduceSum", ["all", "first"], ["scores"], keepdims=0))
+    chosen = helper.make_node(kind, ["x", "columns"], ["table"], domain="own", axis=1)
+    shape = [helper.make_node(kind, [TREES[0]], ["shape"], domain="own"), helper.make_node("Exp", [TREES[0]], ["more"])]
+    behind, constants, takes, does = {
+        "Concat": ([helper.make_node(kind, TREES, ["scores"], domain="own", axis=1)], {}, TREES, ("Sum", TREES)),
+        "Reshape": ([*each(kind, "pile", domain="own"), *summed], piled, ["a", "b"], ("Reshape", ["negated", "b"])),
+        "Gather": ([chosen, *SUM_OF_TREES], columns, ["a", "b"], ("Identity", ["negated"])),
+        "ArrayFeatureExtractor": ([chosen, *SUM_OF_TREES], columns, ["a", "b"], ("Identity", ["negated"])),
+        "Shape": (
+            [*shape, helper.make_node("Sum", ["shape", "more", *TREES[1:]], ["scores"])],
+            {},
+            ["a"],
+            ("Identity", ["negated"]),
+        ),
+    }[kind]
+    inside = [] if kind == "Concat" else [helper.make_node("Neg", ["a"], ["negated"])]
+    model = onnx.load_from_string(by_hand(behind, constants=constants))
+    model.functions.append(_function(kind, takes, [*inside, helper.make_node(*does, ["given"])]))
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    if chosen in behind:  # a table of all trees
+        for node in model.graph.node:
+            if node.op_type == "TreeEnsembleRegressor":
+                node.input[0] = "table"
+        made = [node for node in model.graph.node if node.output[0] == "table"]
+        model.graph.node.remove(made[0])
+        model.graph.node.insert(0, made[0])
+    raw = model.SerializeToString()
+    assert answers_like(raw, joined(raw))
 
 
 def test_what_is_not_used_any_more_is_gone() -> None:

@@ -49,6 +49,10 @@ class Node:
             self._attributes = {attribute.name: attribute for attribute in found}
         return self._attributes
 
+    def is_a(self, kind: str, domain: str = "") -> bool:
+        """Whether it is this operation; in other domains a function of the file's own may have its name."""
+        return (self.kind, self.domain) == (kind, domain)
+
     def holds_graphs(self) -> bool:
         """Whether an attribute is a graph, which may use names of the graph around it."""
         return any(

@@ -130,8 +130,8 @@ class _Graph:
 
     def _chosen(self, maker: Node) -> Any:
         """The columns that an operation takes from a table; None where it does something else."""
-        axis = maker.attributes.get("axis") if maker.kind == "Gather" else None
-        if maker.kind != "ArrayFeatureExtractor" and (axis is None or axis.value != 1):
+        axis = maker.attributes.get("axis") if maker.is_a("Gather") else None
+        if not maker.is_a("ArrayFeatureExtractor", ML) and (axis is None or axis.value != 1):
             return None
         columns = self.integers(maker.inputs[1])
         return None if columns is None or (columns < 0).any() else columns
@@ -153,11 +153,11 @@ class _Graph:
             if tree is not None:
                 tree.follows.extend(() if tree.place == place else (place,))
                 owner.update({name: tree for name in node.outputs if name})
-            elif node.kind == "Shape" and not node.attributes and node.inputs[0] in owner:
+            elif node.is_a("Shape") and not node.attributes and node.inputs[0] in owner:
                 root = owner[node.inputs[0]].node
                 if node.inputs[0] in root.outputs:
                     self._shapes[node.outputs[0]] = root.outputs.index(node.inputs[0])
-            elif node.kind == "ConstantOfShape" and node.inputs[0] in self._shapes:
+            elif node.is_a("ConstantOfShape") and node.inputs[0] in self._shapes:
                 self._alike[node.outputs[0]] = place
         self.removed.update(*(tree.follows for tree in found), roots)
         users = self.users()
@@ -169,8 +169,8 @@ class _Graph:
         trees = {owner[name].place: owner[name] for name in node.inputs if name in owner}
         if len(trees) != 1 or not by_row(node):
             return None
-        shape = self.integers(node.inputs[1]) if node.kind == "Reshape" else None
-        if node.kind == "Reshape" and (shape is None or shape[:1].tolist() != [-1]):
+        shape = self.integers(node.inputs[1]) if node.is_a("Reshape") else None
+        if node.is_a("Reshape") and (shape is None or shape[:1].tolist() != [-1]):
             return None  # into something else than rows
         known = all(not name or name in owner or name in self.constants or name in self._alike for name in node.inputs)
         return next(iter(trees.values())) if known else None
@@ -233,7 +233,7 @@ class _Graph:
             for name, values in list(tree.gives.items()):
                 places = users[name]
                 others = [other for other, its in tree.gives.items() if other != name and its.shape == values.shape]
-                if name not in self.outputs and others and all(self.nodes[place].kind == "Shape" for place in places):
+                if name not in self.outputs and others and all(self.nodes[place].is_a("Shape") for place in places):
                     for place in places:
                         self.replace(place, self.nodes[place].with_inputs(others[:1]))
                     users[others[0]].extend(places)
@@ -276,7 +276,7 @@ def _together(graph: _Graph, found: list[_Tree], joined: str) -> tuple[list[_Tre
         user = graph.nodes[place]
         ordered = [maker[name] for name in user.inputs] if sorted(user.inputs) == sorted(maker) else found
         axis = user.attributes.get("axis")
-        if user.kind == "Concat" and ordered is not found and axis is not None and axis.value in (1, -1):
+        if user.is_a("Concat") and ordered is not found and axis is not None and axis.value in (1, -1):
             return ordered, [new_node("Identity", [joined], user.outputs)], {place}
         return ordered, [_split(graph.file, joined, ordered)], set()
     piled = _pile(graph, users, using, widths) if len(using) == len(found) == len(widths) else None
@@ -301,7 +301,7 @@ def _pile(
     of: dict[str, str] = {}
     for place, name in using.items():
         node = graph.nodes[place]
-        shape = graph.integers(node.inputs[1]) if node.kind == "Reshape" else None
+        shape = graph.integers(node.inputs[1]) if node.is_a("Reshape") else None
         if shape is None or shape.tolist() != [1, -1, widths[name]] or len(users[node.outputs[0]]) != 1:
             return None
         of[node.outputs[0]] = name
@@ -311,7 +311,7 @@ def _pile(
     (place,) = places
     node = graph.nodes[place]
     axis = node.attributes.get("axis")
-    if node.kind != "Concat" or axis is None or (axis.value or 0) != 0 or sorted(node.inputs) != sorted(of):
+    if not node.is_a("Concat") or axis is None or (axis.value or 0) != 0 or sorted(node.inputs) != sorted(of):
         return None
     return place, [of[name] for name in node.inputs], next(iter(widths.values()))
 
