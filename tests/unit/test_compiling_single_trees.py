@@ -312,6 +312,79 @@ def test_the_whole_graph_is_looked_through_as_often_for_many_trees_as_for_few(mo
     assert looked[10] == looked[40]
 
 
+def changed(change: Any, behind: list[Any], **constants: Any) -> bytes:
+    """Those of `by_hand`, with something done to the model."""
+    model = onnx.load_from_string(by_hand(behind, constants=constants))
+    change(model)
+    made: bytes = model.SerializeToString()
+    return made
+
+
+def test_the_feature_of_a_leaf_is_never_read() -> None:
+    """scikit-learn has -2 there."""
+
+    def one_column(model: onnx.ModelProto) -> None:
+        for number, node in enumerate(list(model.graph.node)[:12]):
+            node.input[0] = f"column{number}"
+            (features,) = (attribute for attribute in node.attribute if attribute.name == "nodes_featureids")
+            features.ints[:] = [0, -2, -2]
+            model.graph.node.insert(0, helper.make_node("Gather", ["x", "second"], [node.input[0]], axis=1))
+
+    model = changed(one_column, SUM_OF_TREES, second=np.array([1]))
+    assert kinds(joined(model)) == {"TreeEnsembleRegressor": 1, "Split": 1, "Sum": 1}
+    assert answers_like(model, joined(model))
+
+
+@pytest.mark.parametrize(("domain", "version"), [("ai.onnx", 11), ("ai.onnx", 17), (None, None)])
+def test_the_version_of_split_where_the_file_names_its_domain_in_full_or_not_at_all(
+    domain: str | None, version: int | None
+) -> None:
+    def other_opset(model: onnx.ModelProto) -> None:
+        del model.opset_import[0]
+        if domain is not None:
+            model.opset_import.append(helper.make_opsetid(domain, version))
+
+    model = changed(other_opset, SUM_OF_TREES)
+    assert answers_like(model, joined(model))
+
+
+def test_a_constant_with_the_shape_of_another_trees_answer_stays_what_it_is() -> None:
+    def first_has_two_targets(model: onnx.ModelProto) -> None:
+        lists = {attribute.name: attribute for attribute in model.graph.node[0].attribute}
+        lists["n_targets"].i = 2
+        for name, numbers in {"treeids": [7] * 4, "nodeids": [1, 1, 2, 2], "ids": [0, 1, 0, 1]}.items():
+            lists[f"target_{name}"].ints[:] = numbers
+        lists["target_weights"].floats[:] = [1.0, 2.0, 3.0, 4.0]
+
+    behind = [
+        helper.make_node("Shape", [TREES[0]], ["shape"]),
+        helper.make_node("ConstantOfShape", ["shape"], ["zeros"]),
+        *each("Add", "zeros"),
+        *(helper.make_node("ReduceSum", [name, "columns"], [f"{name}/sum"]) for name in AFTER),
+        helper.make_node("Sum", [f"{name}/sum" for name in AFTER], ["scores"]),
+    ]
+    with pytest.raises(UnusualForestError, match="the shape of something that another tree does not give"):
+        as_one_forest(changed(first_has_two_targets, behind, columns=np.array([1])))
+
+
+def test_weights_of_branches_decide_what_a_classifier_says_so_they_stay() -> None:
+    def with_weights_of_the_root(model: onnx.ModelProto) -> None:
+        for node in list(model.graph.node)[:12]:
+            node.op_type = "TreeEnsembleClassifier"
+            node.output[:] = ["", node.output[0]]
+            lists = {attribute.name: attribute for attribute in node.attribute}
+            for name, numbers in {"treeids": [7] * 3, "nodeids": [1, 2, 0], "ids": [0, 0, 1]}.items():
+                lists[f"target_{name}"].ints[:] = numbers
+            lists["target_weights"].floats[:] = [0.2, 0.7, -3.0]
+            for name in ("treeids", "nodeids", "ids", "weights"):
+                lists[f"target_{name}"].name = f"class_{name}"
+            node.attribute.remove(lists["n_targets"])
+            node.attribute.append(helper.make_attribute("classlabels_int64s", [0, 1]))
+
+    with pytest.raises(UnusualForestError, match="weights of branches"):
+        as_one_forest(changed(with_weights_of_the_root, [helper.make_node("Sum", TREES, ["scores"])]))
+
+
 def _function(kind: str, inputs: list[str], negated: list[Any]) -> Any:
     return helper.make_function("own", kind, inputs, ["given"], negated, [helper.make_opsetid("", 17)])
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from modelyard.compiling import protobuf
 from modelyard.compiling.forests import LEAF, Trees, UnusualForestError
 from modelyard.compiling.onnx_file import INPUT, ML, NODE, OUTPUT, Node, OnnxFile, new_value
 from modelyard.compiling.proving import same, session
@@ -91,7 +92,7 @@ def at_leaves(
         graph = [
             (INPUT, new_value(number, "leaves", 1)),
             *((NODE, operation) for operation in operations),
-            *((OUTPUT, new_value(name)) for name in wanted),
+            *((OUTPUT, protobuf.content(1, name.encode())) for name in wanted),  # of whatever type
         ]
         engine = session(file.with_graph(graph, constants))
         return [engine.run(wanted, {number: rows.astype(np.float32)[:, None]}) for rows in batches]
@@ -144,7 +145,8 @@ def _by_number(root: Node, trees: Trees, number: str) -> bytes:
     modes = [b"BRANCH_LEQ" if branch else b"LEAF" for branch in leads.tolist()]
     node_of = np.zeros(len(trees.tree), np.int64)
     node_of[leaves] = as_leaf
-    kept = trees.modes[trees.places] == LEAF
+    if (trees.modes[trees.places] != LEAF).any():
+        raise UnusualForestError("weights of branches: no sum has them, but they can decide which class is meant")
     prefix = "class" if trees.classifies else "target"
     values: dict[str, Any] = {
         name: attribute
@@ -161,9 +163,9 @@ def _by_number(root: Node, trees: Trees, number: str) -> bytes:
         "nodes_values": np.where(leads, rank[last] + 0.5, 0).astype(np.float32),
         "nodes_truenodeids": np.where(leads, 2 * at + 1, 0),
         "nodes_falsenodeids": np.where(leads, 2 * at + 2, 0),
-        f"{prefix}_treeids": np.zeros(int(kept.sum()), np.int64),
-        f"{prefix}_nodeids": node_of[trees.places[kept]],
-        f"{prefix}_ids": trees.weight_to[kept],
-        f"{prefix}_weights": trees.weight[kept],
+        f"{prefix}_treeids": np.zeros(len(trees.places), np.int64),
+        f"{prefix}_nodeids": node_of[trees.places],
+        f"{prefix}_ids": trees.weight_to,
+        f"{prefix}_weights": trees.weight,
     }
     return Node(memoryview(root.with_attributes(values))).with_inputs([number])

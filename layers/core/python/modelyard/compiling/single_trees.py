@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from modelyard.compiling import attributes, protobuf
-from modelyard.compiling.forests import REGRESSOR, Trees, UnusualForestError, forests
+from modelyard.compiling.forests import LEAF, REGRESSOR, Trees, UnusualForestError, forests
 from modelyard.compiling.leaves import ByPlaceError, at_leaves, by_place, by_row, leaves_of
 from modelyard.compiling.onnx_file import ML, NODE, OUTPUT, Node, OnnxFile, new_node
 
@@ -94,7 +94,8 @@ class _Graph:
         self.makers = {name: place for place, node in self.nodes.items() for name in node.outputs if name}
         self.removed: set[int] = set()
         self.leaf = file.unused_name("leaf")
-        self._shapes: dict[str, int] = {}  # of a tree's output: the name of its shape, and which of its outputs it is
+        # Of a tree's output: the name of its shape, whose it is, and which of its outputs.
+        self._shapes: dict[str, tuple[_Tree, int]] = {}
         self._alike: dict[str, int] = {}  # a constant for each row: its name, and the place of the operation
 
     def users(self) -> dict[str, list[int]]:
@@ -142,7 +143,8 @@ class _Graph:
         if numbers is None or numbers.value is None or (numbers.value != numbers.value[0]).any():
             return False
         tree.trees = Trees(tree.node)
-        return tree.columns is None or bool((tree.trees.feature < len(tree.columns)).all())
+        looked_at = tree.trees.feature[tree.trees.modes != LEAF]
+        return tree.columns is None or bool(((looked_at >= 0) & (looked_at < len(tree.columns))).all())
 
     def follow(self, found: list[_Tree]) -> None:
         """Find what depends on each tree alone, and what others use of it."""
@@ -154,9 +156,9 @@ class _Graph:
                 tree.follows.extend(() if tree.place == place else (place,))
                 owner.update({name: tree for name in node.outputs if name})
             elif node.is_a("Shape") and not node.attributes and node.inputs[0] in owner:
-                root = owner[node.inputs[0]].node
-                if node.inputs[0] in root.outputs:
-                    self._shapes[node.outputs[0]] = root.outputs.index(node.inputs[0])
+                measured = owner[node.inputs[0]]
+                if node.inputs[0] in measured.node.outputs:
+                    self._shapes[node.outputs[0]] = measured, measured.node.outputs.index(node.inputs[0])
             elif node.is_a("ConstantOfShape") and node.inputs[0] in self._shapes:
                 self._alike[node.outputs[0]] = place
         self.removed.update(*(tree.follows for tree in found), roots)
@@ -214,8 +216,8 @@ class _Graph:
         follows: list[bytes] = []
         for name in sorted(used & set(self._alike)):  # a row of them for each leaf, as of the tree that it was made for
             alike = self.nodes[self._alike[name]]
-            output = self._shapes[alike.inputs[0]]
-            if output >= len(tree.node.outputs):
+            measured, output = self._shapes[alike.inputs[0]]
+            if (measured.trees.classifies, measured.trees.outputs) != (tree.trees.classifies, tree.trees.outputs):
                 raise UnusualForestError(f"{name} has the shape of something that another tree does not give")
             shape = self.nodes[self.makers[alike.inputs[0]]].with_inputs([tree.node.outputs[output]])
             follows += [shape] if shape not in follows else []
@@ -319,11 +321,20 @@ def _pile(
 def _split(file: OnnxFile, joined: str, found: list[_Tree]) -> bytes:
     pieces = {name: values.shape[1] for tree in found for name, values in tree.gives.items()}
     sizes = np.array(list(pieces.values()), np.int64)
-    if (file.opset("") or 1) < _SPLIT_BY_INPUT:
+    version = file.opset("") or file.opset("ai.onnx")  # one that is not said is the newest
+    if version is not None and version < _SPLIT_BY_INPUT:
         return new_node("Split", [joined], list(pieces), axis=1, split=sizes)
     name = file.unused_name(f"{joined}/sizes")
     file.add_initializer(attributes.tensor(sizes, name))
     return new_node("Split", [joined, name], list(pieces), axis=1)
+
+
+def _features(tree: _Tree) -> Any:
+    """The columns of the table that the nodes look at; a leaf's is never read, and some writers give it -2."""
+    features, branches = np.zeros(len(tree.trees.tree), np.int64), tree.trees.modes != LEAF
+    looked_at = tree.trees.feature[branches]
+    features[branches] = looked_at if tree.columns is None else tree.columns[looked_at]
+    return features
 
 
 def _attributes(found: list[_Tree]) -> dict[str, Any]:
@@ -336,7 +347,7 @@ def _attributes(found: list[_Tree]) -> dict[str, Any]:
         names = tree.node.attributes
         lists["nodes_treeids"].append(np.full(len(trees.tree), number))
         lists["nodes_nodeids"].append(trees.node)
-        lists["nodes_featureids"].append(trees.feature if tree.columns is None else tree.columns[trees.feature])
+        lists["nodes_featureids"].append(_features(tree))
         lists["nodes_values"].append(trees.value)
         lists["nodes_truenodeids"].append(trees.true)
         lists["nodes_falsenodeids"].append(trees.false)
