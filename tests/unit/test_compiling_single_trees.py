@@ -107,6 +107,29 @@ def test_in_every_version_of_split(opset: int) -> None:
     assert answers_like(model, joined(model))
 
 
+@pytest.mark.parametrize("dtype", [np.int64, np.int32])
+def test_trees_of_a_table_of_whole_numbers(dtype: Any) -> None:
+    """A regressor takes none; as float32, as a classifier takes them, some above 2 ** 24 are their neighbours."""
+    from skl2onnx import to_onnx
+    from skl2onnx.common.data_types import Int64TensorType
+    from sklearn.ensemble import BaggingClassifier
+
+    table = np.random.default_rng(3).integers(-40, 40, (400, 3)) + (1 << 25)
+    fitted = BaggingClassifier(n_estimators=12, random_state=0).fit(table, table.sum(axis=1) % 3)
+    types = [("x", Int64TensorType([None, 3]))]
+    made = to_onnx(fitted, initial_types=types, target_opset=15, options={"zipmap": False})
+    made.graph.input[0].type.tensor_type.elem_type = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    model = made.SerializeToString()
+    assert kinds(model)["TreeEnsembleClassifier"] == 12
+    assert kinds(joined(model))["TreeEnsembleRegressor"] == 1
+    for threads in (1, 2):
+        raw, one = session(model, threads=threads), session(joined(model), threads=threads)
+        for rows in (1, 7, 400):
+            assert same(
+                raw.run(None, {"x": table[:rows].astype(dtype)}), one.run(None, {"x": table[:rows].astype(dtype)})
+            )
+
+
 def test_the_same_bytes_come_out_again() -> None:
     model = written("AdaBoost")
     assert joined(model) == joined(model)

@@ -16,7 +16,7 @@ from modelyard.external_data import MalformedError
 _IR_VERSION, _GRAPH, _OPSET, _METADATA = 1, 7, 8, 14
 NODE, INITIALIZER, INPUT, OUTPUT = 1, 5, 11, 12
 _NODE_INPUT, _NODE_OUTPUT, _OP_TYPE, _ATTRIBUTE, _DOMAIN = 1, 2, 4, 5, 7
-_VALUE_NAME = 1
+_VALUE_NAME, _VALUE_TYPE, _TENSOR_TYPE, _ELEMENT = 1, 2, 1, 1
 _GRAPH_NAME = 2
 _DATA_TYPE, _EXTERNAL_DATA = 2, 13
 _SUBGRAPHS = (6, 11)  # of AttributeProto: a graph, graphs
@@ -142,6 +142,19 @@ class OnnxFile:
     def names(self, number: int) -> list[str]:
         """The names of the graph's inputs or outputs."""
         return [_name(_value(raw)) for kind, raw in self.graph if kind == number]
+
+    def element(self, name: str) -> int | None:
+        """The number of the element type of an input that is a tensor; None of any other value."""
+        for kind, raw in self.graph:
+            if kind == INPUT and _name(_value(raw)) == name:
+                messages = [_value(raw)]
+                for number in (_VALUE_TYPE, _TENSOR_TYPE):
+                    messages = [
+                        part.value for each in messages for part in protobuf.fields(each) if part.number == number
+                    ]
+                found = (part.value for each in messages for part in protobuf.fields(each) if part.number == _ELEMENT)
+                return next(found, None)
+        return None
 
     def initializers(self) -> dict[str, int]:
         """The places of the graph's constants by name, of those that no caller can replace."""

@@ -25,6 +25,9 @@ from modelyard.compiling.onnx_file import ML, NODE, OUTPUT, Node, OnnxFile, new_
 LEAST = 10
 """Trees below which their operations are loaded in no time."""
 
+_FLOAT, _WHOLE = 1, (6, 7)
+"""Numbers of element types. A classifier takes whole numbers, and compares them as float32; a regressor takes none."""
+
 _SPLIT_BY_INPUT = 13  # the version of ai.onnx from which on Split takes the sizes as an input
 
 
@@ -255,7 +258,11 @@ def _write(graph: _Graph, found: list[_Tree]) -> None:
     joined = graph.file.unused_name("trees")
     found, behind, done = _together(graph, found, joined)
     graph.removed.update(done)
-    made = [new_node(REGRESSOR, [found[0].table], [joined], domain=ML, **_attributes(found)), *behind]
+    table, made = found[0].table, []
+    if file.element(table) in _WHOLE:
+        table = file.unused_name(f"{joined}/table")
+        made.append(new_node("Cast", [found[0].table], [table], to=_FLOAT))
+    made += [new_node(REGRESSOR, [table], [joined], domain=ML, **_attributes(found)), *behind]
     entries: list[tuple[int, bytes | memoryview]] = []
     for place, (kind, raw) in enumerate(file.graph):
         if place == first:
