@@ -177,17 +177,6 @@ def each(kind: str, *inputs: str, **attributes: Any) -> list[Any]:
 
 AFTER = [f"{tree}/after" for tree in TREES]
 SUM = [helper.make_node("Sum", AFTER, ["scores"])]
-LARGEST_ROW = [
-    made
-    for tree in TREES
-    for made in (
-        helper.make_node("Add", [tree, "lift"], [f"{tree}/lifted"]),
-        helper.make_node("ArgMax", [f"{tree}/lifted"], [f"{tree}/row"], axis=1),
-        helper.make_node("Cast", [f"{tree}/row"], [f"{tree}/number"], to=TensorProto.FLOAT),
-        helper.make_node("Add", [tree, f"{tree}/number"], [f"{tree}/sum"]),
-        helper.make_node("Reshape", [f"{tree}/sum", "column"], [f"{tree}/after"]),
-    )
-]
 SUM_OF_TREES = [helper.make_node("Sum", TREES, ["scores"])]
 ONE = {"one": np.array([1.0], np.float32)}
 
@@ -233,23 +222,8 @@ def test_what_follows_one_tree_alone_goes_into_its_leaves(
             ],
             {},
             (1.5, 2.5),
-            "what follows a tree",
+            "is int64",
         ),
-        # A constant with a row for each leaf fits these trees, and no table.
-        (
-            [*each("Add", "rows"), *SUM],
-            {"rows": np.array([[1.0], [2.0]], np.float32)},
-            (1.5, 2.5),
-            "what follows a tree",
-        ),
-        # Columns become rows, so along axis 1 is along the rows.
-        (
-            [*LARGEST_ROW, *SUM],
-            {"lift": np.zeros((1, 1, 1), np.float32), "column": np.array([-1, 1])},
-            (1.5, 2.5),
-            "depends on other rows",
-        ),
-        ([*each("Add", "rows"), *SUM], {"rows": np.ones((3, 1), np.float32)}, (1.5, 2.5), "what follows a tree"),
     ],
 )
 def test_what_a_sum_of_numbers_cannot_give_stays_as_it_is(
@@ -406,6 +380,43 @@ def test_weights_of_branches_decide_what_a_classifier_says_so_they_stay() -> Non
 
     with pytest.raises(UnusualForestError, match="weights of branches"):
         as_one_forest(changed(with_weights_of_the_root, [helper.make_node("Sum", TREES, ["scores"])]))
+
+
+def test_the_first_row_of_a_kind_is_looked_for_among_all_rows() -> None:
+    """A constant with three axes makes rows columns; from the sixtieth row on it shows, in which no sample has it."""
+    each_tree = [
+        (
+            helper.make_node("Add", [tree, "lift"], [f"{tree}/lifted"]),
+            helper.make_node("ArgMax", [f"{tree}/lifted"], [f"{tree}/row"], axis=1),
+            helper.make_node("Greater", [f"{tree}/row", "late"], [f"{tree}/late"]),
+            helper.make_node("Cast", [f"{tree}/late"], [f"{tree}/number"], to=TensorProto.FLOAT),
+            helper.make_node("Add", [tree, f"{tree}/number"], [f"{tree}/sum"]),
+            helper.make_node("Reshape", [f"{tree}/sum", "column"], [f"{tree}/after"]),
+        )
+        for tree in TREES
+    ]
+    constants = {"lift": np.zeros((1, 1, 1), np.float32), "late": np.array(50), "column": np.array([-1, 1])}
+    model = by_hand([*(made for tree in each_tree for made in tree), *SUM], constants=constants, leaves=(0.1, 2.5))
+    one = joined(model)
+    assert kinds(one)["ArgMax"] == 12
+    table = np.full((80, 3), -9, np.float32)
+    table[60:] = 9
+    assert same(session(model).run(None, {"x": table}), session(one).run(None, {"x": table}))
+
+
+@pytest.mark.parametrize(
+    "rows", [np.array([[1.0], [2.0]]), np.ones((2, 1)), np.ones((3, 1)), np.ones((1, 1, 1))], ids=str
+)
+def test_a_constant_with_rows_of_its_own_is_no_leafs(rows: Any) -> None:
+    """One with a row for each leaf fits these trees, and no table."""
+    one = joined(by_hand([*each("Add", "rows"), *SUM], constants={"rows": rows.astype(np.float32)}))
+    assert kinds(one)["Add"] == 12
+
+
+def test_what_is_taken_for_an_operation_on_one_row_and_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(single_trees, "by_row", lambda _: True)
+    with pytest.raises(UnusualForestError, match="depends on other rows"):
+        as_one_forest(by_hand([*each("CumSum", "axis"), *SUM], constants={"axis": np.array(0)}))
 
 
 def _function(kind: str, inputs: list[str], negated: list[Any]) -> Any:

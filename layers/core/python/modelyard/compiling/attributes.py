@@ -134,6 +134,17 @@ def integers(message: memoryview) -> Any:
     return np.concatenate([_varints(np.frombuffer(some, np.uint8)) for some in written]) if written else None
 
 
+def sizes(message: memoryview) -> list[int]:
+    """The length of each axis of a TensorProto."""
+    found: list[int] = []
+    for part in protobuf.fields(message):
+        if part.number == _DIMS:
+            found += (
+                [part.value] if part.wire == protobuf.VARINT else _varints(np.frombuffer(part.value, np.uint8)).tolist()
+            )
+    return found
+
+
 def outside_tensor(array: Any, name: str, path: Path) -> bytes:
     """A TensorProto whose elements are appended to another file."""
     return _described(array, name) + _appended(array.tobytes(), path)

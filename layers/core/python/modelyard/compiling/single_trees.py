@@ -28,6 +28,7 @@ LEAST = 10
 _FLOAT, _WHOLE = 1, (6, 7)
 """Numbers of element types. A classifier takes whole numbers, and compares them as float32; a regressor takes none."""
 
+_TABLE = 2  # axes: rows, columns
 _SPLIT_BY_INPUT = 13  # the version of ai.onnx from which on Split takes the sizes as an input
 
 
@@ -99,6 +100,7 @@ class _Graph:
         self.leaf = file.unused_name("leaf")
         # Of a tree's output: the name of its shape, whose it is, and which of its outputs.
         self._shapes: dict[str, tuple[_Tree, int]] = {}
+        self._axes: dict[str, int] = {}  # of what follows a tree: 1 for [rows], 2 for [rows, columns]
         self._alike: dict[str, int] = {}  # a constant for each row: its name, and the place of the operation
 
     def users(self) -> dict[str, list[int]]:
@@ -112,10 +114,13 @@ class _Graph:
 
     def integers(self, name: str) -> Any:
         """A constant of whole numbers; None where it is none."""
-        place = self.constants.get(name)
-        if place is None:
+        if name not in self.constants:
             return None
-        return attributes.integers(next(protobuf.fields(memoryview(self.file.graph[place][1]))).value)
+        return attributes.integers(self._constant(name))
+
+    def _constant(self, name: str) -> memoryview:
+        message: memoryview = next(protobuf.fields(memoryview(self.file.graph[self.constants[name]][1]))).value
+        return message
 
     def trees(self) -> list[_Tree]:
         """The operations with one tree each, of the table that most of them look at."""
@@ -155,6 +160,8 @@ class _Graph:
         owner: dict[str, _Tree] = {}
         for place, node in self.nodes.items():
             tree = roots.get(place) or self._follows(node, owner)
+            if place in roots:
+                self._axes.update(zip(reversed(node.outputs), (2, 1), strict=False))  # labels come first, if any
             if tree is not None:
                 tree.follows.extend(() if tree.place == place else (place,))
                 owner.update({name: tree for name in node.outputs if name})
@@ -164,6 +171,8 @@ class _Graph:
                     self._shapes[node.outputs[0]] = measured, measured.node.outputs.index(node.inputs[0])
             elif node.is_a("ConstantOfShape") and node.inputs[0] in self._shapes:
                 self._alike[node.outputs[0]] = place
+                measured, output = self._shapes[node.inputs[0]]
+                self._axes[node.outputs[0]] = self._axes[measured.node.outputs[output]]
         self.removed.update(*(tree.follows for tree in found), roots)
         users = self.users()
         for name, tree in owner.items():
@@ -178,7 +187,28 @@ class _Graph:
         if node.is_a("Reshape") and (shape is None or shape[:1].tolist() != [-1]):
             return None  # into something else than rows
         known = all(not name or name in owner or name in self.constants or name in self._alike for name in node.inputs)
-        return next(iter(trees.values())) if known else None
+        axes = self._axes_of(node, shape) if known else None
+        if axes is None:
+            return None
+        self._axes.update(dict.fromkeys(filter(None, node.outputs), axes))
+        return next(iter(trees.values()))
+
+    def _axes_of(self, node: Node, shape: Any) -> int | None:
+        """How many axes a result has that begins with the rows; None where rows and columns might meet.
+
+        [rows] and [rows, columns] do, since axes are matched from the last one, and so does what has more axes.
+        """
+        given = {self._axes[name] for name in node.inputs if name in self._axes}
+        if shape is not None:
+            return len(shape) if len(shape) <= _TABLE else None
+        constants = (attributes.sizes(self._constant(name)) for name in node.inputs if name in self.constants)
+        fits = all(len(sizes) < max(given) or (sizes[:1] == [1] and len(sizes) == max(given)) for sizes in constants)
+        if len(given) != 1 or not fits:
+            return None
+        if "axis" not in node.attributes:
+            return given.pop()
+        keeps = node.attributes.get("keepdims")
+        return None if given != {_TABLE} else _TABLE if keeps is None or keeps.value else 1
 
     def evaluate(self, tree: _Tree) -> None:
         """Give the values of what others use of a tree; what has no such number at a leaf stays an operation."""
