@@ -19,6 +19,7 @@ from modelyard.compiling import child, compiler, kernel, packed_forest, proving
 from modelyard.compiling.child import Compilation
 from modelyard.compiling.compiler import CompilationRefused, CompiledForm, CompiledModel, compile_model
 from modelyard.compiling.loading import ANY, WEIGHTS, WEIGHTS_FOLDER, machine
+from modelyard.compiling.onnx_file import OnnxFile
 from modelyard.compiling.outcome import SO_FAR, Step
 from modelyard.compiling.proving import Measure
 from modelyard.predictor.arrays import from_numpy, to_numpy
@@ -381,6 +382,27 @@ def test_one_forest_that_runs_slower_than_its_trees_apart_leaves_them_apart() ->
     assert apart.steps[0] == {"name": "single trees", "outcome": "dropped", "note": "slower on several rows"}
     assert apart.requires == ""
     assert apart.changed
+
+
+def test_one_forest_that_answers_otherwise_on_several_threads_leaves_them_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compilation = Compilation(trees_apart(), Path(tempfile.mkdtemp()), [], 30.0)
+    differs = compilation.measure.differs
+
+    def on_two(model: bytes, **settings: Any) -> str | None:
+        one_forest = any(node.kind == "Split" for _, node in OnnxFile(model).nodes())
+        several = settings.get("threads", proving.THREADS) == proving.THREADS and settings.get("kernel") is None
+        return "another answer on 2 threads" if one_forest and several else differs(model, **settings)
+
+    monkeypatch.setattr(compilation.measure, "differs", on_two)
+    portable = [form.model for form in compilation.forms() if not form.requires]
+    assert not any(node.kind == "Split" for model in portable for _, node in OnnxFile(model).nodes())
+    assert compilation.steps[0] == {
+        "name": "single trees",
+        "outcome": "dropped",
+        "note": "another answer on 2 threads",
+    }
 
 
 def test_a_session_of_a_file_that_takes_long_to_create_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,8 @@ class _Form:
         self.requires = ""
         self.order = _PORTABLE
         self.maps = False  # a file of weights, also when that was taken away
+        self.on_all_threads = True  # is it proven, as far as it is
+        self.differs = ""  # how, on several threads
         self.slower = False  # than the raw file; known once it was timed
 
     def copy(self, folder: Path) -> "_Form":
@@ -118,11 +120,12 @@ class Compilation:
         self.steps = plain.steps
         self._try(plain, "plain probabilities", _plain)
         portable = plain.copy(self._place("portable"))
-        joined = self._try(portable, "single trees", as_one_forest)
+        joined = self._try(portable, "single trees", as_one_forest, threads=THREADS[:1])
         yield from self._portable(portable)
-        if joined and portable.slower:
+        if joined and (portable.slower or portable.differs):
+            reason = portable.differs or "slower on several rows"
             portable = plain.copy(self._place("apart"))
-            portable.steps.append({"name": "single trees", "outcome": "dropped", "note": "slower on several rows"})
+            portable.steps.append({"name": "single trees", "outcome": "dropped", "note": reason})
             yield from self._portable(portable, packs=False)
         own = plain.copy(self._place("own"))
         if portable.maps and optimising.has_convolutions(own.model) and self._optimise(own, "all"):
@@ -146,7 +149,9 @@ class Compilation:
                 self._try(portable, "compact trees", without_zeros, shrinks=True)
             self.steps = portable.steps if packed is None else [*portable.steps, packed.steps[-1]]
         portable.maps = portable.weights is not None
-        if portable.changed:
+        if not portable.on_all_threads:  # a session of such a file may take long to create, so this comes last
+            portable.differs = self.measure.differs(portable.model, weights=portable.weights) or ""
+        if portable.changed and not portable.differs:
             yield portable
 
     def _packed(self, before: _Form) -> _Form | None:
@@ -166,7 +171,13 @@ class Compilation:
         return place
 
     def _try(
-        self, form: _Form, name: str, edit: Callable[[bytes], tuple[bytes, str] | None], *, shrinks: bool = False
+        self,
+        form: _Form,
+        name: str,
+        edit: Callable[[bytes], tuple[bytes, str] | None],
+        *,
+        shrinks: bool = False,
+        threads: Sequence[int] = THREADS,
     ) -> bool:
         try:
             edited = edit(form.model)
@@ -180,13 +191,21 @@ class Compilation:
         if shrinks and (len(model) > LEAST_SHRINKING * before or before - len(model) < LEAST_SAVED):
             form.steps.append({"name": name, "outcome": "dropped", "note": f"{_NO_USE}: {note}"})
             return False
-        return self._keep(form, name, model, note, form.weights)
+        return self._keep(form, name, model, note, form.weights, threads)
 
-    def _keep(self, form: _Form, name: str, model: bytes, note: str, weights: str | None) -> bool:
-        difference = self.measure.differs(model, weights=weights, kernel=form.kernel)
+    def _keep(
+        self,
+        form: _Form,
+        name: str,
+        model: bytes,
+        note: str,
+        weights: str | None,
+        threads: Sequence[int] = THREADS,
+    ) -> bool:
+        difference = self.measure.differs(model, weights=weights, kernel=form.kernel, threads=threads)
         form.steps.append({"name": name, "outcome": "dropped" if difference else "kept", "note": difference or note})
         if difference is None:
-            form.model = model
+            form.model, form.on_all_threads = model, threads == THREADS
         return difference is None
 
     def _optimise_portably(self, form: _Form) -> None:

@@ -6,6 +6,7 @@ not even agree with itself (it draws random numbers) cannot be proven equal to a
 
 import itertools
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -119,8 +120,8 @@ class Measure:
             )
         if self._answered(self.engine or session(model), 1, self._answers):
             raise NotProvableError("the model gives two answers to one input, so none can be compared")
-        several = session(model, threads=THREADS[1])
-        self._several = [self._run(several, feeds) for _, feeds in self.samples]
+        self._model = model
+        self._several: list[list[Any]] = []
         self.rows = sum(len(next(iter(feeds.values()))) for _, feeds in self.samples)
 
     def single_and_batch(self) -> list[dict[str, Any]]:
@@ -145,17 +146,28 @@ class Measure:
             for start in range(0, count - rows + 1, rows)
         ]
 
-    def differs(self, model: bytes, *, weights: str | None = None, kernel: str | None = None) -> str | None:
+    def differs(
+        self, model: bytes, *, weights: str | None = None, kernel: str | None = None, threads: Sequence[int] = THREADS
+    ) -> str | None:
         """How the answers of another model differ, or None when they are the same to the bit on 1 and 2 threads.
 
         One with a kernel is compared on one thread, which is all that it is for.
         """
         try:
             return self._compared(model, weights, THREADS[0], self._answers, kernel) or (
-                None if kernel else self._compared(model, weights, THREADS[1], self._several)
+                None
+                if kernel or THREADS[1] not in threads
+                else self._compared(model, weights, THREADS[1], self._on_several())
             )
         except Exception as refused:  # noqa: BLE001 - as above
             return f"onnxruntime refuses it: {readable(refused)}"
+
+    def _on_several(self) -> list[list[Any]]:
+        """The raw model's answers on two threads; of a file that takes long to create, what comes first needs none."""
+        if not self._several:
+            several = session(self._model, threads=THREADS[1])
+            self._several = [self._run(several, feeds) for _, feeds in self.samples]
+        return self._several
 
     def _compared(
         self, model: bytes, weights: str | None, threads: int, expected: list[list[Any]], kernel: str | None = None
