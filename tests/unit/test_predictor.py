@@ -3,6 +3,8 @@
 import json
 import math
 import sys
+import threading
+import time
 
 import msgspec
 import numpy as np
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from modelyard.contract.document import Contract, Field
 from modelyard.errors import AdmissionError, ModelError, RequestError
+from modelyard.predictor import standard
 from modelyard.predictor.arrays import from_numpy, to_numpy
 from modelyard.predictor.code import ModelCode
 from modelyard.predictor.predictor import Predictor
@@ -424,3 +427,17 @@ def test_a_predictor_that_nobody_holds_frees_its_session_at_once(engine):
     held = model._engine
     del model
     assert sys.getrefcount(held) == 2, "this name and the call's argument"
+
+
+def test_a_session_of_the_standard_engine_is_let_go_once_a_run_has_begun_or_nobody_asks(monkeypatch):
+    model = Predictor.load(onnx_models.row_sum(), engine="standard")
+    waiting = threading.Thread(target=standard.await_run, daemon=True)
+    waiting.start()
+    waiting.join(0.05)
+    assert waiting.is_alive()
+    deadline = time.monotonic() + 1.0
+    while waiting.is_alive() and time.monotonic() < deadline:
+        model.predict([[1, 2]])
+    assert not waiting.is_alive()
+    monkeypatch.setattr(standard, "_LOOKS", 3)
+    standard.await_run()

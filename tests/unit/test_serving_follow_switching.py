@@ -8,6 +8,7 @@ import pytest
 
 from modelyard.contract.document import parse
 from modelyard.errors import RequestError
+from modelyard.predictor import standard
 from modelyard.predictor.predictor import Predictor
 from modelyard.serving.follow import BUSY_GAP_S, SPREAD_SHARE, USERS_S, both_clocks
 from tests.fakes import onnx_models
@@ -24,8 +25,9 @@ def test_promoting_and_rolling_back_switch_in_process(scene, capsys):
     assert [(switch["replaced"], switch["version"]) for switch in switches] == [(None, 1), (1, 2), (2, 1)]
 
 
-def test_no_request_frees_a_replaced_version(scene):
-    freed_by = []
+def test_no_request_frees_a_replaced_version(scene, monkeypatch):
+    freed_by, awaited = [], []
+    monkeypatch.setattr(standard, "await_run", lambda: awaited.append(list(freed_by)))
 
     class Session:
         def __init__(self, predictor: Predictor) -> None:
@@ -51,6 +53,7 @@ def test_no_request_frees_a_replaced_version(scene):
     while not freed_by and time.monotonic() < deadline:
         time.sleep(0.01)
     assert freed_by == ["free"]
+    assert [] in awaited, "the standard engine's is freed while a run computes, which does not need Python's lock"
 
 
 def test_a_new_version_has_run_before_it_answers_and_the_first_one_has_not(scene, monkeypatch):

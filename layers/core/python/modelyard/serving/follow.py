@@ -7,6 +7,7 @@ version is loaded beside the old one and takes over by one assignment, so reques
 with. A version that cannot be loaded is reported once and left alone until the pointer changes.
 """
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -405,7 +406,8 @@ def serves_as(live: Live, champion: Deployed) -> bool:
 def free_elsewhere(replaced: Live) -> None:
     """Have a thread free a replaced version, when the last request has left what it began with.
 
-    Whoever lets go of a session last frees it, and 90 MB take 7 ms to give back: no request should be the one.
+    Whoever lets go of a session last frees it, and 90 MB take 7 ms to give back: no request should be the one, nor wait
+    for the lock that the standard engine frees it with.
     """
     from _weakref import ref  # the module around it is one import more, which requests would wait for
 
@@ -415,6 +417,8 @@ def free_elsewhere(replaced: Live) -> None:
         ends = time.monotonic() + USERS_S
         while in_use() is not None and time.monotonic() < ends:
             time.sleep(0.002)
+        if standard := sys.modules.get("modelyard.predictor.standard"):
+            standard.await_run()
         predictor.clear()
 
     threading.Thread(target=free, name="free", daemon=True).start()
