@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from modelyard.control.routes import MODEL_ROUTES, ROUTES
-from tests.stacks.conftest import Synthesized
+from tests.stacks.conftest import PROJECT, Synthesized
 
 
 def test_every_route_asks_for_iam_authorization(synthesized: Synthesized) -> None:
@@ -16,7 +16,7 @@ def test_every_route_asks_for_iam_authorization(synthesized: Synthesized) -> Non
     assert keys == {f"{method} {path}" for method, path in (*ROUTES, *MODEL_ROUTES)} | {
         f"{method} {path.replace('{name}', model)}"
         for method, path in MODEL_ROUTES
-        for model in ("digits", "seattle_weather")
+        for model in (spec.parent.name for spec in PROJECT.glob("models/*/model.toml"))
     }
 
 
@@ -133,7 +133,8 @@ def test_a_promotion_that_came_too_late_is_compared_again(synthesized: Synthesiz
 
 
 def _definition(synthesized: Synthesized) -> dict[str, Any]:
-    (machine,) = [item for _, _, item in synthesized.resources("AWS::StepFunctions::StateMachine")]
+    resources = synthesized.template("Retraining-seattle-weather")["Resources"].values()
+    (machine,) = [item for item in resources if item["Type"] == "AWS::StepFunctions::StateMachine"]
     parts = machine["Properties"]["DefinitionString"]["Fn::Join"][1]
     document: dict[str, Any] = json.loads("".join(part if isinstance(part, str) else "REF" for part in parts))
     return document

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
-from modelyard.errors import ModelyardError
+from modelyard.errors import ModelyardError, RequestError
 from modelyard.predictor.predictor import Predictor
 from modelyard.serving.exchange import Exchange
 from modelyard.serving.follow import Live, PointerFollower
@@ -156,9 +156,14 @@ def _infer(exchange: Exchange, live: Live, model: str) -> Steps:
 def _read(event: Any, predictor: Predictor) -> "tuple[InferRequest, Batch]":
     """What is asked for."""
     headers = headers_of(event)
-    _, body = read_body(event, allowed=TYPES)
+    media_type, body = read_body(event, allowed=TYPES)
     text, whole = split(body, headers.get(HEADER))
-    request = read_request(text)
+    try:
+        request = read_request(text)
+    except RequestError as error:
+        if media_type != JSON and HEADER not in headers and error.code == "invalid_json":
+            error.next_step = f"Say in the header {HEADER} how many bytes the JSON has, after which the others begin."
+        raise
     wanted_of(request, predictor.signature.outputs)  # before the values are looked at
     tail = Tail(whole, len(text)) if isinstance(whole, bytes) else Tail(b"", 0)
     arrays = arrays_of(request, tail, predictor.signature.inputs, predictor.reader.nulls)
