@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from modelyard.control.routes import MODEL_ROUTES, route_of
 from modelyard.predictor.code import ModelCode
 from tests.fakes import onnx_models
-from tests.fakes.endpoint import Answer, EndpointStand
+from tests.fakes.endpoint import Answer, EndpointStand, event
 from tests.fakes.json_schema import problems
 
 METHODS = {"get", "post"}
@@ -95,6 +95,18 @@ def test_the_document_is_an_openapi_document(name: str) -> None:
             assert response["content"]
     used = set(_refs(document))
     assert used == {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+
+
+def test_who_asks_without_a_signature_is_told_of_none() -> None:
+    assert DOCUMENTS["text"]["security"] == [{"sigv4": []}]
+    assert "SigV4" in DOCUMENTS["text"]["info"]["description"]
+    asked = event("GET", "/models/weather/openapi.json")
+    del asked["requestContext"]["authorizer"]
+    document = STANDS["text"].send(asked).json
+    assert document["paths"] == DOCUMENTS["text"]["paths"]
+    assert "security" not in document
+    assert set(document["components"]) == {"schemas"}
+    assert "SigV4" not in document["info"]["description"]
 
 
 def _refs(part: Any) -> list[str]:

@@ -22,7 +22,7 @@ import msgspec
 
 from modelyard.errors import ModelError, ModelyardError
 from modelyard.serving.afterwards import Afterwards
-from modelyard.serving.audit import write_audit, write_failure
+from modelyard.serving.audit import identity, write_audit, write_failure
 from modelyard.serving.exchange import Exchange, request_id_of
 from modelyard.serving.follow import Live, PointerFollower
 from modelyard.serving.problem import problem_response
@@ -282,7 +282,8 @@ class Endpoint:
         from modelyard.serving.openapi.document import openapi_document
 
         exchange.live = live = self._follower.current()
-        return exchange.json(_encode(openapi_document(live, self._model)))
+        signed = identity(exchange.event)[0] is not None
+        return exchange.json(_encode(openapi_document(live, self._model, signed=signed)))
 
     def _problem(self, error: ModelyardError, exchange: Exchange) -> dict[str, Any]:
         return problem_response(error, request_id=exchange.request_id, as_v2=exchange.protocol == "v2")

@@ -23,6 +23,7 @@ _SECURITY = {
         "x-amazon-apigateway-authtype": "awsSigv4",
     }
 }
+_SIGNED = "Every request is signed with AWS credentials (SigV4, service `execute-api`). "
 _TEXT = {"type": "string"}
 _COUNT = {"type": "integer", "minimum": 0}
 _FILE = {"type": "string", "format": "binary"}
@@ -30,12 +31,13 @@ _PARAMETERS = {"type": "object", "additionalProperties": True}
 _VERSION = {"name": "version", "in": "path", "required": True, "schema": _TEXT, "description": "The live one."}
 
 
-def openapi_document(live: Live, model: str) -> dict[str, Any]:
+def openapi_document(live: Live, model: str, *, signed: bool) -> dict[str, Any]:
     """The OpenAPI 3.1 document of one model's routes.
 
     Args:
         live: The version that answers.
         model: Its name.
+        signed: Whether requests are signed with AWS credentials; a server of one's own asks for none.
     """
     predictor = cast("Predictor", live.predictor)
     fields = {} if live.contract is None else parse(live.contract).fields
@@ -59,14 +61,16 @@ def openapi_document(live: Live, model: str) -> dict[str, Any]:
             "title": f"Modelyard endpoint of {model}",
             "version": str(live.version),
             "description": (
-                f"Answers with version {live.version} of `{model}` (SHA-256 `{live.digest}`). Every request is signed "
-                "with AWS credentials (SigV4, service `execute-api`). Every error is a problem document with a stable "
-                "`code`."
+                f"Answers with version {live.version} of `{model}` (SHA-256 `{live.digest}`). "
+                f"{_SIGNED if signed else ''}Every error is a problem document with a stable `code`."
             ),
         },
-        "security": [{"sigv4": []}],
+        **({"security": [{"sigv4": []}]} if signed else {}),
         "paths": paths,
-        "components": {"securitySchemes": _SECURITY, "schemas": _schemas(predictor, fields, model, live.version)},
+        "components": {
+            **({"securitySchemes": _SECURITY} if signed else {}),
+            "schemas": _schemas(predictor, fields, model, live.version),
+        },
     }
 
 
