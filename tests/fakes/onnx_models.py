@@ -166,6 +166,17 @@ def places() -> bytes:
     return _model([node], [_value("x", "float32", [None])], [_value("y", "int64", [1, None])]).SerializeToString()
 
 
+def named(*texts: bytes) -> bytes:
+    """place int64 [n] to text string [n]: the text at that place, UTF-8 or not."""
+    constant = helper.make_tensor("texts", TensorProto.STRING, [len(texts)], texts)
+    return _model(
+        [helper.make_node("Gather", ["texts", "place"], ["text"])],
+        [_value("place", "int64", [None])],
+        [_value("text", "string", [None])],
+        [constant],
+    ).SerializeToString()
+
+
 def passes_on() -> bytes:
     """Outputs that no node makes: the input itself, and a constant."""
     constant = helper.make_tensor("always", TensorProto.FLOAT, [5, 2], [1.5] * 10)

@@ -205,6 +205,16 @@ def test_a_model_that_raises_is_our_error_with_its_cause():
         assert "Reshape" in str(caught.value.__cause__)
 
 
+@pytest.mark.parametrize("engine", [LeanEngine, StandardEngine])
+def test_a_text_that_is_no_utf_8_is_the_models_failure_and_not_another_text(engine):
+    loaded = engine(onnx_models.named(b"rain", b"Nebel \xfcber", b"\xed\xa0\x80", b"a\0b"))
+    for place in (1, 2):
+        with pytest.raises(ModelError) as caught:
+            loaded.run([Array.pack("int64", (2,), [0, place])])
+        assert isinstance(caught.value.__cause__, UnicodeDecodeError)
+    assert loaded.run([Array.pack("int64", (2,), [0, 3])])[0].elements() == ["rain", "a\0b"]
+
+
 def test_an_array_of_another_dtype_or_size_is_an_error_and_no_crash():
     engine = LeanEngine(onnx_models.echo(("x", "float32", [None, 2])))
     for _ in range(2):

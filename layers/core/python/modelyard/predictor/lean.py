@@ -206,7 +206,7 @@ class LeanEngine:
                 self._rows(value) if dtype is None else self._array(value, dtype)
                 for value, dtype in zip(found, self._wanted, strict=True)
             ]
-        except OrtError as error:
+        except (OrtError, UnicodeDecodeError) as error:  # the latter for a text that is no UTF-8
             raise raised() from error
         finally:
             for value in found:
@@ -290,7 +290,7 @@ class LeanEngine:
             )
         )
         starts = struct.unpack(f"={count}Q", places)
-        return [text[start:end].decode("utf-8", "replace") for start, end in zip(starts, (*starts[1:], length))]  # noqa: B905
+        return [text[start:end].decode() for start, end in zip(starts, (*starts[1:], length))]  # noqa: B905
 
     def _rows(self, value: int) -> list[dict[str, Any]]:
         """The value of a ZipMap: a sequence with a map for each row."""
