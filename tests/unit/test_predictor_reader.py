@@ -225,6 +225,26 @@ class TestContract:
         assert (caught.value.code, caught.value.status, caught.value.row) == ("outside_range", 422, 1)
         assert caught.value.field == "temp max"
 
+    @pytest.mark.parametrize(
+        ("dtype", "value", "minimum", "maximum", "said"),
+        [
+            ("int64", 2**53, 2**53 + 1, 2**63 - 2, "9007199254740992; the contract allows 9007199254740993 to "
+             "9223372036854775806"),
+            ("uint64", 2**64 - 1, 0, 2**64 - 2, "18446744073709551615; the contract allows 0 to 18446744073709551614"),
+            ("float32", 1234568, None, 1234567, "1234568; the contract allows at most 1234567"),
+            ("float32", 1.0000001, 0.1, 1, "1.00000012; the contract allows 0.100000001 to 1"),
+            ("float64", 0.09999999999999999, 0.1, None, "0.099999999999999992; the contract allows at least "
+             "0.10000000000000001"),
+            ("float16", 0.0999, 0.1, 1, "0.09991; the contract allows 0.09998 to 1"),
+        ],
+    )  # fmt: skip
+    def test_a_value_just_outside_is_told_from_its_limit(self, read, dtype, value, minimum, maximum, said):
+        tensor = Tensor("x", dtype, (None, 1))
+        reader = reading(tensor, x=field(tensor, minimum=minimum, maximum=maximum))
+        with pytest.raises(RequestError) as caught:
+            read(reader, body(value))
+        assert str(caught.value).startswith(f"'x' of instance 0 is {said}")
+
     def test_each_column_of_a_matrix_has_its_own_range(self, read):
         reader = reading(MATRIX, x=field(MATRIX, minimum=(0.0, 10.0, 20.0), maximum=(1.0, 11.0, 21.0)))
         assert read(reader, body([1, 10, 20.5])).rows == 1

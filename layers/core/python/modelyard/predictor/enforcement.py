@@ -17,7 +17,7 @@ from modelyard.predictor.signature import FLOATS, INTEGERS, Tensor
 
 UNPROCESSABLE = 422
 MOST_WARNINGS = 20
-_DIGITS = {"float16": 4, "float32": 7, "float64": 15}  # that a number of this dtype can tell apart
+_DIGITS = {"float16": (4, 5), "float32": (7, 9), "float64": (15, 17)}  # that it has; that tell any two of them apart
 
 
 class FieldCheck:
@@ -110,14 +110,12 @@ class FieldCheck:
             if value is not None:
                 continue
             low, high = least[place % width], most[place % width]
-            at = f"[{place % width}] " if width > 1 else ""
-            problem = (
-                f"{at}is {elements[place]:.{_DIGITS.get(array.dtype, 20)}g}; the contract allows {_range(low, high)}"
-            )
             if self.mode == "clip":
                 elements[place] = min(max(elements[place], low), high)
-            else:
-                self._outside(place // width, problem, "outside_range", warnings)
+                continue
+            at = f"[{place % width}] " if width > 1 else ""
+            problem = at + _beyond(array.dtype, elements[place], low, high)
+            self._outside(place // width, problem, "outside_range", warnings)
         return Array.pack(array.dtype, array.shape, elements) if self.mode == "clip" else array
 
     def bounds(self, width: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -169,10 +167,15 @@ def _nearest(dtype: str, value: float, *, up: bool) -> float:
     return found
 
 
-def _range(low: float, high: float) -> str:
-    if low == -inf:
-        return f"at most {high:g}"
-    return f"at least {low:g}" if high == inf else f"{low:g} to {high:g}"
+def _beyond(dtype: str, value: float, low: float, high: float) -> str:
+    """What is said of a value outside its limits: in as many digits as show that it is."""
+    said, least, most = map(str, (value, low, high))
+    for digits in _DIGITS.get(dtype, ()):
+        said, least, most = (f"{number:.{digits}g}" for number in (value, low, high))
+        if said not in (least, most):
+            break
+    allowed = f"at most {most}" if low == -inf else f"at least {least}" if high == inf else f"{least} to {most}"
+    return f"is {said}; the contract allows {allowed}"
 
 
 def _each(limit: Limit, width: int) -> tuple[float, ...]:
