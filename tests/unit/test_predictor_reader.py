@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from modelyard.contract.document import Contract, Field
 from modelyard.errors import RequestError
+from modelyard.predictor import enforcement
 from modelyard.predictor import reader as reader_module
 from modelyard.predictor.array import Array
 from modelyard.predictor.encode import limits
@@ -302,6 +303,17 @@ class TestContract:
     def test_there_are_never_more_warnings_than_fit_an_answer(self, read):
         reader = reading(TEMPERATURE, **{"temp max": field(TEMPERATURE, mode="warn", maximum=5.0)})
         assert len(read(reader, body(*[6] * 500)).warnings) == 20
+
+    def test_what_no_warning_is_left_for_is_not_put_into_words(self, read, monkeypatch):
+        put = []
+        monkeypatch.setattr(enforcement, "_beyond", lambda *_: put.append(1) or "is outside")
+        monkeypatch.setattr(enforcement, "shown", lambda _: put.append(1) or "fog")
+        for reader, value in (
+            (reading(TEMPERATURE, **{"temp max": field(TEMPERATURE, mode="warn", maximum=5.0)}), 6),
+            (reading(WEATHER, weather=field(WEATHER, mode="warn", categories={"sun": 1.0})), "fog"),
+        ):
+            assert len(read(reader, body(*[value] * 500)).warnings) == 20
+        assert len(put) == 40
 
 
 @pytest.mark.parametrize(

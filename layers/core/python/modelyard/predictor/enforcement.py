@@ -96,7 +96,8 @@ class FieldCheck:
             if value in allowed:
                 continue
             problem = f"is {shown(value)}; allowed are {listed(list(self.categories or ()))}"
-            self._outside(place // width, problem, "unknown_category", warnings)
+            if not self._outside(place // width, problem, "unknown_category", warnings):
+                break
 
     def _check_range(self, array: Array, elements: list[Any], width: int, warnings: list[dict[str, Any]]) -> Array:
         least, most = self.bounds(width)
@@ -115,7 +116,8 @@ class FieldCheck:
                 continue
             at = f"[{place % width}] " if width > 1 else ""
             problem = at + _beyond(array.dtype, elements[place], low, high)
-            self._outside(place // width, problem, "outside_range", warnings)
+            if not self._outside(place // width, problem, "outside_range", warnings):
+                break
         return Array.pack(array.dtype, array.shape, elements) if self.mode == "clip" else array
 
     def bounds(self, width: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -124,13 +126,15 @@ class FieldCheck:
             inf if self.maximum is None else self.maximum, width
         )
 
-    def _outside(self, row: int, problem: str, code: str, warnings: list[dict[str, Any]]) -> None:
+    def _outside(self, row: int, problem: str, code: str, warnings: list[dict[str, Any]]) -> bool:
+        """Refuse a value, or warn of it; whether there is room for another warning."""
         if self.mode != "warn":
             raise self._refusal(row, problem, code)
         if len(warnings) < MOST_WARNINGS:
             name = self.tensor.name
             detail = f"{name!r} of instance {row} {problem}"
             warnings.append({"field": name, "row": row, "code": code, "detail": detail})
+        return len(warnings) < MOST_WARNINGS
 
     def _refusal(self, row: int, problem: str, code: str) -> RequestError:
         return RequestError(
