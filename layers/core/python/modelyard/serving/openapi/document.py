@@ -5,6 +5,7 @@ from typing import Any, cast
 from modelyard.contract.document import Field, parse
 from modelyard.labels import MOST_LABELS, Expected
 from modelyard.predictor.predictor import Predictor
+from modelyard.predictor.signature import Tensor
 from modelyard.serving.follow import Live
 from modelyard.serving.oip.datatypes import DATATYPES, described
 from modelyard.serving.oip.server import OCTETS
@@ -78,18 +79,14 @@ def _predict(predictor: Predictor, fields: dict[str, Field]) -> dict[str, Any]:
     taken: dict[str, Any] = {JSON: {"schema": _ref("PredictRequest")}}
     given: dict[str, Any] = {JSON: {"schema": _ref("PredictResponse")}}
     if not predictor.has_preprocess:
-        shown = examples.instances(predictor.signature.inputs, fields)
+        batches = examples.batches(predictor.signature.inputs, fields, predictor.check_rows.exactly)
         texts = [tensor.name for tensor in predictor.signature.inputs if tensor.dtype == "string"]
         unknown = [name for name in texts if name not in fields or fields[name].categories is None]
         free = f'; "text" stands for any text of {", ".join(unknown[:5])}' if unknown else ""
         middle = "The middle of the training data" if fields else "Made up from the signature"
         taken[JSON]["examples"] = {
-            "one": {"summary": f"{middle}{free}", "value": {"instances": shown[:1]}},
-            **(
-                {"several": {"summary": f"Middle and ends{free}", "value": {"instances": shown}}}
-                if len(shown) > 1
-                else {}
-            ),
+            name: {"summary": f"{summary}{free}", "value": {"instances": shown}}
+            for (name, summary), shown in zip((("one", middle), ("several", "Middle and ends")), batches, strict=False)
         }
         taken[ARROW] = {"schema": _FILE}
         if len(predictor.signature.inputs) == 1 and predictor.signature.inputs[0].dtype != "string":
@@ -117,19 +114,9 @@ def _feedback() -> dict[str, Any]:
 
 
 def _infer(predictor: Predictor, fields: dict[str, Field], suffix: str) -> dict[str, Any]:
-    instance = None if predictor.has_preprocess else examples.instances(predictor.signature.inputs, fields)[0]
-    inputs = [
-        {
-            "name": tensor.name,
-            "datatype": DATATYPES[tensor.dtype],
-            "shape": [1, *_sizes(instance[tensor.name])] if not tensor.scalar else [1] * len(tensor.shape),
-            "data": [instance[tensor.name]]
-            if not tensor.scalar or len(tensor.shape) == 1
-            else [[instance[tensor.name]]],
-        }
-        for tensor in predictor.signature.inputs
-        if instance is not None
-    ]
+    exactly = predictor.check_rows.exactly
+    batches = [] if predictor.has_preprocess else examples.batches(predictor.signature.inputs, fields, exactly)
+    inputs = [_example(tensor, batches[0]) for tensor in predictor.signature.inputs if batches]
     has_json_form = all(tensor.dtype != "float16" for tensor in predictor.signature.inputs)
     body: dict[str, Any] = {"schema": _ref("InferRequest")}
     if inputs and has_json_form:
@@ -146,6 +133,13 @@ def _infer(predictor: Predictor, fields: dict[str, Field], suffix: str) -> dict[
             **_problems(),
         },
     }
+
+
+def _example(tensor: Tensor, instances: list[dict[str, Any]]) -> dict[str, Any]:
+    """One input of a request, with the values that some instances have."""
+    values = [instance[tensor.name] for instance in instances]
+    rows = [[value] for value in values] if tensor.scalar and len(tensor.shape) == 2 else values
+    return {"name": tensor.name, "datatype": DATATYPES[tensor.dtype], "shape": _sizes(rows), "data": rows}
 
 
 def _sizes(value: Any) -> list[int]:
@@ -166,7 +160,7 @@ def _ref(name: str) -> Schema:
 
 
 def _schemas(predictor: Predictor, fields: dict[str, Field], model: str, version: int) -> dict[str, Schema]:
-    signature = predictor.signature
+    signature, exactly = predictor.signature, predictor.check_rows.exactly
     own_request = {"description": "What the model's own preprocess takes."}
     own_answer = {"description": "What the model's own postprocess gives."}
     instance = instance_schema(signature.inputs, fields, predictor.reader.nulls)
@@ -182,8 +176,8 @@ def _schemas(predictor: Predictor, fields: dict[str, Field], model: str, version
                 "instances": {
                     "type": "array",
                     "items": _ref("Instance"),
-                    "minItems": 1,
-                    "maxItems": predictor.max_instances,
+                    "minItems": exactly or 1,
+                    "maxItems": exactly or predictor.max_instances,
                 }
             },
         ),

@@ -3,6 +3,7 @@
 The rule: no row of the data is shown, and every example is one that the contract allows. Pure.
 """
 
+from itertools import cycle, islice
 from typing import Any
 
 from modelyard.contract.document import Field, Limit
@@ -10,6 +11,9 @@ from modelyard.predictor.signature import INTEGERS, Tensor
 
 VARIABLE = 2
 """Length of an axis that may vary."""
+
+MOST_ROWS = 64
+"""Rows of an example, where a model takes one number of them and no other; of more there is no example."""
 
 
 def instances(tensors: tuple[Tensor, ...], fields: dict[str, Field]) -> list[dict[str, Any]]:
@@ -21,6 +25,20 @@ def instances(tensors: tuple[Tensor, ...], fields: dict[str, Field]) -> list[dic
         if instance not in made:
             made.append(instance)
     return made
+
+
+def batches(tensors: tuple[Tensor, ...], fields: dict[str, Field], exactly: int | None) -> list[list[dict[str, Any]]]:
+    """Up to two lists of instances that one request may hold, the shortest first.
+
+    Args:
+        tensors: The model's inputs.
+        fields: What the contract says of them.
+        exactly: The only number of rows that the model takes, or None.
+    """
+    shown = instances(tensors, fields)
+    if exactly is None:
+        return [shown[:1], shown] if len(shown) > 1 else [shown]
+    return [list(islice(cycle(shown), exactly))] if exactly <= MOST_ROWS else []
 
 
 def _value(tensor: Tensor, field: Field | None, share: float, place: int) -> Any:
@@ -70,7 +88,8 @@ def _between(tensor: Tensor, low: Any, high: Any, share: float) -> Any:
             if share not in (0.0, 1.0)
             else int((low, high)[int(share)])
         )
-    value = low + (high - low) * share
+    # And not the way from one to the other, which may be too far for a float; halves of the smallest are 0.
+    value = _clamped(low * (1 - share) + high * share, low, high)
     short = float(f"{value:.4g}")
     return short if low <= short <= high else value
 
