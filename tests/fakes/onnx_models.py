@@ -166,6 +166,15 @@ def places() -> bytes:
     return _model([node], [_value("x", "float32", [None])], [_value("y", "int64", [1, None])]).SerializeToString()
 
 
+def says_one_row() -> bytes:
+    """x float32 [n, 1] to y float32 [n, 1], of which the graph says that it has one row, as LightGBM's labels do."""
+    return _model(
+        [helper.make_node("Identity", ["x"], ["y"])],
+        [_value("x", "float32", [None, 1])],
+        [_value("y", "float32", [1, 1])],
+    ).SerializeToString()
+
+
 def named(*texts: bytes) -> bytes:
     """place int64 [n] to text string [n]: the text at that place, UTF-8 or not."""
     constant = helper.make_tensor("texts", TensorProto.STRING, [len(texts)], texts)

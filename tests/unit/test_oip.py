@@ -331,6 +331,12 @@ def test_metadata_has_datatypes_shapes_and_classes() -> None:
         assert stand.get(path).json == {"name": "weather", "version": "12", "ready": True}
 
 
+def test_outputs_have_the_rows_of_the_request_whatever_the_graph_says_of_them() -> None:
+    for model, rows in ((onnx_models.says_one_row(), -1), (onnx_models.echo(("x", "float32", [4, 1])), 4)):
+        (output,) = EndpointStand(model).get("/v2/models/weather").json["outputs"]
+        assert output["shape"] == [rows, 1]
+
+
 def test_metadata_is_no_prediction(capsys: pytest.CaptureFixture[str]) -> None:
     stand = endpoint(onnx_models.classifier())
     capsys.readouterr()

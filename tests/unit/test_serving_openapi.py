@@ -48,6 +48,7 @@ STANDS = {
     "zipmap": EndpointStand(onnx_models.zipmap(), engine="lean"),
     "text": EndpointStand(onnx_models.is_empty()),
     "sizes that vary": EndpointStand(onnx_models.echo(("x", "float32", [None, None, 3]))),
+    "rows that the graph denies": EndpointStand(onnx_models.says_one_row()),
     "one row and no other": EndpointStand(
         onnx_models.echo(("x", "float32", [1, 2])),
         contract={"format": 1, "rows": 9, "fields": {"x": field("float32", [1, 2], seen=[[0, 1], [2, 3]])}},
@@ -150,6 +151,12 @@ def test_the_examples_are_valid_and_answered_with_what_the_document_promises(nam
         answer = stand.post("/v2/models/weather/infer", infer["example"])
         assert answer.status == 200, answer.content
         assert valid(document, "InferResponse", answer.json) == []
+
+
+def test_the_answer_to_several_rows_is_as_documented_where_the_graph_says_one() -> None:
+    stand, document = STANDS["rows that the graph denies"], DOCUMENTS["rows that the graph denies"]
+    answer = stand.infer({"name": "x", "datatype": "FP32", "shape": [3, 1], "data": [1, 2, 3]})
+    assert valid(document, "InferResponse", answer.json) == []
 
 
 @pytest.mark.parametrize("name", STANDS)

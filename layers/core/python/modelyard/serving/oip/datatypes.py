@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from modelyard.predictor.signature import Tensor
+from modelyard.predictor.signature import Signature, Tensor
 
 DATATYPES = {
     "float16": "FP16", "float32": "FP32", "float64": "FP64",
@@ -20,3 +20,15 @@ def described(tensor: Tensor) -> dict[str, Any]:
     if tensor.classes is not None:
         document["parameters"] = {"classes": list(tensor.classes)}
     return document
+
+
+def described_outputs(signature: Signature) -> list[dict[str, Any]]:
+    """The outputs as the metadata has them: of as many rows as a request has, where these vary.
+
+    The graph may say otherwise: onnxmltools writes one row for the labels of LightGBM, and onnxruntime gives all.
+    """
+    found = [described(tensor) for tensor in signature.outputs]
+    if all(tensor.shape[0] is None for tensor in signature.inputs):
+        for output in found:
+            output["shape"][:1] = [VARIABLE] if output["shape"] else []
+    return found

@@ -13,7 +13,7 @@ from modelyard.errors import ModelyardError, RequestError
 from modelyard.predictor.predictor import Predictor
 from modelyard.serving.exchange import Exchange
 from modelyard.serving.follow import Live, PointerFollower
-from modelyard.serving.oip.datatypes import described
+from modelyard.serving.oip.datatypes import described, described_outputs
 from modelyard.serving.oip.inputs import HEADER, Tail, arrays_of, read_request, split
 from modelyard.serving.oip.outputs import answer_text, wanted_of, written
 from modelyard.serving.plan import Plan, Steps
@@ -113,7 +113,7 @@ def _metadata(exchange: Exchange, live: Live, model: str) -> dict[str, Any]:
         "versions": [str(live.version), *_others(live)],
         "platform": PLATFORM,
         "inputs": list(map(described, signature.inputs)),
-        "outputs": list(map(described, signature.outputs)),
+        "outputs": described_outputs(signature),
     }
     return exchange.json(answer_text(document))
 

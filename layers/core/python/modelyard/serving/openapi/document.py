@@ -7,7 +7,7 @@ from modelyard.labels import MOST_LABELS, Expected
 from modelyard.predictor.predictor import Predictor
 from modelyard.predictor.signature import Tensor
 from modelyard.serving.follow import Live
-from modelyard.serving.oip.datatypes import DATATYPES, described
+from modelyard.serving.oip.datatypes import DATATYPES, described, described_outputs
 from modelyard.serving.oip.server import OCTETS
 from modelyard.serving.openapi import examples
 from modelyard.serving.openapi.schemas import Schema, instance_schema, label_schema, prediction_schema
@@ -166,7 +166,7 @@ def _schemas(predictor: Predictor, fields: dict[str, Field], model: str, version
     instance = instance_schema(signature.inputs, fields, predictor.reader.nulls)
     prediction = own_answer if predictor.has_postprocess else prediction_schema(signature.outputs)
     inputs = [_tensor(described(tensor), "data") for tensor in signature.inputs]
-    outputs = [_tensor(described(tensor)) for tensor in signature.outputs]
+    outputs = [_tensor(output) for output in described_outputs(signature)]
     expected = None if predictor.has_postprocess else Expected(signature.outputs)
     names = {"enum": [tensor.name for tensor in signature.outputs]}
     return {
