@@ -377,6 +377,13 @@ def test_numbers_that_are_not_finite_never_reach_own_code():
     assert caught.value.code == "not_finite"
 
 
+def endless() -> list:
+    """A list that holds itself."""
+    found: list = []
+    found.append(found)
+    return found
+
+
 @pytest.mark.parametrize(
     ("returned", "code"),
     [
@@ -386,6 +393,8 @@ def test_numbers_that_are_not_finite_never_reach_own_code():
         ([{1: "a"}], "wrong_code"),
         ([{"a": {1, 2}}], "wrong_code"),
         ([object()], "wrong_code"),
+        ([endless()], "wrong_code"),
+        ([np.longdouble(1)], "wrong_code"),
         ([math.nan], "not_finite"),
         ([{"a": [1.0, math.inf]}], "not_finite"),
         ([np.float32("nan")], "not_finite"),

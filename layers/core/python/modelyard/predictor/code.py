@@ -104,6 +104,8 @@ class ModelCode:
             return [_plain(answer, row) for row, answer in enumerate(answers)]
         except TypeError as error:
             raise self._wrong("postprocess", f"returned {error}, which JSON has no form for") from error
+        except RecursionError as error:
+            raise self._wrong("postprocess", "returned what nests too deep, or holds itself") from error
 
     def _call(self, name: str, hook: Callable[[Any], Any], argument: Any) -> Any:
         try:
@@ -160,5 +162,7 @@ def _plain(value: Any, row: int) -> Any:
     if kind in (list, tuple):
         return [_plain(part, row) for part in value]
     if isinstance(value, np.generic | np.ndarray):
-        return _plain(value.tolist(), row)
+        found = value.tolist()
+        if type(found) is not kind:  # else, as of a longdouble, there is nothing plainer
+            return _plain(found, row)
     raise TypeError(f"a {kind.__name__}")
