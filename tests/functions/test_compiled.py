@@ -253,7 +253,9 @@ def test_the_compiler_is_of_the_onnxruntime_that_serves():
     assert image_model()[1].onnxruntime == onnxruntime.__version__
 
 
-def test_weights_of_a_replaced_version_leave_the_disk_and_what_maps_them_goes_on(tmp_path, monkeypatch):
+def test_weights_of_a_version_leave_the_disk_with_the_next_load_but_one_and_what_maps_them_goes_on(
+    tmp_path, monkeypatch
+):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     raw, compiled = image_model()
     compilation, files = described(compiled)
@@ -268,6 +270,8 @@ def test_weights_of_a_replaced_version_leave_the_disk_and_what_maps_them_goes_on
     fetch = Fetch(objects, NAME, in_haste=True)
     first = loader(Deployed.parse(with_form), fetch)
     assert len(list(tmp_path.rglob("weights.bin"))) == 1
+    loader(Deployed.parse(pointer["champion"]), fetch)
+    assert len(list(tmp_path.rglob("weights.bin"))) == 1  # for what is replaced now: the file would go with its session
     loader(Deployed.parse(pointer["champion"]), fetch)
     assert not list(tmp_path.iterdir())
     rows = np.zeros([size or 1 for size in pointer["champion"]["signature"]["inputs"][0]["shape"]], np.float32).tolist()
