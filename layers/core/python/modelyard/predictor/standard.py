@@ -39,7 +39,7 @@ class StandardEngine:
         AdmissionError: When onnxruntime does not load the model (code ``not_loadable``).
     """
 
-    __slots__ = ("_inputs", "_outputs", "session")
+    __slots__ = ("_inputs", "_outputs", "_run", "session")
 
     def __init__(
         self,
@@ -69,6 +69,8 @@ class StandardEngine:
             )
         except Exception as error:
             raise not_loadable(onnxruntime.__version__, error) from error
+        # Without what its own ``run`` looks at first, names and owners of inputs, all known here: 10 us of 30 inputs.
+        self._run = getattr(self.session, "_sess", self.session).run
         self._inputs: list[str] = [node.name for node in self.session.get_inputs()]
         self._outputs: list[str] = [node.name for node in self.session.get_outputs()]
 
@@ -101,7 +103,7 @@ class StandardEngine:
         _begun += 1
         try:
             options = None if stop is None else stop.options
-            outputs: list[Any] = self.session.run(self._outputs, feeds, options)
+            outputs: list[Any] = self._run(self._outputs, feeds, options)
         except Exception as error:
             raise raised() from error
         return [_rows(output) if isinstance(output, list) else from_numpy(output) for output in outputs]
