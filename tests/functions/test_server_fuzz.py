@@ -103,7 +103,10 @@ def test_a_server_answers_whatever_comes_as_a_function_does(
         assert answer.status == 200 or answer.status in CALLERS_FAULT, (answer.status, answer.content, lines)
         assert [(line["kind"], line["status"]) for line in lines] == [("audit", answer.status)], lines
         with contextlib.redirect_stdout(io.StringIO()) as written:
-            expected = oracle.endpoint.handle(copy.deepcopy(sent), CONTEXT)
+            asked = copy.deepcopy(sent)
+            if way == "http":  # nobody signs what goes straight to a server, and the OpenAPI document says so
+                del asked["requestContext"]["authorizer"]
+            expected = oracle.endpoint.handle(asked, CONTEXT)
         (line,) = [json.loads(text) for text in written.getvalue().splitlines()]
         for key in ("status", "code", "protocol", "instances", "warned", "outcome", "model", "version"):
             assert lines[0][key] == line[key], (key, lines[0], line)

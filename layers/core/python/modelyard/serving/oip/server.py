@@ -161,7 +161,7 @@ def _read(event: Any, predictor: Predictor) -> "tuple[InferRequest, Batch]":
     try:
         request = read_request(text)
     except RequestError as error:
-        if media_type != JSON and HEADER not in headers and error.code == "invalid_json":
+        if media_type == OCTETS and HEADER not in headers and error.code == "invalid_json":
             error.next_step = f"Say in the header {HEADER} how many bytes the JSON has, after which the others begin."
         raise
     wanted_of(request, predictor.signature.outputs)  # before the values are looked at
