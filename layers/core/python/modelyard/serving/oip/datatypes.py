@@ -30,5 +30,6 @@ def described_outputs(signature: Signature) -> list[dict[str, Any]]:
     found = [described(tensor) for tensor in signature.outputs]
     if all(tensor.shape[0] is None for tensor in signature.inputs):
         for output in found:
-            output["shape"][:1] = [VARIABLE] if output["shape"] else []
+            if output["shape"]:
+                output["shape"][0] = VARIABLE
     return found
