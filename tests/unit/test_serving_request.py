@@ -124,6 +124,11 @@ def test_a_compressed_body_is_refused_and_never_unpacked():
     assert refusal(event(bomb, binary=True)).code == "invalid_json"
 
 
+@pytest.mark.parametrize("encoding", ["", " ", "identity", "Identity "])
+def test_an_encoding_that_changes_nothing_is_taken(encoding):
+    assert read_instances(event('{"instances": [1]}', headers={"content-encoding": encoding}))
+
+
 @pytest.mark.parametrize("body", ["e30", "e30==", "e3 0=", "%%%", "\u00e9"])
 def test_bad_base64_is_refused(body):
     assert refusal(event(body, binary=True)).code == "invalid_base64"

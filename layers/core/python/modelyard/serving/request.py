@@ -83,8 +83,8 @@ def read_body(event: Any, *, allowed: tuple[str, ...] = (JSON,)) -> tuple[str, s
             status=415,
             next_step=f"Send the header 'content-type: {allowed[0]}'.",
         )
-    encoding = str(headers.get("content-encoding", "identity")).strip().lower()
-    if encoding != "identity":
+    encoding = str(headers.get("content-encoding", "")).strip().lower()
+    if encoding not in ("", "identity"):
         raise RequestError(
             f"the content encoding is {encoding[:80]!r}; compressed bodies are not unpacked",
             code="unsupported_encoding",
