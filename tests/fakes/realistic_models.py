@@ -138,9 +138,7 @@ def image_classifier(
     )
 
 
-def recurrent(
-    kind: str = "LSTM", *, width: int = 512, layers: int = 2, features: int = 128, classes: int = 8
-) -> bytes:
+def recurrent(kind: str = "LSTM", *, width: int = 512, layers: int = 2, features: int = 128, classes: int = 8) -> bytes:
     """A network over a series: ``series`` float32 [batch, length, features] to ``logits`` [batch, classes].
 
     An LSTM has 14 MB, a GRU 10.
