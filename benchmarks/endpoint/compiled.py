@@ -19,6 +19,9 @@ An LSTM and a GRU are there for networks that are little else than large matrice
 copying each matrix into its order of calculation, which it does for saved copies as well
 (`modelyard.compiling.optimising`). Of networks that are as small as the claim allows, 10 MB, the GRU is nearest to it.
 
+The text encoder of half floats is measured without a claim on its creation: no graph that onnxruntime saves of it gives
+the same bits again, at any level, so it is optimised, and its weights become float32, whenever a session is created.
+
     python benchmarks/endpoint/compiled.py [--quick] [--json]
 """
 
@@ -122,8 +125,9 @@ def _claims(name: str, found: dict[str, Any]) -> list[Claim]:
     kinds = [kind for kind in found if kind.startswith("compiled_") and kind != UNPACKED]
     form = max(kinds or ["compiled"], key=lambda kind: kind.removeprefix("compiled_") in kernel.KNOWN)
     row, share = found[form], MOST_OF_A_NETWORK if name in NETWORKS else MOST_OF_A_FOREST
+    created = [] if name == HALF else [Claim(f"{name}, {form}: create", row["create_over_raw"], share)]
     return [
-        Claim(f"{name}, {form}: create", row["create_over_raw"], share),
+        *created,
         Claim(f"{name}, {form}: run", max(row["run_1_over_raw"], row["run_10_over_raw"]), MOST_OF_A_RUN),
         Claim(f"{name}, {form}: memory", row["memory_over_raw"], 1.0),
     ]
@@ -142,11 +146,15 @@ def _digits(trees: int) -> bytes:
     return content
 
 
+HALF = "text_encoder_45mb_half"
+"""The network without a claim on its creation."""
+
 MODELS: dict[str, Callable[[], bytes]] = {
     "text_encoder_90mb": realistic_models.text_encoder,
     "image_classifier_14mb": realistic_models.image_classifier,
     "lstm_14mb": realistic_models.recurrent,
     "gru_10mb": lambda: realistic_models.recurrent("GRU"),
+    HALF: lambda: realistic_models.text_encoder(half=True),
     "digits_100_trees": lambda: _digits(100),
     "digits_1000_trees": lambda: _digits(1000),
     "three_classes_100_trees": realistic_models.forest,
@@ -156,7 +164,7 @@ MODELS: dict[str, Callable[[], bytes]] = {
     "bagging_100_trees": lambda: realistic_models.forest("BaggingClassifier"),
     "boosting_100_trees": lambda: realistic_models.forest("HistGradientBoostingClassifier", missing=True),
 }
-NETWORKS = ("text_encoder_90mb", "image_classifier_14mb", "lstm_14mb", "gru_10mb")
+NETWORKS = ("text_encoder_90mb", "image_classifier_14mb", "lstm_14mb", "gru_10mb", HALF)
 QUICK = {name: MODELS[name] for name in ("image_classifier_14mb", "digits_100_trees", "regression_100_trees")}
 
 
@@ -201,7 +209,8 @@ def _measured(raw: bytes, folder: Path, rounds: int) -> dict[str, Any]:
         if name != "raw":
             for figure, key in (("create", "create_ms"), ("memory", "memory_mb"), ("bytes", "bytes")):
                 found[name][f"{figure}_over_raw"] = round(found[name][key] / found["raw"][key], 3)
-    return {"compile_seconds": round(seconds, 1), "steps": [step.name for step in compiled.forms[0].steps], **found}
+    kept = [step.name for step in compiled.forms[0].steps if step.outcome == "kept"]
+    return {"compile_seconds": round(seconds, 1), "steps": kept, **found}
 
 
 def _loaded(places: dict[str, Place], folder: Path, rounds: int) -> dict[str, dict[str, Any]]:
