@@ -6,8 +6,8 @@ so base64 is in the times: what is not JSON travels in it between API Gateway an
 array that is ready. Each round asks every form in turn, every other round in reverse, and counts with its median;
 ratios are taken within a round. ``body`` is what the client sends, ``answer`` what it gets, both before base64.
 
-What bytes save for certain is size. The claim of time is from before the numbers of large JSON requests were read by a
-library of our own (`predictor/rows.py`).
+What bytes save is size first. The numbers of large JSON requests are read by a library of our own
+(`predictor/rows.py`), in a quarter of the time of a decoder, so the claim of time is that bytes take no more than JSON.
 
     python benchmarks/endpoint/wire.py [--quick] [--json]
 """
@@ -47,7 +47,7 @@ from tests.fakes.objects import pointer_to  # noqa: E402
 ROUNDS, QUICK_ROUNDS = 15, 2
 CALLS = {1: 200, 100: 40, 1000: 8}
 ROWS = 1000
-ALLOWED, ALLOWED_BYTES = 0.6, 0.5
+ALLOWED, ALLOWED_BYTES = 1.0, 0.5
 """Of JSON's time over ``session.run``, and of its bytes, at most, with 1,000 rows in and out as bytes."""
 
 OCTETS = "application/octet-stream"

@@ -1,4 +1,5 @@
-/* From the text of a request to columns of numbers, for the requests that are large and regular.
+/* From the text of a request to columns of numbers, for the requests that are large and regular; and from base64 to
+ * bytes, since what is not text travels in it.
  *
  * The rule: what is taken here is what the decoder in Python would have taken, to the bit; of everything that is not
  * plain (a null, a key twice or missing, an escape, a number of another kind or outside its bounds) nothing is said but
@@ -20,6 +21,7 @@
 #define EXACT_MANTISSA (UINT64_C(1) << 53)
 #define MOST_DIGITS 18                   /* always fit into 63 bits */
 #define ALIGNED 16                       /* rows; see block.py */
+#define IN_ALPHABET 64                   /* a bit of what is no six bits, set for each character of base64 */
 #define GUESSES 32                       /* for each key of the first row, on average; more are not worth it */
 
 enum kind { FLOAT32, FLOAT64, INT8, INT16, INT32, INT64, UINT8, UINT16, UINT32, UINT64, KINDS };
@@ -240,4 +242,35 @@ __attribute__((visibility("default"))) int64_t modelyard_rows(const char *text, 
     if (named)
         close_ranks(columns, width, rows);
     return rows;
+}
+
+/* Of each character of base64 its six bits, and IN_ALPHABET. */
+static const uint8_t SIX_BITS[256] = {
+    ['A'] = 64,  65,  66,  67,  68,  69,  70,  71,  72,  73,  74,  75,  76,  77,  78,  79,  80,
+    81,  82,  83,  84,  85,  86,  87,  88,  89,
+    ['a'] = 90,  91,  92,  93,  94,  95,  96,  97,  98,  99,  100, 101, 102, 103, 104, 105, 106,
+    107, 108, 109, 110, 111, 112, 113, 114, 115,
+    ['0'] = 116, 117, 118, 119, 120, 121, 122, 123, 124, 125,
+    ['+'] = 126,
+    ['/'] = 127,
+};
+
+/* The bytes of base64 that has no padding.
+ *
+ * text, quads: Four characters each.
+ * out: Room for three bytes each.
+ *
+ * Returns how many bytes there are, or UNDECIDED where a character is not in the alphabet.
+ */
+__attribute__((visibility("default"))) int64_t modelyard_base64(const uint8_t *text, int64_t quads, uint8_t *out)
+{
+    uint8_t all = IN_ALPHABET;
+    for (int64_t quad = 0; quad < quads; quad++, text += 4, out += 3) {
+        uint32_t a = SIX_BITS[text[0]], b = SIX_BITS[text[1]], c = SIX_BITS[text[2]], d = SIX_BITS[text[3]];
+        all &= (uint8_t)(a & b & c & d);
+        out[0] = (uint8_t)(a << 2 | (b & 63) >> 4);
+        out[1] = (uint8_t)(b << 4 | (c & 63) >> 2);
+        out[2] = (uint8_t)(c << 6 | (d & 63));
+    }
+    return all & IN_ALPHABET ? quads * 3 : UNDECIDED;
 }

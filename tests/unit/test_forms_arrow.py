@@ -71,6 +71,35 @@ def test_a_missing_number_is_nan_where_it_may_be_missing() -> None:
     assert (one, missing != missing, three) == (1.0, True, 3.0)
 
 
+def test_a_schema_that_came_before_is_known_for_its_model_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    arrow._schemas.clear()
+    first = read(stream("every dtype"), EVERY)
+    with monkeypatch.context() as changed:
+        changed.setattr(arrow, "_columns", lambda *_: pytest.fail("it is read once more"))
+        again = read(stream("every dtype"), EVERY)
+    assert [array.elements() for array in again] == [array.elements() for array in first]
+    with pytest.raises(RequestError, match="is no input") as refused:
+        read(stream("every dtype"), ONE)
+    assert refused.value.code == "unknown_field"
+
+
+def test_few_schemas_are_known_and_none_that_is_long_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    arrow._schemas.clear()
+    for number in range(3 * arrow._MOST_SCHEMAS):
+        read(arrow_writer.write_table([(f"x{number}", Array("float32", (1,), bytes(4)))]), (named(f"x{number}"),))
+    assert len(arrow._schemas) <= arrow._MOST_SCHEMAS
+    arrow._schemas.clear()
+    with pytest.raises(RequestError):
+        read(stream("every dtype"), ONE)
+    monkeypatch.setattr(arrow, "_LONGEST_SCHEMA", 8)
+    read(stream("every dtype"), EVERY)
+    assert not arrow._schemas
+
+
+def named(name: str) -> Tensor:
+    return Tensor(name, "float32", (None, 1))
+
+
 def test_a_missing_integer_is_nan_where_the_model_takes_floats_that_may_be_missing() -> None:
     (array,) = read(stream("missing integers"), nulls=("x",))
     one, missing = array.elements()

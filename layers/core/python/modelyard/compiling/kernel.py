@@ -15,7 +15,8 @@ FOREST = "forest-1"
 """Tree ensembles; the number is `modelyard.compiling.packed_forest.LAYOUT`."""
 
 ROWS = "rows-1"
-"""The reader of large requests; the number changes with what it is called with (`modelyard.predictor.rows`)."""
+"""The reader of large requests; the number changes with what it is called with (`modelyard.predictor.rows`,
+`modelyard.serving.base64_body`)."""
 
 KNOWN = frozenset({FOREST, ROWS})
 

@@ -34,6 +34,10 @@ _NAMES = {
 FLOAT_TYPES = {0: "float16", 1: "float32", 2: "float64"}
 
 
+_schemas: dict[tuple[bytes, tuple[Tensor, ...]], list["Column"]] = {}
+_MOST_SCHEMAS, _LONGEST_SCHEMA = 8, 64 << 10
+
+
 class Column:
     """A column of the schema.
 
@@ -98,7 +102,7 @@ def _read_table(body: bytes, tensors: tuple[Tensor, ...], nulls: frozenset[str],
         place = begins + length
         kind, header = message.number(1, "B"), message.table(2)
         if kind == SCHEMA and columns is None:
-            columns = _columns(header, tensors)
+            columns = _known_columns(message, header, tensors)
         elif kind == RECORD_BATCH and columns is not None:
             rows += header.number(0, "q")
             if rows > most_rows or len(parts) >= MOST_BATCHES:
@@ -136,6 +140,19 @@ def _message(body: bytes, place: int) -> tuple[Table | None, int, int]:
     if not 0 <= size <= len(body) - begins:
         raise MalformedError(f"a message's body has {size:,} bytes; {len(body) - begins:,} are left")
     return message, begins, size
+
+
+def _known_columns(message: Table, schema: Table, tensors: tuple[Tensor, ...]) -> list[Column]:
+    """What a schema says; of those that came before it is known, since a client sends the same one again and again."""
+    asked = message.buffer, tensors
+    columns = _schemas.get(asked)
+    if columns is None:
+        columns = _columns(schema, tensors)
+        if len(message.buffer) <= _LONGEST_SCHEMA:
+            if len(_schemas) >= _MOST_SCHEMAS:
+                _schemas.clear()
+            _schemas[asked] = columns
+    return columns
 
 
 def _columns(schema: Table, tensors: tuple[Tensor, ...]) -> list[Column]:

@@ -8,6 +8,8 @@ https://flatbuffers.dev/internals/
 import struct
 from typing import Any
 
+_SHAPES = {kind: struct.Struct(f"<{kind}") for kind in "BHIhiq"}
+
 
 class MalformedError(ValueError):
     """The bytes are not what they say."""
@@ -16,15 +18,18 @@ class MalformedError(ValueError):
 class Table:
     """A table within a buffer. Fields are named by their number in Arrow's schema.
 
-    Args:
+    Attributes:
         buffer: The whole buffer.
+
+    Args:
+        buffer: The same.
         place: Where the table begins.
     """
 
-    __slots__ = ("_buffer", "_fields", "_place")
+    __slots__ = ("_fields", "_place", "buffer")
 
     def __init__(self, buffer: bytes, place: int) -> None:
-        self._buffer = buffer
+        self.buffer = buffer
         self._place = place
         fields = place - read(buffer, "i", place)
         size = read(buffer, "H", fields)
@@ -44,11 +49,11 @@ class Table:
     def number(self, field: int, kind: str, default: int = 0) -> int:
         """A number; ``kind`` is `struct`'s letter."""
         where = self._where(field)
-        return default if where is None else read(self._buffer, kind, where)
+        return default if where is None else read(self.buffer, kind, where)
 
     def table(self, field: int) -> "Table":
         """A table that the field refers to."""
-        return Table(self._buffer, self._target(field))
+        return Table(self.buffer, self._target(field))
 
     def text(self, field: int) -> str:
         """A string; empty where it is not set."""
@@ -56,7 +61,7 @@ class Table:
             return ""
         start, count = self.vector(field, 1)
         try:
-            return self._buffer[start : start + count].decode()
+            return self.buffer[start : start + count].decode()
         except UnicodeDecodeError:
             raise MalformedError("a name is not UTF-8") from None
 
@@ -65,8 +70,8 @@ class Table:
         if not self.has(field):
             return 0, 0
         place = self._target(field)
-        count = read(self._buffer, "I", place)
-        if place + 4 + count * item > len(self._buffer):
+        count = read(self.buffer, "I", place)
+        if place + 4 + count * item > len(self.buffer):
             raise MalformedError(f"a vector of {count:,} elements goes beyond its buffer")
         return place + 4, count
 
@@ -74,25 +79,25 @@ class Table:
         """The tables of a vector, the first ``most``."""
         start, count = self.vector(field, 4)
         places = range(start, start + 4 * min(count, most), 4)
-        return [Table(self._buffer, place + read(self._buffer, "I", place)) for place in places]
+        return [Table(self.buffer, place + read(self.buffer, "I", place)) for place in places]
 
     def pairs(self, field: int) -> list[tuple[int, int]]:
         """The structs of a vector that consist of two int64."""
         start, count = self.vector(field, 16)
-        numbers = struct.unpack_from(f"<{2 * count}q", self._buffer, start)
+        numbers = struct.unpack_from(f"<{2 * count}q", self.buffer, start)
         return list(zip(numbers[::2], numbers[1::2], strict=True))
 
     def _where(self, field: int) -> int | None:
         fields, size = self._fields
         entry = 4 + 2 * field
-        offset = read(self._buffer, "H", fields + entry) if entry + 2 <= size else 0
+        offset = read(self.buffer, "H", fields + entry) if entry + 2 <= size else 0
         return self._place + offset if offset else None
 
     def _target(self, field: int) -> int:
         where = self._where(field)
         if where is None:
             raise MalformedError(f"field {field} of a table is missing")
-        return where + read(self._buffer, "I", where)
+        return where + read(self.buffer, "I", where)
 
 
 def read(buffer: bytes, kind: str, place: int) -> int:
@@ -101,7 +106,7 @@ def read(buffer: bytes, kind: str, place: int) -> int:
     Raises:
         MalformedError: When it does not lie within the buffer.
     """
-    shape = struct.Struct(f"<{kind}")
+    shape = _SHAPES[kind]
     if not 0 <= place <= len(buffer) - shape.size:
         raise MalformedError("a reference leads out of its buffer")
     number: int = shape.unpack_from(buffer, place)[0]
