@@ -96,9 +96,9 @@ def external_initializer(location: str) -> bytes:
     ).SerializeToString()
 
 
-def external_everywhere() -> dict[str, bytes]:
+def external_everywhere(location: str = "w.bin") -> dict[str, bytes]:
     """A model for each place of the format that can hold a tensor, with external data in just that place."""
-    tensor = external_tensor("w.bin")
+    tensor = external_tensor(location)
     sparse = helper.make_sparse_tensor(tensor, helper.make_tensor("i", TensorProto.INT64, [3], [0, 1, 2]), [9])
     inner = helper.make_graph([helper.make_node("Constant", [], ["c"], value=tensor)], "inner", [], [])
 

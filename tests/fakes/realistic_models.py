@@ -45,9 +45,13 @@ class Graph:
         self.nodes.append(helper.make_node(kind, list(inputs), [name], name=f"/{kind}_{len(self.nodes)}", **attributes))
         return name
 
-    def model(self, inputs: list[Any], outputs: list[Any]) -> bytes:
-        """The file."""
-        graph = helper.make_graph(self.nodes, "main", inputs, outputs, self.weights)
+    def model(self, inputs: list[Any], outputs: list[Any], *, constants: bool = False) -> bytes:
+        """The file; each weight is an operation that gives it where ``constants`` says so."""
+        nodes, weights = self.nodes, self.weights
+        if constants:
+            nodes = [*(helper.make_node("Constant", [], [weight.name], value=weight) for weight in weights), *nodes]
+            weights = []
+        graph = helper.make_graph(nodes, "main", inputs, outputs, weights)
         made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
         return made.SerializeToString()
 
@@ -116,9 +120,17 @@ MOBILE = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3,
 
 
 def image_classifier(
-    *, stages: tuple[tuple[int, int, int, int], ...] = MOBILE, side: int = 224, classes: int = 1000, last: int = 1280
+    *,
+    stages: tuple[tuple[int, int, int, int], ...] = MOBILE,
+    side: int = 224,
+    classes: int = 1000,
+    last: int = 1280,
+    any_size: bool = False,
 ) -> bytes:
-    """Like MobileNetV2: ``image`` float32 [batch, 3, side, side] to ``logits`` [batch, classes]; 14 MB."""
+    """Like MobileNetV2: ``image`` float32 [batch, 3, side, side] to ``logits`` [batch, classes]; 14 MB.
+
+    For images of any size it is as PaddlePaddle's exporter writes such: weights are operations, a hard swish is four.
+    """
     graph = Graph()
 
     def convolution(x: str, into: int, out_of: int, *, size: int, stride: int = 1, groups: int = 1) -> str:
@@ -129,7 +141,9 @@ def image_classifier(
         return graph.add("BatchNormalization", x, *rest)
 
     def clipped(x: str) -> str:
-        return graph.add("Clip", x, graph.constant(np.float32(0)), graph.constant(np.float32(6)))
+        shifted = graph.add("Add", x, graph.number(3)) if any_size else x
+        found = graph.add("Clip", shifted, graph.constant(np.float32(0)), graph.constant(np.float32(6)))
+        return graph.add("Div", graph.add("Mul", x, found), graph.number(6)) if any_size else found
 
     x, channels = clipped(convolution("image", 3, 32, size=3, stride=2)), 32
     for expansion, out_of, repeats, first_stride in stages:
@@ -145,9 +159,11 @@ def image_classifier(
     x = clipped(convolution(x, channels, last, size=1))
     x = graph.add("Flatten", graph.add("GlobalAveragePool", x), axis=1)
     graph.add("Gemm", x, graph.weight(classes, last), graph.weight(classes, scale=0.02), transB=1, output="logits")
+    sides = ["height", "width"] if any_size else [side, side]
     return graph.model(
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, side, side])],
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, *sides])],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", classes])],
+        constants=any_size,
     )
 
 

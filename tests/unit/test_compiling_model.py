@@ -381,6 +381,9 @@ def test_credentials_stay_with_the_parent(monkeypatch: pytest.MonkeyPatch) -> No
         (hostile_models.external_initializer("/etc/passwd"), b"0" * 12, False),
         (hostile_models.external_everywhere()["constant"], b"0" * 12, False),
         (hostile_models.external_everywhere()["graph in a graph"], b"0" * 12, False),
+        (hostile_models.external_everywhere(WEIGHTS)["graph in a graph"], b"0" * 12, True),
+        (hostile_models.external_everywhere(WEIGHTS)["graph in a graph"], b"0" * 11, False),
+        (hostile_models.external_everywhere(WEIGHTS)["graph in a graph"], None, False),
         (b"no model", None, False),
     ],
 )

@@ -18,6 +18,7 @@ from modelyard.compiling.packed_forest import as_packed_forest, packed
 from modelyard.compiling.proving import Measure, same, session
 from modelyard.compiling.sampling import Hints
 from modelyard.compiling.zipmap import zipmap_classes
+from modelyard.external_data import external_files
 from modelyard.predictor.array import Array
 from modelyard.predictor.arrays import from_numpy, to_numpy
 from modelyard.predictor.lean import LeanEngine
@@ -231,7 +232,7 @@ def test_large_trees_lie_in_the_file_of_weights_behind_what_was_there(
     model = forest(trees=20, rows=300, features=3)
     assert equal(model, folder=tmp_path)
     converted, _ = as_packed_forest(model, tmp_path)
-    ((name, end),) = OnnxFile(converted).external_files()
+    ((name, end),) = external_files(converted)
     assert (name, end) == (WEIGHTS, (tmp_path / WEIGHTS).stat().st_size)
 
 

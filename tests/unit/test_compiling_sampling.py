@@ -40,6 +40,59 @@ def test_every_kind_of_input_is_drawn_in_several_batch_sizes() -> None:
     assert measured.differs(model) is None
 
 
+def taken(inputs: list[tuple[str, list[Any], int]], nodes: list[Any], outputs: list[str]) -> Measure:
+    values = [helper.make_tensor_value_info(name, element, shape) for name, shape, element in inputs]
+    given = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs]
+    graph = helper.make_graph(nodes, "g", values, given)
+    return measure(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    )
+
+
+def test_an_image_that_is_halved_five_times_is_large_enough_and_fits_when_it_is_doubled_again() -> None:
+    nodes = [helper.make_node("MaxPool", ["x"], ["half"], kernel_shape=[32, 32], strides=[32, 32], pads=[0, 0, 16, 16])]
+    scale = helper.make_node("Constant", [], ["scale"], value_floats=[1.0, 1.0, 32.0, 32.0])
+    nodes += [scale, helper.make_node("Resize", ["half", "", "scale"], ["wide"], mode="nearest")]
+    nodes += [helper.make_node("Concat", ["wide", "x"], ["y"], axis=1)]
+    found = taken([("x", ["n", 3, "h", "w"], TensorProto.FLOAT)], nodes, ["y"])
+    shapes = {feeds["x"].shape for _, feeds in found.samples}
+    assert {(1, 3, 32, 32), (40, 3, 32, 32)} <= shapes
+    assert {max(shape[2:]) for shape in shapes} <= {32, 64, 224, 512}
+
+
+def test_rows_of_a_state_lie_behind_its_layers_and_a_rate_is_one_number() -> None:
+    nodes = [
+        helper.make_node("Add", ["state", "x"], ["next"]),
+        helper.make_node("Constant", [], ["none"], value_int=0),
+        helper.make_node("Constant", [], ["one"], value_int=1),
+        helper.make_node("Range", ["none", "rate", "one"], ["steps"]),
+        helper.make_node("Cast", ["steps"], ["y"], to=TensorProto.FLOAT),
+    ]
+    inputs = [
+        ("x", [None, 8], TensorProto.FLOAT),
+        ("state", [2, None, 8], TensorProto.FLOAT),
+        ("rate", [], TensorProto.INT64),
+    ]
+    found = taken(inputs, nodes, ["next", "y"])
+    assert {feeds["state"].shape for _, feeds in found.samples} == {(2, rows, 8) for rows in (1, 3, 40, 200)}
+    assert {feeds["rate"].shape for _, feeds in found.samples} == {()}
+    assert len(found.single_and_batch()[1]["x"]) == 40
+
+
+def test_a_size_that_is_a_sum_of_others_is_their_sum() -> None:
+    nodes = [
+        helper.make_node("Concat", ["past", "ids"], ["all"], axis=1),
+        helper.make_node("Mul", ["all", "mask"], ["y"]),
+    ]
+    inputs = [
+        ("ids", ["batch", "now"], TensorProto.FLOAT),
+        ("past", ["batch", "before"], TensorProto.FLOAT),
+        ("mask", ["batch", "before + now"], TensorProto.FLOAT),
+    ]
+    found = taken(inputs, nodes, ["y"])
+    assert all(feeds["mask"].shape[1] == 2 * feeds["ids"].shape[1] for _, feeds in found.samples)
+
+
 def test_the_same_model_gets_the_same_sample() -> None:
     model = ensemble((0, "LEQ", 0.25, {0: 1.0}, {0: 2.0}))
     for (words, feeds), (again, others) in zip(drawn(model), drawn(model), strict=True):

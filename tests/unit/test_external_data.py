@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import ModelProto, TensorProto, helper
 
-from modelyard.external_data import MalformedError, has_external_data
+from modelyard.external_data import MalformedError, external_files, has_external_data
 from tests.fakes.hostile_models import external_everywhere, external_initializer, external_tensor, harmless, model
 
 EVERYWHERE = external_everywhere()
@@ -14,6 +14,37 @@ EVERYWHERE = external_everywhere()
 @pytest.mark.parametrize("place", EVERYWHERE)
 def test_it_is_found_wherever_the_format_allows_a_tensor(place: str) -> None:
     assert has_external_data(EVERYWHERE[place])
+
+
+@pytest.mark.parametrize("place", EVERYWHERE)
+def test_its_file_and_its_end_are_found_wherever_it_is(place: str) -> None:
+    assert external_files(EVERYWHERE[place]) == {("w.bin", 12)}
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {"offset": "0", "length": "12"},
+        {"location": "w.bin", "offset": "0"},
+        {"location": "w.bin", "offset": "-4", "length": "12"},
+        {"location": "w.bin", "offset": "0", "length": "twelve"},
+        {},
+    ],
+)
+def test_a_place_that_is_not_clear_is_malformed(entries: dict[str, str]) -> None:
+    tensor = external_tensor("w.bin")
+    del tensor.external_data[:]
+    for key, text in entries.items():
+        tensor.external_data.add(key=key, value=text)
+    with pytest.raises(MalformedError):
+        external_files(model([], initializers=[tensor]).SerializeToString())
+
+
+def test_a_place_that_is_said_twice_is_malformed() -> None:
+    tensor = external_tensor("w.bin")
+    tensor.external_data.add(key="location", value="/etc/passwd")
+    with pytest.raises(MalformedError):
+        external_files(model([], initializers=[tensor]).SerializeToString())
 
 
 @pytest.mark.parametrize("location", ["w.bin", "../w.bin", "/etc/passwd", "*/_ORT_MEM_ADDR_/*", ""])
@@ -45,6 +76,7 @@ def test_ordinary_models_have_none() -> None:
     noted = model([forest], initializers=[weights], metadata={"location": "external_data"})
     assert not has_external_data(noted.SerializeToString())
     assert not has_external_data(harmless())
+    assert external_files(harmless()) == set()
 
 
 def test_unusual_spellings_of_the_mark_are_found_too() -> None:

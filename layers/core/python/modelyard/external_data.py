@@ -32,6 +32,7 @@ _CHILDREN: dict[str, dict[int, str]] = {
     "tensor": {},
 }
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14  # fields of a tensor
+_KEY, _VALUE = 1, 2  # fields of an entry of its external data
 
 
 def _tags(wire: int) -> bytes:
@@ -56,18 +57,55 @@ def has_external_data(model: bytes) -> bool:
     Raises:
         MalformedError: When the bytes cannot be walked.
     """
+    return next(_marks(model), None) is not None
+
+
+def external_files(model: bytes) -> set[tuple[str, int]]:
+    """What tensors, wherever they are, keep outside the file: that file's name, and the byte after each one's last.
+
+    Raises:
+        MalformedError: When the bytes cannot be walked, or do not name a file, or not once.
+    """
+    return {_file(model, entries) for entries in _marks(model)}
+
+
+def _marks(model: bytes) -> Iterator[list[tuple[int, int]]]:
+    """For each tensor that is marked as external, where its entries begin and how long they are."""
     open_messages = [("model", 0, len(model))]
     while open_messages:
         message, start, end = open_messages.pop()
         children = _CHILDREN[message]
+        entries, marked = [], False
         for field, wire, value, length in _fields(model, start, end):
             if wire == _BYTES and field in children:
                 open_messages.append((children[field], value, value + length))
-            elif message == "tensor" and (
-                (field == _EXTERNAL_DATA and wire == _BYTES) or (field == _DATA_LOCATION and wire == _VARINT and value)
-            ):
-                return True
-    return False
+            elif message == "tensor" and field == _EXTERNAL_DATA and wire == _BYTES:
+                entries.append((value, length))
+            elif message == "tensor" and field == _DATA_LOCATION and wire == _VARINT and value:
+                marked = True
+        if entries or marked:
+            yield entries
+
+
+def _file(model: bytes, entries: list[tuple[int, int]]) -> tuple[str, int]:
+    said: dict[bytes, bytes] = {}
+    for start, size in entries:
+        pair = {
+            field: model[value : value + length]
+            for field, wire, value, length in _fields(model, start, start + size)
+            if wire == _BYTES
+        }
+        key = pair.get(_KEY, b"")
+        if key in said:
+            raise MalformedError(f"a tensor says its {key!r} twice")
+        said[key] = pair.get(_VALUE, b"")
+    try:
+        location, offset, length = said[b"location"].decode(), int(said.get(b"offset", b"0")), int(said[b"length"])
+    except (KeyError, ValueError) as unclear:
+        raise MalformedError(f"a tensor outside the file without a place: {said}") from unclear
+    if offset < 0 or length < 0:
+        raise MalformedError(f"a tensor at byte {offset}, of {length} bytes")
+    return location, offset + length
 
 
 def _fields(model: bytes, position: int, end: int) -> Iterator[tuple[int, int, int, int]]:

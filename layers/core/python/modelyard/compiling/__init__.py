@@ -1,8 +1,8 @@
 """The model compiler: what can be done once, at registration, is not done at every cold start.
 
     raw file ──► answers ──► ZipMap ──► trees apart ──► optimise, weights beside ──► forests ──► forms, proven equal
-                 to a sample `zipmap`   `single_trees`  `optimising`                 `forests`, `tree_ensemble`,
-                                        `leaves`                                     `packed_forest`
+                 to a sample `zipmap`   `single_trees`  `optimising`,                `forests`, `tree_ensemble`,
+                                        `leaves`        `named_sizes`                `packed_forest`
 
 The uploaded file stays the artifact of record; a *form* is another file that gives the same answers, to the bit, on one
 thread and on two (`proving`), on the caller's sample or on one that is drawn (`sampling`). A step that is not equal, or

@@ -1,7 +1,7 @@
 """The child process of the compiler: one step after the other, each proven before it is kept.
 
     limit memory, CPU, files ──► refuse external data ──► answers of the raw file ──► ZipMap ──► trees apart
-        ──► optimise ──► forests ──► forest kernel ──► time ──► files in the folder, answer
+        ──► optimise ──► names for sizes ──► forests ──► forest kernel ──► time ──► files in the folder, answer
 
 It runs as ``python -m modelyard.compiling.child`` in an empty folder with the model on standard input; the parent
 (`modelyard.compiling.compiler`) keeps the clock. The answer is one JSON object on what was standard output; the files
@@ -22,6 +22,7 @@ from typing import Any
 from modelyard.compiling import kernel, optimising, timing
 from modelyard.compiling.forests import UnusualForestError, forests, without_zeros
 from modelyard.compiling.loading import ANY, WEIGHTS, machine
+from modelyard.compiling.named_sizes import LEAST_SHARED, inferred, with_named_sizes
 from modelyard.compiling.onnx_file import OnnxFile
 from modelyard.compiling.outcome import SO_FAR
 from modelyard.compiling.packed_forest import as_packed_forest
@@ -130,6 +131,7 @@ class Compilation:
         own = plain.copy(self._place("own"))
         if portable.maps and optimising.has_convolutions(own.model) and self._optimise(own, "all"):
             own.architecture, own.order = machine(), _OWN
+            self._try(own, "named sizes", partial(_named, weights=own.weights))
             yield own
 
     def _portable(self, portable: _Form, *, packs: bool = True) -> Iterator[_Form]:
@@ -148,6 +150,10 @@ class Compilation:
             if not self._try(portable, "tree ensemble", as_tree_ensemble):
                 self._try(portable, "compact trees", without_zeros, shrinks=True)
             self.steps = portable.steps if packed is None else [*portable.steps, packed.steps[-1]]
+        elif not optimising.has_convolutions(
+            portable.model
+        ):  # names would change where it is laid out when it is loaded
+            self._try(portable, "named sizes", partial(_named, weights=portable.weights))
         portable.maps = portable.weights is not None
         if not portable.on_all_threads:  # a session of such a file may take long to create, so this comes last
             portable.differs = self.measure.differs(portable.model, weights=portable.weights) or ""
@@ -294,6 +300,16 @@ def _run_all(engine: Any, outputs: list[str], inputs: list[dict[str, Any]]) -> N
 def _plain(model: bytes) -> tuple[bytes, str] | None:
     plain = without_zipmap(model)
     return None if plain is None else (plain, "probabilities [batch, classes] instead of a list of dictionaries")
+
+
+def _named(model: bytes, *, weights: str | None) -> tuple[bytes, str] | None:
+    if optimising.operations(model) < LEAST_SHARED:
+        return None
+    try:
+        values = inferred(model, weights=weights)
+    except Exception:  # noqa: BLE001 - some values onnxruntime gives to no caller
+        return None
+    return with_named_sizes(model, values)
 
 
 def compiled(raw: bytes, folder: Path, sample: list[dict[str, Any]], *, seconds: float) -> dict[str, Any]:

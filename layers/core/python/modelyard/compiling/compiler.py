@@ -17,9 +17,8 @@ import msgspec
 
 from modelyard import confined
 from modelyard.compiling.loading import WEIGHTS
-from modelyard.compiling.onnx_file import INITIALIZER, OnnxFile
 from modelyard.compiling.outcome import SO_FAR, CompilationRefused, CompiledForm, CompiledModel, Step
-from modelyard.external_data import MalformedError, has_external_data
+from modelyard.external_data import MalformedError, external_files
 
 DEADLINE_S = 60.0
 """For the child. Every form serves faster than the raw file, so a compilation that is cut short is a loss, no harm."""
@@ -158,12 +157,9 @@ def _content(path: Path) -> bytes:
 
 def _keeps_to_itself(form: CompiledForm) -> bool:
     """Whether the only file that it asks for is its own weights, and no byte beyond their end."""
+    size = 0 if form.weights is None else len(form.weights)
     try:
-        file = OnnxFile(form.model)
-        size = 0 if form.weights is None else len(form.weights)
-        outside = file.external_files()
-        file.graph = [(kind, raw) for kind, raw in file.graph if kind != INITIALIZER]
-        inside_only = not has_external_data(file.to_bytes())
-    except (MalformedError, ValueError):
+        outside = external_files(form.model)
+    except MalformedError:
         return False
-    return inside_only and all(name == WEIGHTS and 0 < end <= size for name, end in outside)
+    return all(name == WEIGHTS and 0 < end <= size for name, end in outside)

@@ -14,11 +14,11 @@ from modelyard.external_data import MalformedError
 
 # Fields of ModelProto, GraphProto, NodeProto, ValueInfoProto, TensorProto and OperatorSetIdProto.
 _IR_VERSION, _GRAPH, _OPSET, _METADATA = 1, 7, 8, 14
-NODE, INITIALIZER, INPUT, OUTPUT = 1, 5, 11, 12
+NODE, INITIALIZER, INPUT, OUTPUT, VALUE = 1, 5, 11, 12, 13
 _NODE_INPUT, _NODE_OUTPUT, _OP_TYPE, _ATTRIBUTE, _DOMAIN = 1, 2, 4, 5, 7
 _VALUE_NAME, _VALUE_TYPE, _TENSOR_TYPE, _ELEMENT = 1, 2, 1, 1
-_GRAPH_NAME = 2
-_DATA_TYPE, _EXTERNAL_DATA = 2, 13
+_GRAPH_NAME, _TENSOR_NAME = 2, 8
+_DATA_TYPE = 2
 _SUBGRAPHS = (6, 11)  # of AttributeProto: a graph, graphs
 _FLOAT, _FLOAT16, _BFLOAT16 = 1, 10, 16
 
@@ -61,6 +61,16 @@ class Node:
             if part.number == _ATTRIBUTE
             for inner in _shallow(part.value)
         )
+
+    def tensor(self, name: str) -> memoryview | None:
+        """The message of an attribute that is a tensor; not copied, unlike those of `attributes`."""
+        for part in self._parts:
+            if part.number == _ATTRIBUTE:
+                inner = {each.number: each.value for each in _shallow(part.value)}
+                if attributes.TENSOR in inner and protobuf.text(inner.get(attributes.NAME)) == name:
+                    found: memoryview = inner[attributes.TENSOR]
+                    return found
+        return None
 
     def with_outputs(self, outputs: Sequence[str]) -> bytes:
         """The same operation with other names for what it gives."""
@@ -160,9 +170,27 @@ class OnnxFile:
         """The places of the graph's constants by name, of those that no caller can replace."""
         given = set(self.names(INPUT))
         found = {
-            _name(_value(raw), 8): place for place, (number, raw) in enumerate(self.graph) if number == INITIALIZER
+            _name(_value(raw), _TENSOR_NAME): place
+            for place, (number, raw) in enumerate(self.graph)
+            if number == INITIALIZER
         }
         return {name: place for name, place in found.items() if name not in given}
+
+    def initializer_sizes(self) -> dict[str, list[int]]:
+        """The length of each axis of the graph's constants by name, of those that no caller can replace."""
+        return {name: attributes.sizes(_value(self.graph[place][1])) for name, place in self.initializers().items()}
+
+    def constants_as_initializers(self) -> None:
+        """Turn operations that only give a tensor into constants of the graph, as onnxruntime does when it loads."""
+        given = set(self.names(OUTPUT))
+        for place, node in self.nodes():
+            if not node.is_a("Constant") or len(node.outputs) != 1 or not given.isdisjoint(node.outputs):
+                continue
+            tensor = node.tensor("value")
+            if tensor is not None:
+                kept = (part.raw for part in protobuf.fields(tensor) if part.number != _TENSOR_NAME)
+                name = protobuf.content(_TENSOR_NAME, node.outputs[0].encode())
+                self.replace(place, INITIALIZER, protobuf.joined((*kept, name)))
 
     def replace(self, place: int, number: int, *messages: bytes) -> None:
         """Put entries of one kind where one was."""
@@ -181,9 +209,17 @@ class OnnxFile:
         for place in sorted(unused, reverse=True):
             del self.graph[place]
 
+    def add(self, number: int, *messages: bytes) -> None:
+        """Put entries of one kind behind all others."""
+        self.graph.extend((number, protobuf.content(number, message)) for message in messages)
+
+    def add_outputs(self, names: Iterable[str]) -> None:
+        """Let the graph give these values too; what they are is left to onnxruntime."""
+        self.add(OUTPUT, *(protobuf.content(_VALUE_NAME, name.encode()) for name in names))
+
     def add_initializer(self, tensor: bytes) -> None:
         """Give the graph one more constant."""
-        self.graph.append((INITIALIZER, protobuf.content(INITIALIZER, tensor)))
+        self.add(INITIALIZER, tensor)
 
     def move_initializers(self, path: Path, least: int) -> int:
         """Append the bytes of constants to another file, of those that take more than ``least``; how many those are."""
@@ -206,7 +242,7 @@ class OnnxFile:
         """A name for a new value that no other value has, nor one that was given a name here before."""
         if self._taken is None:  # once: a file may have hundreds of forests, and thousands of other operations
             self._taken = {name for _, node in self.nodes() for name in (*node.inputs, *node.outputs)}
-            self._taken.update(_name(_value(raw), 8) for kind, raw in self.graph if kind == INITIALIZER)
+            self._taken.update(_name(_value(raw), _TENSOR_NAME) for kind, raw in self.graph if kind == INITIALIZER)
             self._taken.update(self.names(INPUT))
         while wanted in self._taken:
             wanted += "_"
@@ -245,21 +281,6 @@ class OnnxFile:
         message = protobuf.content(1, key.encode()) + protobuf.content(2, value.encode())
         self._model.extend(protobuf.fields(memoryview(protobuf.content(_METADATA, message))))
 
-    def external_files(self) -> set[tuple[str, int]]:
-        """What the graph's initializers keep outside the file: the file's name, and the byte after each one's last."""
-        found = set()
-        for kind, raw in self.graph:
-            if kind != INITIALIZER:
-                continue
-            entries = [part.value for part in protobuf.fields(_value(raw)) if part.number == _EXTERNAL_DATA]
-            said = {
-                protobuf.text(pair[1]): protobuf.text(pair[2])
-                for pair in ({part.number: part.value for part in protobuf.fields(entry)} for entry in entries)
-            }
-            if said:
-                found.add((said.get("location", ""), int(said.get("offset", 0)) + int(said.get("length", 0))))
-        return found
-
     def has_half_floats(self) -> bool:
         """Whether weights are float16 or bfloat16, which some processors compute with and others widen."""
         return any(
@@ -270,15 +291,15 @@ class OnnxFile:
         )
 
 
-def new_value(name: str, *sizes: str | int) -> bytes:
-    """The declaration of an input or output, float32; sizes by name or number, none where they are left open."""
+def new_value(name: str, *sizes: str | int, element: int = _FLOAT) -> bytes:
+    """The declaration of a tensor's element type and sizes, by name or number; none where they are left open."""
     written = (
         protobuf.content(1, protobuf.content(2, size.encode()) if isinstance(size, str) else protobuf.number(1, size))
         for size in sizes
     )
     shape = protobuf.content(2, b"".join(written)) if sizes else b""
     return protobuf.content(1, name.encode()) + protobuf.content(
-        2, protobuf.content(1, protobuf.number(1, _FLOAT) + shape)
+        2, protobuf.content(1, protobuf.number(1, element) + shape)
     )
 
 

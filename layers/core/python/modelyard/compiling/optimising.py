@@ -43,15 +43,22 @@ _LEVELS = {
 }
 
 
-def weights_in(file: OnnxFile) -> int:
+def weights_in(model: bytes) -> int:
     """Bytes of the constants that are worth another file."""
+    file = _with_initializers(model)
     return sum(len(raw) for kind, raw in file.graph if kind == INITIALIZER and len(raw) > _SMALLEST_TENSOR)
+
+
+def _with_initializers(model: bytes) -> OnnxFile:
+    """PaddlePaddle's exporter, among others, writes every weight as an operation of its own."""
+    file = OnnxFile(model)
+    file.constants_as_initializers()
+    return file
 
 
 def pays(model: bytes) -> bool:
     """Whether optimising a model here can be noticed where it is loaded."""
-    file = OnnxFile(model)
-    return weights_in(file) >= LEAST_WEIGHTS or len(file.nodes()) >= LEAST_NODES
+    return weights_in(model) >= LEAST_WEIGHTS or operations(model) >= LEAST_NODES
 
 
 def optimised(model: bytes, level: str, folder: Path) -> tuple[bytes, bool]:
@@ -65,7 +72,7 @@ def optimised(model: bytes, level: str, folder: Path) -> tuple[bytes, bool]:
     Returns:
         The file, and whether its weights are in the folder.
     """
-    outside = weights_in(OnnxFile(model)) >= LEAST_WEIGHTS
+    outside = weights_in(model) >= LEAST_WEIGHTS
     path = folder / "optimised.onnx"
     save: dict[str, str] = {
         "optimized_model_filepath": str(path),
@@ -83,8 +90,8 @@ def optimised(model: bytes, level: str, folder: Path) -> tuple[bytes, bool]:
 
 def weights_outside(model: bytes, folder: Path) -> bytes | None:
     """The model with its weights in the folder and nothing else changed; None where they are not worth a file."""
-    file = OnnxFile(model)
-    if weights_in(file) < LEAST_WEIGHTS or not file.move_initializers(folder / WEIGHTS, _SMALLEST_TENSOR):
+    file = _with_initializers(model)
+    if weights_in(model) < LEAST_WEIGHTS or not file.move_initializers(folder / WEIGHTS, _SMALLEST_TENSOR):
         return None
     return file.to_bytes()
 

@@ -6,7 +6,7 @@ not even agree with itself (it draws random numbers) cannot be proven equal to a
 
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -100,10 +100,10 @@ class Measure:
         self.created_s = time.thread_time() - began
         self.outputs: list[str] = [node.name for node in engine.get_outputs()]
         self._notes: dict[str, str] = engine.get_modelmeta().custom_metadata_map
-        offered = [(f"{len(next(iter(feeds.values())))} x given", feeds) for feeds in sample]
+        offered = [(f"{_length(feeds)} x given", feeds) for feeds in sample]
         problem = ""
         until = time.monotonic() + min(SHARE_OF_TIME * seconds, LONGEST_S)
-        for words, feeds in offered or sampling.generated(engine.get_inputs(), sampling.Hints(model)):
+        for words, feeds in offered or self._drawn(engine.get_inputs(), sampling.Hints(model)):
             if self.samples and time.monotonic() > until:
                 break
             try:
@@ -122,11 +122,16 @@ class Measure:
             raise NotProvableError("the model gives two answers to one input, so none can be compared")
         self._model = model
         self._several: list[list[Any]] = []
-        self.rows = sum(len(next(iter(feeds.values()))) for _, feeds in self.samples)
+        self.rows = sum(_length(feeds) for _, feeds in self.samples)
+
+    def _drawn(self, inputs: list[Any], hints: sampling.Hints) -> Iterator[tuple[str, dict[str, Any]]]:
+        yield from sampling.generated(inputs, hints)
+        if not self.samples:
+            yield from sampling.generated(inputs, hints, larger=True)
 
     def single_and_batch(self) -> list[dict[str, Any]]:
         """The first input, and the first of ten rows or more: what a run is timed on."""
-        batches = (feeds for _, feeds in self.samples[1:] if len(next(iter(feeds.values()))) >= BATCH)
+        batches = (feeds for _, feeds in self.samples[1:] if _length(feeds) >= BATCH)
         return [self.samples[0][1], *itertools.islice(batches, 1)]
 
     def many_rows(self, rows: int) -> list[dict[str, Any]]:
@@ -195,9 +200,14 @@ class Measure:
         ]
 
 
+def _length(feeds: dict[str, Any]) -> int:
+    """How many rows the first input has that has any."""
+    return next((len(array) for array in feeds.values() if array.ndim), 1)
+
+
 def _rows(feeds: dict[str, Any]) -> int:
     """How many rows an input has; 0 where its arrays differ in that."""
-    found = {len(array) for array in feeds.values()}
+    found = {len(array) if array.ndim else 1 for array in feeds.values()}
     return found.pop() if len(found) == 1 else 0
 
 

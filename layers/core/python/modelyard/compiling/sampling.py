@@ -24,6 +24,9 @@ LARGEST = 1 << 22
 """Elements of one input; larger batches are left out, except for one row."""
 
 _FREE_SIZES = (16, 1, 33)
+_LARGER_SIZES = (32, 64, 224, 512)
+"""For a network that halves an image five times, or takes a stretch of sound: multiples of what it may ask for."""
+
 _WORDS = ("", "0", "1", "2000-01-01", "a", "the quick brown fox")
 _MISSING_SHARE = 0.1
 _EDGE_SHARE = 0.3
@@ -86,39 +89,60 @@ def _texts(node: Node) -> list[str]:
     return [text.decode("utf-8", "replace") for texts in found for text in texts[:200]]
 
 
-def generated(inputs: list[Any], hints: Hints) -> Iterator[tuple[str, dict[str, Any]]]:
+def generated(inputs: list[Any], hints: Hints, *, larger: bool = False) -> Iterator[tuple[str, dict[str, Any]]]:
     """Samples as arrays by input name, each with words for what it is.
 
     Args:
         inputs: As ``session.get_inputs()`` of onnxruntime gives them.
         hints: Of the same model.
+        larger: For a model that took none of the others: open axes are larger.
     """
     random = np.random.default_rng(_SEED)
     on_thresholds = hints.thresholds and len(inputs) == 1 and inputs[0].type in ("tensor(float)", "tensor(double)")
-    for rows in (inputs[0].shape[0],) if isinstance(inputs[0].shape[0], int) else BATCHES:
-        if on_thresholds:
+    first: int | str | None = next((node.shape[0] for node in inputs if node.shape), None)
+    # Without axes an input is one number, or any number of axes: a session says the same of both.
+    alone = larger == any(node.shape for node in inputs)
+    batches = (first,) if isinstance(first, int) else BATCHES
+    sizes: tuple[int, ...] = _LARGER_SIZES if larger else _FREE_SIZES
+    sizes = sizes if any(not isinstance(size, int) for node in inputs for size in node.shape[1:]) else sizes[:1]
+    pairs = ((rows, free) for free in sizes for rows in batches) if larger else ((r, f) for r in batches for f in sizes)
+    for rows, free in pairs:
+        if on_thresholds and free == sizes[0]:
             table = _on_thresholds(inputs[0], rows, hints, random)
             yield f"{rows} x thresholds", {inputs[0].name: table}
             yield f"{rows} x thresholds and infinities", {inputs[0].name: _with_edges(table, random)}
-        for free in _FREE_SIZES if _has_free_axis(inputs) else _FREE_SIZES[:1]:
-            shapes = {node.name: _shape(node.shape, rows, free) for node in inputs}
-            if rows > 1 and max(int(np.prod(shape)) for shape in shapes.values()) > LARGEST:
-                continue
-            for spread in _SPREADS:
-                feeds = {node.name: _drawn(node.type, shapes[node.name], spread, hints, random) for node in inputs}
-                yield f"{rows} x {spread.name}", feeds
-    if on_thresholds and not isinstance(inputs[0].shape[0], int):
+        shapes = {node.name: _shape(node.shape, rows, free, first) if node.shape else [rows] * alone for node in inputs}
+        if rows > 1 and max(int(np.prod(shape)) for shape in shapes.values()) > LARGEST:
+            continue
+        for spread in _SPREADS:
+            feeds = {node.name: _drawn(node.type, shapes[node.name], spread, hints, random) for node in inputs}
+            yield f"{rows} x {spread.name}", feeds
+    if on_thresholds and not isinstance(first, int):
         table = _on_thresholds(inputs[0], MANY, hints, random)
         if table.size <= LARGEST:
             yield f"{MANY} x thresholds and infinities", {inputs[0].name: _with_edges(table, random)}
 
 
-def _has_free_axis(inputs: list[Any]) -> bool:
-    return any(not isinstance(size, int) for node in inputs for size in node.shape[1:])
+def _shape(declared: list[Any], rows: int, free: int, batch: Any) -> list[int]:
+    """Sizes that are declared stay; rows lie on the first axis, or on the next one where that has a size, as a state's.
 
-
-def _shape(declared: list[Any], rows: int, free: int) -> list[int]:
-    return [rows, *(size if isinstance(size, int) else free for size in declared[1:])]
+    Args:
+        declared: Numbers, names or None.
+        rows: How many.
+        free: Of other axes.
+        batch: What the model's first input declares of its first axis.
+    """
+    found, rows_are_placed = [], isinstance(batch, int)
+    for axis, size in enumerate(declared):
+        if isinstance(size, int):
+            found.append(size)
+        elif axis == 0 or (size == batch and (size is not None or not rows_are_placed)):
+            found.append(rows)
+            rows_are_placed = True
+        else:
+            terms = [term.strip() for term in size.split("+")] if isinstance(size, str) else [""]
+            found.append(sum(rows if t == batch else int(t) if t.isdecimal() else free for t in terms))
+    return found
 
 
 def _drawn(onnx_type: str, shape: list[int], spread: Spread, hints: Hints, random: Any) -> Any:
