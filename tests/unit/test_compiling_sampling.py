@@ -79,6 +79,13 @@ def test_rows_of_a_state_lie_behind_its_layers_and_a_rate_is_one_number() -> Non
     assert len(found.single_and_batch()[1]["x"]) == 40
 
 
+@pytest.mark.parametrize("kind", ["float32", "float16", "int8", "bool", "string"])
+def test_one_number_is_drawn_of_every_kind(kind: str) -> None:
+    for words, feeds in drawn(onnx_models.echo(("x", "float32", [None, 2]), ("one", kind, []))):
+        assert feeds["one"].shape == (), words
+        assert feeds["one"].dtype == (object if kind == "string" else kind)
+
+
 def test_a_size_that_is_a_sum_of_others_is_their_sum() -> None:
     nodes = [
         helper.make_node("Concat", ["past", "ids"], ["all"], axis=1),

@@ -101,7 +101,7 @@ def generated(inputs: list[Any], hints: Hints, *, larger: bool = False) -> Itera
     on_thresholds = hints.thresholds and len(inputs) == 1 and inputs[0].type in ("tensor(float)", "tensor(double)")
     first: int | str | None = next((node.shape[0] for node in inputs if node.shape), None)
     # Without axes an input is one number, or any number of axes: a session says the same of both.
-    alone = larger == any(node.shape for node in inputs)
+    as_rows = larger == any(node.shape for node in inputs)
     batches = (first,) if isinstance(first, int) else BATCHES
     sizes: tuple[int, ...] = _LARGER_SIZES if larger else _FREE_SIZES
     sizes = sizes if any(not isinstance(size, int) for node in inputs for size in node.shape[1:]) else sizes[:1]
@@ -111,11 +111,16 @@ def generated(inputs: list[Any], hints: Hints, *, larger: bool = False) -> Itera
             table = _on_thresholds(inputs[0], rows, hints, random)
             yield f"{rows} x thresholds", {inputs[0].name: table}
             yield f"{rows} x thresholds and infinities", {inputs[0].name: _with_edges(table, random)}
-        shapes = {node.name: _shape(node.shape, rows, free, first) if node.shape else [rows] * alone for node in inputs}
+        shapes = {
+            node.name: _shape(node.shape, rows, free, first) if node.shape else [rows] * as_rows for node in inputs
+        }
         if rows > 1 and max(int(np.prod(shape)) for shape in shapes.values()) > LARGEST:
             continue
         for spread in _SPREADS:
-            feeds = {node.name: _drawn(node.type, shapes[node.name], spread, hints, random) for node in inputs}
+            feeds = {}
+            for node in inputs:
+                shape = shapes[node.name]
+                feeds[node.name] = _drawn(node.type, shape or [1], spread, hints, random).reshape(shape)
             yield f"{rows} x {spread.name}", feeds
     if on_thresholds and not isinstance(first, int):
         table = _on_thresholds(inputs[0], MANY, hints, random)
